@@ -1,0 +1,187 @@
+"""What time it is, and how a thread waits for it.
+
+All instants inside the package are float seconds of one clock; durations exist only at the door.
+The clock is an object so that a virtual one can drive the same real threads: whatever a thread of
+ours parks on is a :class:`Bell` that the clock made, and whoever rings it tells the clock so.
+"""
+
+from __future__ import annotations
+
+import _thread
+import math
+import numbers
+import threading
+import time
+from typing import Any, Callable, Optional
+
+from typing_extensions import Protocol
+
+from .errors import BadType, BadValue
+
+NEVER = math.inf
+"""The instant that does not come: a request without deadline, a wait without timeout."""
+
+_LONGEST_WAIT = min(threading.TIMEOUT_MAX, 7 * 86400.0)
+"""One system wait; longer ones are waited for in pieces, so a ttl may have any size."""
+
+
+class Bell(Protocol):
+    """What exactly one thread parks on. A ring before the wait is not lost; two count as one."""
+
+    def ring(self) -> None:
+        """Wake the thread. From any thread, a signal handler or a finalizer; never blocks."""
+
+    def wait(self, deadline: float = NEVER) -> bool:
+        """Park until rung (True) or until *deadline*, an instant of this clock (False)."""
+
+
+class Clock(Protocol):
+    """The seam: all that the package asks of time. Implementations must be thread-safe."""
+
+    def now(self) -> float:
+        """The present instant in seconds; never goes backwards."""
+
+    def bell(self) -> Bell:
+        """A new bell for one thread."""
+
+    def adopt(self, bell: Bell, parked: Callable[[], bool]) -> Bell:
+        """The bell of a thread that may be parked already, from now on under this clock."""
+
+    def expected(self, bell: Bell) -> None:
+        """A thread that will park on *bell* is about to be started."""
+
+    def entered(self, bell: Bell) -> None:
+        """Called first thing by that thread; returns when it may run."""
+
+    def left(self, bell: Bell) -> None:
+        """Called last thing by that thread."""
+
+    def join(self, thread: threading.Thread, bell: Bell, deadline: float) -> None:
+        """Wait until *thread*, which parks on *bell*, has ended, or until *deadline*."""
+
+
+class LockBell:
+    """A bell for real time: one lock, held while there is nothing to tell."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def ring(self) -> None:
+        if self._lock.locked():
+            try:
+                self._lock.release()
+            except RuntimeError:
+                # Two rang at once and the other one was first: rung is rung.
+                pass
+
+    def wait(self, deadline: float = NEVER) -> bool:
+        if deadline == NEVER:
+            return self._lock.acquire()
+        while True:
+            remaining = deadline - time.perf_counter()
+            if remaining <= 0:
+                return self._lock.acquire(False)
+            if self._lock.acquire(True, min(remaining, _LONGEST_WAIT)):
+                return True
+
+
+class RealClock:
+    """``time.perf_counter``: monotonic and fine on every platform.
+
+    ``time.monotonic`` ticks in 15.6 ms on Windows before Python 3.13, too coarse to tell a reply
+    from its deadline. A step of the wall clock changes neither.
+    """
+
+    now = staticmethod(time.perf_counter)
+    bell = staticmethod(LockBell)
+
+    def adopt(self, bell: Bell, parked: Callable[[], bool]) -> Bell:
+        return bell
+
+    def expected(self, bell: Bell) -> None:
+        """Real threads need no leave to run."""
+
+    entered = left = expected
+
+    def join(self, thread: threading.Thread, bell: Bell, deadline: float) -> None:
+        remaining = deadline - self.now()
+        while thread.is_alive() and remaining > 0:
+            threading.Thread.join(thread, min(remaining, _LONGEST_WAIT))
+            remaining = deadline - self.now()
+
+
+REAL = RealClock()
+
+
+def spawn(clock: Clock, target: Callable[[], Any], name: str) -> threading.Thread:
+    """Start a daemon thread of ours that lives under *clock*."""
+    bell = clock.bell()
+
+    def run() -> None:
+        clock.entered(bell)
+        try:
+            target()
+        finally:
+            clock.left(bell)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    clock.expected(bell)
+    thread.start()
+    return thread
+
+
+def spawn_raw(target: Callable[[], Any]) -> None:
+    """Start a nameless thread without any lock of `threading`: safe in signal handlers."""
+    _thread.start_new_thread(target, ())
+
+
+def after(instant: float) -> float:
+    """The first instant that is past *instant*.
+
+    A reply stamped exactly at the deadline is in time, so an expiry has to come later than that,
+    by the smallest step there is; on a virtual clock anything less would come round for ever.
+    """
+    if math.isinf(instant):
+        return instant
+    # math.nextafter is younger than Python 3.8; one part in 2**52 is at least one step.
+    return instant + max(abs(instant) * 2.0**-52, 5e-324)
+
+
+def milliseconds(name: str, value: Any) -> float:
+    """A duration at the door, in seconds: any real number >= 0 but bool; None is for ever.
+
+    Raises
+    ------
+    BadType, BadValue
+        Naming *name* and *value*.
+    """
+    if value is None:
+        return NEVER
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise BadType(
+            f"{name} must be a number of milliseconds or None, not {value!r} "
+            f"({type(value).__name__})"
+        )
+    if not value >= 0:
+        raise BadValue(f"{name} must be at least 0 ms, not {value!r}")
+    try:
+        return float(value) / 1000
+    except OverflowError:
+        return NEVER
+
+
+def timeout_deadline(clock: Clock, timeout: Optional[float]) -> float:
+    """A *timeout* in seconds, as everywhere in `threading`, as an instant; None is never."""
+    if timeout is None:
+        return NEVER
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
+        raise BadType(f"timeout must be a number of seconds or None, not {timeout!r}")
+    if timeout != timeout:
+        raise BadValue(f"timeout must be a number of seconds or None, not {timeout!r}")
+    try:
+        return clock.now() + float(timeout)
+    except OverflowError:
+        return NEVER

@@ -1,0 +1,464 @@
+"""The desk of one dispatcher: where requests are handed out and answers handed in.
+
+Three kinds of threads meet here. *Callers* only append: to the ledger's nursery, to producers'
+mailboxes, to the keeper's inbox. *Producers' workers* and the *keeper* (the dispatcher's own thread)
+decide, inside the section: one plain lock around the ledger, in which no user code runs and nothing
+waits. Because callers never take it, nothing here can deadlock in a signal handler or a finalizer,
+and no exception of a signal handler can strike while the ledger changes.
+
+A worker's mailbox is emptied inside the section too, of the desk that is its *home* (the first it
+was registered with), so the keeper can clear away what has ended. And what a worker does between
+two calls of user code, hand in an answer and take the next request, is one pass through it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import itertools
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Hashable, List, Optional, Tuple
+
+from . import _log
+from ._clock import NEVER, Clock, milliseconds
+from ._completion import Completion, Standing
+from ._handle import Handle
+from ._hooks import (
+    Observers,
+    call_back,
+    event_completed,
+    event_discarded,
+    event_noted,
+    event_opened,
+    event_replied,
+    event_skipped,
+)
+from ._ledger import (
+    ABSENT,
+    ACCEPTED,
+    DISCARDED,
+    ENDED,
+    FAILED,
+    NOT_BEGUN,
+    NOTED,
+    Entry,
+    Ledger,
+    Member,
+)
+from ._mailbox import DEAD, PARKED, SWEEP, Mailbox
+from ._messages import STOP, Signal
+from ._registry import Channel, Registry
+from ._workers import EndMessage, ErrorMessage
+from .errors import BadType, DispatcherStopped
+
+__all__ = ["SHUT", "Desk"]
+
+SHUT = Signal.STOP
+"""What stands in the gate before the start and after the stop, so that sends take the long way."""
+
+_LARGE = 1e15
+"""Milliseconds beyond which a ttl takes the careful way."""
+
+
+class Desk:
+    """Attributes: *clock*, *ledger*, *registry*, *observers*; *inbox*, the keeper's mailbox;
+    *waiting*, the bells of those who wait, by request; *gate*, empty while requests may pass
+    straight to the producers; *wakeup*, when the keeper will wake by itself; *refusal*, why
+    nothing new is taken; *draining*, whether the keeper waits for the last request to end."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.now = clock.now
+        self.ledger = Ledger()
+        self.registry = Registry()
+        self.channels = self.registry.channels
+        self.observers = Observers()
+        self.hooks = self.observers.hooks
+        self.inbox = Mailbox()
+        self.waiting: Dict[int, List[Tuple[Any, bool]]] = {}
+        self.gate: Deque[Any] = deque([SHUT])
+        self.wakeup = NEVER
+        self.refusal: Optional[str] = None
+        self.draining = False
+        self.lock = _thread.allocate_lock()
+        self._nursery = self.ledger.nursery
+        self._next_id = itertools.count(1).__next__
+
+    # -- callers: append, never decide ---------------------------------------------------------
+
+    def send(
+        self, topic: Hashable, args: Tuple[Any, ...], kwargs: Dict[str, Any], ttl: Any
+    ) -> Handle:
+        """Open a request and hand it to everybody registered for *topic*. Never blocks."""
+        now = self.now()
+        if self.refusal is not None:
+            raise DispatcherStopped(self.refusal)
+        if (ttl.__class__ is int or ttl.__class__ is float) and 0 <= ttl < _LARGE:
+            deadline = now + ttl / 1000
+        else:
+            deadline = now + milliseconds("ttl", ttl)
+        try:
+            channel = self.channels.get(topic)
+        except TypeError as error:
+            raise BadType(f"topic must be hashable, not {type(topic).__name__}") from error
+        roster = None if channel is None else channel.producers.current()
+        if roster is None or not roster.members:
+            return self._nobody(topic, channel, now, deadline)
+        entry = Handle(
+            self,
+            self._next_id(),
+            topic,
+            channel,
+            roster.members,
+            now,
+            deadline,
+            args,
+            kwargs or None,
+        )
+        try:
+            # Before the puts, so that the ledger knows the request when the first reply comes.
+            self._nursery.append(entry)
+            if self.hooks:
+                self.observers.tell(event_opened, entry)
+            if self.gate:
+                self._hold(entry)
+                return entry
+            for append, mailbox in roster.puts:
+                append(entry)
+                if mailbox.alert:
+                    self._attend(mailbox)
+            if deadline < self.wakeup and self.inbox.alert:
+                self.inbox.bell.ring()
+        except BaseException:
+            # A signal handler raised, so this send does not return: nobody can want the answer.
+            self.post("cancel", entry)
+            raise
+        return entry
+
+    def post(self, what: str, *data: Any) -> None:
+        """Leave a message for the keeper. Never blocks."""
+        inbox = self.inbox
+        inbox.items.append((what, data))
+        if inbox.alert & DEAD:
+            self.post_mortem()
+        elif inbox.alert:
+            inbox.bell.ring()
+
+    def post_mortem(self) -> None:
+        """The keeper has ended, and every request with it: only callbacks are still owed.
+
+        On whichever thread comes; taking a message out is atomic, so each is seen once.
+        """
+        items = self.inbox.items
+        while items:
+            try:
+                what, data = items.popleft()
+            except IndexError:
+                return
+            if what == "call_when_done":
+                call_back(data[1], data[0])
+
+    def cancel(self, entry: Entry) -> None:
+        if entry.completion is None:
+            self.post("cancel", entry)
+
+    def call_when_done(self, entry: Entry, callback: Callable[[Any], Any]) -> None:
+        self.post("call_when_done", entry, callback)
+
+    def _nobody(
+        self, topic: Hashable, channel: Optional[Channel], now: float, deadline: float
+    ) -> Handle:
+        entry = Handle(self, self._next_id(), topic, channel, (), now, deadline, (), None)
+        entry.ended = now
+        entry.completion = Completion.NO_PRODUCERS
+        if self.hooks:
+            self.observers.tell(event_opened, entry)
+        self.post("nobody", entry)
+        return entry
+
+    def _hold(self, entry: Handle) -> None:
+        """Keep *entry* until the start; the keeper takes it from the gate then."""
+        self.gate.append(entry)
+        if self.refusal is not None:
+            raise DispatcherStopped(self.refusal)
+        self.post("open_gate")
+
+    def scatter(self, entry: Entry) -> None:
+        """Hand a request that was held to its roster. The keeper's thread."""
+        for member in entry.roster:
+            mailbox = member.mailbox
+            mailbox.items.append(entry)
+            if mailbox.alert:
+                self._attend(mailbox)
+
+    def _attend(self, mailbox: Mailbox) -> None:
+        alert = mailbox.alert
+        if alert & PARKED:
+            mailbox.bell.ring()
+        if alert & (SWEEP | DEAD):
+            self.post("sweep", mailbox.reader)
+
+    # -- producers' workers --------------------------------------------------------------------
+
+    def serve(self, producer: Any, member: Member) -> None:
+        """The loop of *producer*'s thread, at its home desk, until its STOP.
+
+        Written in one piece because it is the hot path: per request one pass through the section,
+        in which the last answer is handed in and the next request is taken. The clock is read
+        inside, straight after the method returned, so the order of stamps is the order in which
+        the ledger hears of them; the next request begins at the same instant.
+        """
+        acquire, release, now = self.lock.acquire, self.lock.release, self.now
+        replied, waiting, hooks = self.ledger.replied, self.waiting, self.hooks
+        mailbox, items = member.mailbox, member.mailbox.items
+        popleft = items.popleft
+        entry: Any = None
+        value = error = None
+        effects = 0
+        while True:
+            acquire()
+            try:
+                stamp = now()
+                if entry is not None:
+                    effects = replied(entry, member, value, error, stamp)
+                    if effects & ACCEPTED:
+                        record = entry.chain
+                        for append, ear in entry.channel.listeners.roster.puts:
+                            append(record)
+                            if ear.alert:
+                                ear.attend()
+                    member.running = None
+                    if effects != ACCEPTED or hooks:
+                        self.act(entry, effects, member)
+                if items and not mailbox.alert:
+                    following = popleft()
+                    if (
+                        following.completion is None
+                        and following.desk is self
+                        and stamp <= following.deadline
+                    ):
+                        member.running = following
+                        member.began = stamp
+                        args, kwargs = following.args, following.kwargs
+                    else:
+                        following, args, kwargs = self._sift(member, following, stamp)
+                else:
+                    following, args, kwargs = self._sift(member, None, stamp)
+            finally:
+                release()
+            if entry is not None and (waiting or effects & ABSENT):
+                self.after(entry, effects)
+            if error is not None:
+                _log.failed(f"{producer.name} raised while it served request {entry.id}", error)
+                error = None
+            entry = following
+            if entry is None:
+                # Parked for long, perhaps: this frame keeps nobody's payload.
+                record = value = args = kwargs = following = None
+                mailbox.bell.wait(NEVER)
+                continue
+            if entry is STOP:
+                return
+            if entry.desk is not self:
+                entry.desk.serve_guest(producer, member, entry)
+                entry = None
+                continue
+            try:
+                if kwargs:
+                    value = producer.produce_dispatcher_output(entry.topic, *args, **kwargs)
+                else:
+                    value = producer.produce_dispatcher_output(entry.topic, *args)
+            except BaseException as raised:
+                value, error = None, _without_our_frame(raised)
+
+    def serve_guest(self, producer: Any, member: Member, entry: Entry) -> None:
+        """Serve one request of this desk for a *producer* that is at home at another."""
+        with self.lock:
+            began = self.now()
+            self._its_turn(member)
+            args, kwargs = entry.args, entry.kwargs
+            if entry.completion is None and began <= entry.deadline:
+                member.running = entry
+                member.began = began
+                effects = 0
+            else:
+                effects = self._missed(member, entry, began)
+        if member.running is not entry:
+            self.after(entry, effects)
+            return
+        value = error = None
+        try:
+            value = producer.produce_dispatcher_output(entry.topic, *args, **(kwargs or {}))
+        except BaseException as raised:
+            error = _without_our_frame(raised)
+        with self.lock:
+            effects = self.ledger.replied(entry, member, value, error, self.now())
+            if effects & ACCEPTED:
+                for _, ear in entry.channel.listeners.roster.puts:
+                    ear.put(entry.chain)
+            member.running = None
+            self.act(entry, effects, member)
+        self.after(entry, effects)
+        if error is not None:
+            _log.failed(f"{producer.name} raised while it served request {entry.id}", error)
+
+    def ended(self, member: Member) -> None:
+        """*member*'s thread is over: whatever waits in its mailbox gets its verdict."""
+        self._bury(member, Ledger.died)
+
+    def swept(self, member: Member) -> None:
+        """The next request has reached *member*: clear away what ended before it."""
+        if member.mailbox.alert & DEAD:
+            self._bury(member, Ledger.declined)
+        else:
+            with self.lock:
+                self._its_turn(member)
+
+    # -- inside the section --------------------------------------------------------------------
+
+    def _sift(self, member: Member, entry: Any, now: float) -> Tuple[Any, Any, Any]:
+        """The next message that *member* has to serve, from *entry* on, with its arguments.
+
+        An open request, which has begun; one of another desk; STOP; or None, after which the
+        mailbox counts as parked: wait for its bell, then come again.
+        """
+        mailbox = member.mailbox
+        items = mailbox.items
+        if member.absences:
+            self._its_turn(member)
+        mailbox.alert = 0
+        while True:
+            while entry is not None or items:
+                if entry is None:
+                    entry = items.popleft()
+                if entry.completion is None:
+                    if entry.desk is not self:
+                        return entry, None, None
+                    if now <= entry.deadline:
+                        member.running = entry
+                        member.began = now
+                        return entry, entry.args, entry.kwargs
+                    effects = self._missed(member, entry, now)
+                    if effects and (self.waiting or effects & ABSENT):
+                        self.post("after_section", entry, effects)
+                elif entry is STOP:
+                    return STOP, None, None
+                entry = None
+            # Parked, then a look: whoever appended before that is seen here, later ones see it.
+            mailbox.alert = PARKED
+            if not items:
+                return None, None, None
+            mailbox.alert = 0
+
+    def _missed(self, member: Member, entry: Entry, now: float) -> int:
+        """*member*'s turn came after the deadline: end the request if nobody has yet."""
+        effects = 0
+        if entry.completion is None:
+            effects = self.ledger.expired(entry, now)
+            self.act(entry, effects)
+        self._its_turn(member)
+        return effects
+
+    def _its_turn(self, member: Member) -> None:
+        if member.home is self:
+            member.mailbox.alert &= ~SWEEP
+        for note in self.ledger.its_turn(member):
+            if self.hooks:
+                self.observers.tell(event_skipped, note, self.now())
+
+    def act(self, entry: Entry, effects: int, member: Optional[Member] = None) -> None:
+        """Carry out what the ledger answered, as far as it belongs inside the section."""
+        if effects & FAILED:
+            self._tell_listeners("process_dispatcher_error", entry, ErrorMessage, entry.chain)
+        if self.hooks:
+            if effects & NOTED:
+                self.observers.tell(event_noted, entry, entry.notes[-1])
+            if effects & (ACCEPTED | FAILED):
+                self.observers.tell(event_replied, entry, entry.chain)
+            elif effects & DISCARDED:
+                self.observers.tell(event_discarded, entry, member)
+        if effects & ENDED:
+            self._tell_listeners("process_dispatcher_completion", entry, EndMessage)
+            if self.hooks:
+                self.observers.tell(event_completed, entry)
+            if entry.extra is not None and entry.extra.callbacks:
+                for callback in entry.extra.callbacks:
+                    self.observers.call(callback, entry)
+                entry.extra.callbacks = ()
+            if effects & ABSENT:
+                self._clear(entry)
+            if self.draining and not self.ledger.open_count():
+                self.inbox.bell.ring()
+
+    def _tell_listeners(self, callback: str, entry: Entry, make: Any, *data: Any) -> None:
+        if entry.channel is None:
+            return
+        for listener in entry.channel.listeners.roster.members:
+            if listener._ate_heeds(callback):
+                listener._ate_mailbox.put(make(entry, *data))
+
+    def _clear(self, entry: Entry) -> None:
+        """Take the ended *entry* out of the mailboxes of those who had not begun it."""
+        for note in entry.notes:
+            member = note.member
+            if note.standing not in NOT_BEGUN or member.home is not self:
+                continue
+            mailbox = member.mailbox
+            items = mailbox.items
+            mailbox.alert |= SWEEP
+            if items and items[0] is entry:
+                items.popleft()
+                continue
+            member.husks += 1
+            if member.husks * 2 > len(items):
+                taken = [items.popleft() for _ in range(len(items))]
+                items.extendleft(
+                    item
+                    for item in reversed(taken)
+                    if item.completion is None or item.__class__ is Signal
+                )
+                member.husks = 0
+
+    def _bury(self, member: Member, fact: Callable[..., int]) -> None:
+        home = member.home
+        with home.lock:
+            mailbox = member.mailbox
+            mailbox.alert = DEAD
+            items = mailbox.items
+            left = [items.popleft() for _ in range(len(items))]
+        for entry in left:
+            if entry.completion is None:
+                desk = entry.desk
+                with desk.lock:
+                    effects = fact(desk.ledger, entry, member, desk.now())
+                    desk.act(entry, effects)
+                desk.after(entry, effects)
+        with self.lock:
+            self._its_turn(member)
+
+    # -- after the section ---------------------------------------------------------------------
+
+    def after(self, entry: Entry, effects: int) -> None:
+        """What a fact brings with it outside the section: wake who waits, say what is odd.
+
+        The section's lock was released in between, which orders this look at ``waiting`` after
+        the ledger's last word on the entry.
+        """
+        if self.waiting:
+            ended = entry.completion is not None
+            bells = self.waiting.pop(entry.id, ()) if ended else self.waiting.get(entry.id, ())
+            for bell, each in list(bells):
+                if ended or each:
+                    bell.ring()
+        if effects & ABSENT:
+            for note in entry.notes:
+                if note.standing is Standing.NOT_STARTED and not note.member.warned:
+                    note.member.warned = True
+                    _log.lost(
+                        "producer %s was asked but never started", note.member.producer.name
+                    )
+
+
+def _without_our_frame(error: BaseException) -> BaseException:
+    """*error* without the frame that caught it, which would keep whatever comes next alive."""
+    traceback = error.__traceback__
+    return error.with_traceback(None if traceback is None else traceback.tb_next)

@@ -1,0 +1,262 @@
+"""The caller's view of one request: it only shows what the ledger decided.
+
+A handle *is* the ledger's entry, with methods: one object per request. Nothing is made for a waiter
+until somebody waits: a waiter puts its bell into the desk's ``waiting``, by the request's id, and
+then looks once more; whoever ends the request first says so and then looks for bells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import (
+    Any,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterator,
+    List,
+    Optional,
+    Tuple,
+)
+
+from ._clock import timeout_deadline
+from ._completion import Completion
+from ._ledger import Entry
+from ._messages import ERROR, VALUE, Record
+from ._report import Reply, Report, report_of
+from .errors import BadType, BadValue, IncompleteError, RequestTimeout
+
+__all__ = ["Handle", "LoopBell"]
+
+
+class Handle(Entry):
+    """One request, as :meth:`Dispatcher.send_request` returns it.
+
+    Every method may be called from any thread; those that wait say so. Iterating yields every
+    accepted :class:`Reply` in the order of arrival until the request ends, whenever one looks:
+    a slow reader loses nothing. ``await handle`` gives the report and never blocks the event loop;
+    ``async for`` iterates likewise.
+
+    Attributes
+    ----------
+    id: int
+        Grows with every request of the dispatcher.
+    topic: hashable
+        As it was sent.
+    completion: Completion or None
+        Why it ended; None while it is open.
+    """
+
+    __slots__ = ()
+
+    # -- looking, never blocking ---------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether the request has ended."""
+        return self.completion is not None
+
+    @property
+    def replies(self) -> Tuple[Reply, ...]:
+        """Every reply accepted so far, errors included, in the order of arrival."""
+        return tuple(self._between(None, self.chain))
+
+    def report(self) -> Report:
+        """A frozen snapshot of now; after the end it shows late answers as they come in."""
+        return report_of(self, self.desk.clock.now())
+
+    @property
+    def missing(self) -> Tuple[Any, ...]:
+        """The producers that have given no answer in time (yet), in roster order."""
+        answered = {id(reply.producer) for reply in self._between(None, self.chain)}
+        return tuple(m.producer for m in self.roster if id(m.producer) not in answered)
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Block until the request has ended, *timeout* seconds at most; whether it has."""
+        if self.completion is not None:
+            return True
+        return self._wait(timeout_deadline(self.desk.clock, timeout), None)
+
+    def results(self, timeout: Optional[float] = None, require: Optional[str] = None) -> List[Any]:
+        """Block until the end; the values of the OK replies in the order of arrival.
+
+        Parameters
+        ----------
+        timeout: float, optional
+            Seconds to wait; None waits for the end, which comes at the ttl at the latest.
+        require: "all", optional
+            Insist on a value from every producer that was asked.
+
+        Raises
+        ------
+        RequestTimeout
+            (a TimeoutError) The end did not come within *timeout*; the request goes on.
+        IncompleteError
+            With ``require="all"``: somebody did not answer, or raised. It names them and carries
+            the results that came.
+        """
+        if require not in (None, "all"):
+            raise BadValue(f'require must be None or "all", not {require!r}')
+        if not self.wait(timeout):
+            raise RequestTimeout(f"request {self.id} is still open after {timeout} s")
+        values, errors = [], []
+        record = self.chain
+        while record is not None:
+            if record[ERROR] is None:
+                values.append(record[VALUE])
+            else:
+                errors.append(record[ERROR])
+            record = record[-1]
+        values.reverse()
+        errors.reverse()
+        if require == "all" and len(values) != max(1, len(self.roster)):
+            self._incomplete(values, errors)
+        return values
+
+    def __iter__(self) -> Iterator[Reply]:
+        seen = None
+        while True:
+            # In this order: what was accepted before the end is in the chain when the end shows.
+            ended = self.completion is not None
+            newest = self.chain
+            yield from self._between(seen, newest)
+            seen = newest
+            if ended:
+                return
+            self._wait(float("inf"), (seen,))
+
+    # -- asking for more -----------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """End the request as ``CANCELLED`` soon; does not wait, and is harmless after the end.
+
+        Producers that have not begun will not; one that runs can see it in
+        ``current_request().cancelled``, and its answer is discarded.
+        """
+        self.desk.cancel(self)
+
+    def add_done_callback(self, callback: Callable[[Handle], Any]) -> None:
+        """Call ``callback(handle)`` once after the end, on the dispatcher's observer thread.
+
+        Callbacks and hooks run one at a time in the order of events; one that raises is logged.
+        Called soon also if the request has already ended; if the dispatcher has ended too, at once
+        on the calling thread.
+        """
+        if not callable(callback):
+            raise BadType(f"callback must be callable, not {callback!r}")
+        self.desk.call_when_done(self, callback)
+
+    # -- in an event loop ----------------------------------------------------------------------
+
+    def __await__(self) -> Generator[Any, None, Report]:
+        return self._ended().__await__()
+
+    async def _ended(self) -> Report:
+        while self.completion is None:
+            await self._wait_in_loop(None)
+        return self.report()
+
+    async def __aiter__(self) -> AsyncIterator[Reply]:
+        seen = None
+        while True:
+            ended = self.completion is not None
+            newest = self.chain
+            for reply in self._between(seen, newest):
+                yield reply
+            seen = newest
+            if ended:
+                return
+            await self._wait_in_loop((seen,))
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _between(self, seen: Optional[Record], newest: Optional[Record]) -> List[Reply]:
+        found = []
+        record = newest
+        while record is not None and record is not seen:
+            found.append(Reply(record, self.sent))
+            record = record[-1]
+        found.reverse()
+        return found
+
+    def _moved(self, seen: Optional[Tuple[Any]]) -> bool:
+        """Whether it has ended, or, for one who has *seen* some replies, has newer ones."""
+        return self.completion is not None or (seen is not None and self.chain is not seen[0])
+
+    def _wait(self, deadline: float, seen: Optional[Tuple[Any]]) -> bool:
+        bell = self.desk.clock.bell()
+        waiter = (bell, seen is not None)
+        try:
+            while True:
+                self._enlist(waiter)
+                if self._moved(seen):
+                    return True
+                if not bell.wait(deadline):
+                    return self._moved(seen)
+        finally:
+            self._dismiss(waiter)
+
+    async def _wait_in_loop(self, seen: Optional[Tuple[Any]]) -> None:
+        bell = LoopBell(asyncio.get_running_loop())
+        waiter = (bell, seen is not None)
+        try:
+            self._enlist(waiter)
+            if not self._moved(seen):
+                await bell.future
+        finally:
+            self._dismiss(waiter)
+
+    def _enlist(self, waiter: Any) -> None:
+        waiters = self.desk.waiting.setdefault(self.id, [])
+        if waiter not in waiters:
+            waiters.append(waiter)
+
+    def _dismiss(self, waiter: Any) -> None:
+        waiting = self.desk.waiting
+        try:
+            waiting.get(self.id, []).remove(waiter)
+        except ValueError:
+            pass
+        if self.completion is not None:
+            # Enlisted after the bells were rung. Whoever else did so looks at the completion too.
+            waiting.pop(self.id, None)
+
+    def _incomplete(self, values: List[Any], errors: List[BaseException]) -> None:
+        report = self.report()
+        silent = ", ".join(report.missing) or "nobody"
+        raised = ", ".join(report.failed) or "nobody"
+        completion: Optional[Completion] = self.completion
+        raise IncompleteError(
+            f"request {self.id} ended as {completion.name if completion else 'open'} with "
+            f"{len(values)} of {len(self.roster)} results; no answer in time from: {silent}; "
+            f"raised: {raised}",
+            values,
+            report.missing,
+            errors,
+        ) from (errors[0] if errors else None)
+
+    def __repr__(self) -> str:
+        state = self.completion.name if self.completion else f"open, {self.pending} to come"
+        return f"<Handle {self.id} on {self.topic!r}: {state}>"
+
+
+class LoopBell:
+    """A bell that wakes a coroutine: rung from any thread, heard in its event loop."""
+
+    __slots__ = ("_loop", "future")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    def ring(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._heard)
+        except RuntimeError:
+            # The loop was closed meanwhile: nobody waits there any more.
+            pass
+
+    def _heard(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)

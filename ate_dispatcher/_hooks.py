@@ -1,0 +1,149 @@
+"""Observers: hooks and done callbacks, called in isolation, one at a time, in the order of events.
+
+They live on one thread of their own, which exists only when there are any. Handing an event over is
+one append of a factory and its data; the event object is made on the observers' thread. Adding a
+hook goes the same way, so a hook sees exactly what happened after it was added.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List
+
+from . import _log, events
+from ._clock import NEVER
+from ._ledger import Entry, Member, Note
+from ._mailbox import DEAD, Mailbox
+from ._messages import BEGAN, ERROR, MEMBER, STAMP, STOP, Record
+from ._report import report_of
+
+__all__ = ["Hook", "Observers", "call_back"]
+
+Hook = Callable[[Any], Any]
+
+
+class Observers:
+    """The queue to the observers' thread, and what runs there.
+
+    ``hooks`` is what :meth:`add` and :meth:`remove` left; only whole list operations touch it.
+    What the thread itself calls is its own.
+    """
+
+    def __init__(self) -> None:
+        self.mailbox = Mailbox()
+        self.hooks: List[Hook] = []
+
+    def add(self, hook: Hook) -> None:
+        self.hooks.append(hook)
+        self.mailbox.put((None, hook))
+
+    def remove(self, hook: Hook) -> None:
+        try:
+            self.hooks.remove(hook)
+        except ValueError:
+            pass
+
+    def tell(self, make: Callable[..., Any], *data: Any) -> None:
+        """Let the hooks have the event ``make(*data)``. Never blocks."""
+        self.mailbox.put((make, data))
+
+    def call(self, callback: Callable[[Any], Any], argument: Any) -> None:
+        """Let *callback* be called after all that was told so far. Never blocks."""
+        self.mailbox.put((callback, argument, call_back))
+
+    def serve(self) -> None:
+        """The thread: until STOP."""
+        mailbox, active = self.mailbox, []
+        items = mailbox.items
+        while True:
+            while items:
+                item = items.popleft()
+                if item is STOP:
+                    mailbox.alert = DEAD
+                    items.clear()
+                    return
+                if len(item) == 3:
+                    call_back(item[0], item[1])
+                elif item[0] is None:
+                    active.append(item[1])
+                else:
+                    self._observe(active, item[0](*item[1]))
+                item = None
+            mailbox.park()
+
+    def _observe(self, active: List[Hook], event: Any) -> None:
+        for hook in list(active):
+            if hook not in self.hooks:
+                active.remove(hook)
+                continue
+            try:
+                hook(event)
+            except BaseException as error:
+                active.remove(hook)
+                self.remove(hook)
+                _log.failed(f"hook {_name(hook)} raised and was removed", error)
+
+
+def call_back(callback: Callable[[Any], Any], argument: Any) -> None:
+    """Call a done callback; what it raises is logged."""
+    try:
+        callback(argument)
+    except BaseException as error:
+        _log.failed(f"done callback {_name(callback)} raised", error)
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+# -- events, made on the observers' thread -----------------------------------------------------
+
+
+def event_opened(entry: Entry) -> events.Event:
+    deadline = None if entry.deadline == NEVER else entry.deadline
+    members = tuple(member.producer.name for member in entry.roster)
+    return events.RequestOpened(entry.sent, entry.id, entry.topic, deadline, members)
+
+
+def event_replied(entry: Entry, record: Record) -> events.Event:
+    stamp, error, name = record[STAMP], record[ERROR], record[MEMBER].producer.name
+    elapsed_ms, ran_ms = (stamp - entry.sent) * 1000, (stamp - record[BEGAN]) * 1000
+    if error is None:
+        return events.ReplyAccepted(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms)
+    return events.ProducerFailed(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms, error)
+
+
+def event_discarded(entry: Entry, member: Member) -> events.Event:
+    note = next(n for n in entry.notes if n.member is member)
+    assert note.answered is not None
+    assert note.outcome is not None
+    return events.ReplyDiscarded(
+        note.answered[1],
+        entry.id,
+        entry.topic,
+        member.producer.name,
+        note.outcome,
+        note.late * 1000,
+    )
+
+
+def event_noted(entry: Entry, note: Note) -> events.Event:
+    return events.MemberDeclined(
+        note.stamp, entry.id, entry.topic, note.member.producer.name, note.verdict, note.standing
+    )
+
+
+def event_skipped(note: Note, at: float) -> events.Event:
+    return events.RequestSkipped(at, note.id, note.topic, note.member.producer.name)
+
+
+def event_completed(entry: Entry) -> events.Event:
+    report = report_of(entry, entry.ended, at_the_end=True)
+    assert report.completion is not None
+    return events.RequestCompleted(
+        entry.ended,
+        entry.id,
+        entry.topic,
+        report.completion,
+        report.elapsed_ms,
+        tuple((member.producer, member.verdict) for member in report.members),
+    )

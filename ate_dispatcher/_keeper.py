@@ -1,0 +1,236 @@
+"""The dispatcher's own thread: keeps deadlines, carries out what callers asked, ends things.
+
+It sleeps until the next deadline and is not woken by a request that does not bring that nearer: a
+caller looks at ``desk.wakeup`` after it has appended its request, the keeper publishes ``wakeup``
+and then looks at what was appended; one of the two sees the other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Callable, Deque, List, Optional, Set, Tuple
+
+from . import _log
+from ._clock import NEVER, after, spawn
+from ._desk import SHUT, Desk
+from ._hooks import call_back
+from ._ledger import Entry
+from ._mailbox import DEAD, PARKED
+from ._messages import STOP
+from ._workers import Worker
+
+__all__ = ["GRACE", "Keeper"]
+
+GRACE = 0.1
+"""Seconds that an overridden ``stop()`` of a participant gets beyond the drain time."""
+
+_BATCH = 1024
+"""How many requests are moved or ended in one go; the section is free in between."""
+
+
+class Keeper:
+    """What runs on the dispatcher's thread. Everything but :meth:`run` is private to it."""
+
+    def __init__(self, desk: Desk, name: Callable[[], str]) -> None:
+        self._desk = desk
+        self._name = name
+        # Whoever takes it runs the keeper: once, whatever start and stop come together.
+        self._turn: Deque[bool] = deque([True])
+        self._observers_thread: Any = None
+        self._stopping = False
+        self._at_once = False
+        self._drain_until = NEVER
+        self._grace_until = NEVER
+        self._stopped: Set[int] = set()
+        self._stoppers = 0
+
+    @property
+    def observers_thread(self) -> Any:
+        return self._observers_thread
+
+    def run(self) -> None:
+        """Serve until a stop is done. A second call returns at once."""
+        try:
+            self._turn.pop()
+        except IndexError:
+            return
+        try:
+            self._expire()
+            self._open()
+            while not self._stopping or not self._finished():
+                self._park()
+                self._messages()
+                self._expire()
+        finally:
+            self._finish()
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def _messages(self) -> None:
+        items = self._desk.inbox.items
+        while items:
+            what, data = items.popleft()
+            getattr(self, f"_{what}")(*data)
+
+    def _park(self) -> None:
+        desk = self._desk
+        wakeup = min(self._next_deadline(), self._drain_until, self._grace_until)
+        desk.wakeup = wakeup
+        desk.inbox.alert = PARKED
+        # Sent before that was published? Then nobody rang.
+        if not desk.inbox.items and not self._next_deadline() < wakeup and not self._drained():
+            desk.inbox.bell.wait(after(wakeup))
+        desk.inbox.alert = 0
+
+    def _next_deadline(self) -> float:
+        ledger, more = self._desk.ledger, True
+        deadline: Optional[float] = None
+        while more:
+            with self._desk.lock:
+                more = ledger.gather(_BATCH)
+                deadline = ledger.next_deadline()
+        return NEVER if deadline is None else deadline
+
+    def _expire(self) -> None:
+        desk = self._desk
+        while True:
+            with desk.lock:
+                now = desk.now()
+                more = desk.ledger.gather(_BATCH)
+                ended = desk.ledger.time_passed(now, _BATCH)
+                for entry, effects in ended:
+                    desk.act(entry, effects)
+            self._after(ended)
+            if not more and len(ended) < _BATCH:
+                return
+
+    def _after(self, ended: List[Tuple[Entry, int]]) -> None:
+        for entry, effects in ended:
+            self._desk.after(entry, effects)
+
+    # -- what callers asked --------------------------------------------------------------------
+
+    def _open(self) -> None:
+        gate = self._desk.gate
+        if self._desk.observers.mailbox.items:
+            self._observe()
+        if gate and gate[0] is SHUT and self._desk.refusal is None:
+            gate.popleft()
+        self._messages()
+        self._open_gate()
+
+    def _open_gate(self) -> None:
+        """Scatter what was held, in order. While any is left, later requests queue behind it."""
+        gate = self._desk.gate
+        while gate and gate[0] is not SHUT:
+            if gate[0].completion is None:
+                self._desk.scatter(gate[0])
+            gate.popleft()
+
+    def _cancel(self, entry: Entry) -> None:
+        desk = self._desk
+        with desk.lock:
+            effects = desk.ledger.cancelled(entry, desk.now())
+            desk.act(entry, effects)
+        desk.after(entry, effects)
+
+    def _nobody(self, entry: Entry) -> None:
+        with self._desk.lock:
+            self._desk.act(entry, self._desk.ledger.nobody(entry))
+
+    def _after_section(self, entry: Entry, effects: int) -> None:
+        self._desk.after(entry, effects)
+
+    def _sweep(self, member: Any) -> None:
+        self._desk.swept(member)
+
+    def _call_when_done(self, entry: Entry, callback: Any) -> None:
+        self._observe()
+        with self._desk.lock:
+            if entry.completion is None:
+                entry.more().callbacks += (callback,)
+            else:
+                self._desk.observers.call(callback, entry)
+
+    def _observe(self) -> None:
+        if self._observers_thread is None:
+            self._observers_thread = spawn(
+                self._desk.clock, self._desk.observers.serve, f"{self._name()}-observers"
+            )
+
+    # -- stopping ------------------------------------------------------------------------------
+
+    def _stop(self, at_once: bool, drain_until: float) -> None:
+        now = self._desk.now()
+        self._at_once = self._at_once or at_once
+        self._drain_until = min(self._drain_until, now if at_once else drain_until)
+        if self._stopping:
+            return
+        self._stopping = True
+        self._open_gate()
+        self._stop_all("producers")
+        if self._stoppers and at_once:
+            self._drain_until = now + GRACE
+        with self._desk.lock:
+            self._desk.draining = True
+
+    def _stopper_done(self) -> None:
+        self._stoppers -= 1
+
+    def _stop_all(self, side: str) -> None:
+        """Call the participants' own ``stop()``, each once; nobody's override holds us up."""
+        for participant in self._desk.registry.participants(side):
+            if id(participant) in self._stopped:
+                continue
+            self._stopped.add(id(participant))
+            if type(participant).stop is Worker.stop and "stop" not in participant.__dict__:
+                participant.stop()
+            else:
+                self._stoppers += 1
+                spawn(self._desk.clock, self._stopper(participant), f"{self._name()}-stopper")
+
+    def _stopper(self, participant: Any) -> Callable[[], None]:
+        def stop() -> None:
+            try:
+                participant.stop()
+            except BaseException as error:
+                _log.failed(f"stop() of {participant.name} raised", error)
+            finally:
+                self._desk.post("stopper_done")
+
+        return stop
+
+    def _drained(self) -> bool:
+        with self._desk.lock:
+            self._desk.ledger.gather()
+            return (
+                self._desk.draining
+                and not self._stoppers
+                and not self._desk.ledger.open_count()
+            )
+
+    def _finished(self) -> bool:
+        return self._drained() or self._desk.now() >= self._drain_until
+
+    def _finish(self) -> None:
+        """End what is open and everybody with it; then only :meth:`Desk.post_mortem` is left."""
+        desk = self._desk
+        if desk.refusal is None:
+            desk.refusal = "the dispatcher's thread has ended"
+        while True:
+            with desk.lock:
+                ended = desk.ledger.stopped(desk.now(), self._at_once, _BATCH)
+                for entry, effects in ended:
+                    desk.act(entry, effects)
+            self._after(ended)
+            if not ended:
+                break
+        self._stop_all("listeners")
+        self._drain_until, self._grace_until = NEVER, desk.now() + GRACE
+        while self._stoppers and desk.now() < self._grace_until:
+            self._park()
+            self._messages()
+        self._messages()
+        desk.observers.mailbox.put(STOP)
+        desk.inbox.alert = DEAD
+        desk.post_mortem()

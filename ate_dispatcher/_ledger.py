@@ -1,0 +1,513 @@
+"""What is open, and what each stamped fact does to it. Pure: no lock, thread, clock or user code.
+
+Theory of operation
+===================
+
+A **request** (:class:`Entry`) is open until it ends, once, with one :class:`Completion`. Each of its
+**members** (:class:`Member`, one per producer) gets one :class:`Verdict` in the end.
+
+Facts go in, always with the instant at which they were stamped, in the order of their stamps:
+``replied``, ``declined``, ``died``, ``cancelled``, ``time_passed``, ``stopped``. Effects come out as
+bits of a small int, the data stay in the entry: who asks for a fact acts on the bits while nobody
+else can enter. ``opened`` is the one fact that callers append themselves (to ``nursery``, one
+atomic operation), because it may come from a signal handler.
+
+What a fact about one member does:
+
+==================  ==================================  ===========================================
+fact                the request is open                 the request has ended
+==================  ==================================  ===========================================
+replied             stamp <= deadline: OK or ERROR;     running member: SURPLUS if its stamp is
+                    else it ends as DEADLINE first      within the deadline, else LATE
+declined            DECLINED                            nothing: the end has judged it
+died                MISSING(DEAD)                       nothing: the end has judged it
+its turn comes      it begins; if the deadline has      MISSING(QUEUED, NOT_STARTED): SKIPPED
+                    passed it ends as DEADLINE first
+==================  ==================================  ===========================================
+
+When the last member gets its verdict the request ends as ALL_REPLIED. Any other end judges the
+members without a verdict by :data:`AT_THE_END`.
+
+What has no business here: asking what time it is, knowing how many threads there are, and any
+object that belongs to the user other than to hand it on.
+
+Where an open request is kept: in the nursery, oldest first; one that ends while it is the oldest
+leaves it again and was never anywhere else. Those it overtook move to a heap of deadlines, in cells
+that are emptied when their request ends early; the heap is rebuilt when half of it is empty cells.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import Any, Deque, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple
+
+from ._completion import Completion, Standing, Verdict
+from ._messages import MEMBER, Record
+
+__all__ = [
+    "ABSENT",
+    "ACCEPTED",
+    "DISCARDED",
+    "ENDED",
+    "FAILED",
+    "NOTED",
+    "Entry",
+    "Ledger",
+    "Member",
+    "Note",
+]
+
+ACCEPTED = 1
+"""A value was taken: forward ``entry.chain``, the newest record."""
+FAILED = 2
+"""An exception was taken as the answer: likewise, to those who want errors."""
+ENDED = 4
+"""The request ended with this fact."""
+ABSENT = 8
+"""It ended with members that had not begun: their mailboxes still hold it."""
+DISCARDED = 16
+"""The reply came after the end; the member's note says how it is judged."""
+
+NOTED = 32
+"""A member got a verdict without a reply: the newest note."""
+
+AT_THE_END: Mapping[Completion, Mapping[Standing, Verdict]] = {
+    completion: {
+        standing: (
+            Verdict.CANCELLED
+            if completion is Completion.CANCELLED
+            and standing in (Standing.QUEUED, Standing.NOT_STARTED)
+            else Verdict.MISSING
+        )
+        for standing in Standing
+    }
+    for completion in Completion
+}
+"""The verdict on members without one: by why the request ended and where the member stood."""
+
+WITHDRAWN_AT_ONCE: Mapping[Standing, Verdict] = {
+    **AT_THE_END[Completion.STOPPED],
+    Standing.QUEUED: Verdict.WITHDRAWN,
+    Standing.NOT_STARTED: Verdict.WITHDRAWN,
+}
+"""The same for a stop that does not let anybody begin any more."""
+
+NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)
+
+_MANY = 64
+"""Below so many empty cells the heap is left alone."""
+
+
+class Member:
+    """A producer as the ledger sees it: what it is at, and since when.
+
+    ``running`` is the entry its worker is in, set and cleared in the section of that entry's own
+    dispatcher, so that ``running is entry`` can be asked there and changes nowhere else.
+    """
+
+    __slots__ = (
+        "absences",
+        "began",
+        "home",
+        "husks",
+        "mailbox",
+        "producer",
+        "running",
+        "standing",
+        "warned",
+    )
+
+    def __init__(self, producer: Any, mailbox: Any) -> None:
+        self.producer = producer
+        self.mailbox = mailbox
+        #: The desk in whose section its worker takes messages out; the first that it joined.
+        self.home: Any = None
+        #: How many ended requests its mailbox still holds, at most.
+        self.husks = 0
+        self.running: Optional[Entry] = None
+        self.began = 0.0
+        #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
+        self.standing = Standing.NOT_STARTED
+        #: Notes on what ended before it began, by the ledger that made them: here and not there,
+        #: so that no dispatcher keeps a producer that was deregistered.
+        self.absences: Dict[Ledger, List[Note]] = {}
+        self.warned = False
+
+    def standing_on(self, entry: Entry) -> Standing:
+        return Standing.RUNNING if self.running is entry else self.standing
+
+
+class Note:
+    """A member's verdict that is not a reply. What became of it afterwards is added once."""
+
+    __slots__ = (
+        "answered",
+        "began",
+        "id",
+        "late",
+        "member",
+        "outcome",
+        "stamp",
+        "standing",
+        "topic",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        entry: Entry,
+        member: Member,
+        verdict: Verdict,
+        standing: Optional[Standing],
+        stamp: float,
+    ) -> None:
+        # Not the entry itself: a note may wait long for its member's turn.
+        self.id = entry.id
+        self.topic = entry.topic
+        self.member = member
+        self.verdict = verdict
+        self.standing = standing
+        self.stamp = stamp
+        self.began = member.began if standing is Standing.RUNNING else None
+        #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
+        self.outcome: Optional[Verdict] = None
+        #: When it began and answered, if it did so after the end; by how much too late.
+        self.answered: Optional[Tuple[float, float]] = None
+        self.late = 0.0
+
+
+class Extra:
+    """What few requests need: verdicts without a reply, errors, done callbacks."""
+
+    __slots__ = ("callbacks", "errors", "notes")
+
+    def __init__(self) -> None:
+        self.notes: Sequence[Note] = ()
+        self.errors = 0
+        self.callbacks: Tuple[Any, ...] = ()
+
+
+class Entry:
+    """One request: what was asked, of whom, until when, and what came.
+
+    Written by the ledger alone, but for the constructor. Read by anybody: every field is replaced
+    whole, and ``completion`` last of all.
+    """
+
+    __slots__ = (
+        "args",
+        "cell",
+        "chain",
+        "channel",
+        "completion",
+        "deadline",
+        "desk",
+        "ended",
+        "extra",
+        "id",
+        "kwargs",
+        "pending",
+        "roster",
+        "sent",
+        "topic",
+    )
+
+    def __init__(
+        self,
+        desk: Any,
+        id: int,
+        topic: Hashable,
+        channel: Any,
+        roster: Tuple[Member, ...],
+        sent: float,
+        deadline: float,
+        args: Tuple[Any, ...],
+        kwargs: Optional[Dict[str, Any]],
+    ) -> None:
+        self.desk = desk
+        self.id = id
+        self.topic = topic
+        self.channel = channel
+        self.roster = roster
+        self.sent = sent
+        self.deadline = deadline
+        self.args = args
+        self.kwargs = kwargs
+        self.pending = len(roster)
+        self.chain: Optional[Record] = None
+        self.completion: Optional[Completion] = None
+        self.cell: Optional[List[Any]] = None
+        self.extra: Optional[Extra] = None
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        """Verdicts that are not replies; the list is replaced whole, never changed."""
+        return () if self.extra is None else self.extra.notes
+
+    @property
+    def errors(self) -> int:
+        """How many of the accepted replies are errors."""
+        return 0 if self.extra is None else self.extra.errors
+
+    def more(self) -> Extra:
+        """What few requests need, made when the first needs it. Inside the section."""
+        if self.extra is None:
+            self.extra = Extra()
+        return self.extra
+
+
+class Ledger:
+    """The books of one dispatcher. Every method is a fact or a question; see the module."""
+
+    def __init__(self) -> None:
+        self.nursery: Deque[Entry] = deque()
+        self._heap: List[List[Any]] = []
+        self._empty = 0
+        #: Sums over ended requests. Answers with a value have a counter of their own, being many.
+        self._ok = 0
+        self._fan_out = 0
+        self._verdicts: Dict[Verdict, int] = dict.fromkeys(Verdict, 0)
+        self._all_replied = 0
+        self._completions: Dict[Completion, int] = dict.fromkeys(Completion, 0)
+
+    # -- facts about one member ----------------------------------------------------------------
+
+    def replied(
+        self,
+        entry: Entry,
+        member: Member,
+        value: Any,
+        error: Optional[BaseException],
+        stamp: float,
+    ) -> int:
+        """The producer's method returned *value* or raised *error*."""
+        if entry.completion is None:
+            if stamp <= entry.deadline:
+                entry.chain = (
+                    entry.topic,
+                    value,
+                    error,
+                    member,
+                    member.began,
+                    stamp,
+                    entry.chain,
+                )
+                entry.pending = pending = entry.pending - 1
+                if error is not None:
+                    entry.more().errors += 1
+                    effects = FAILED
+                else:
+                    effects = ACCEPTED
+                if not pending:
+                    effects |= self._end(entry, Completion.ALL_REPLIED, stamp)
+                return effects
+            effects = self._end(entry, Completion.DEADLINE, stamp)
+        else:
+            effects = 0
+        return effects | self._discarded(entry, member, stamp)
+
+    def declined(self, entry: Entry, member: Member, now: float) -> int:
+        """*member* could not be asked."""
+        return self._unanswered(entry, Note(entry, member, Verdict.DECLINED, None, now), now)
+
+    def died(self, entry: Entry, member: Member, now: float) -> int:
+        """*member*'s thread ended while the request waited in its mailbox."""
+        return self._unanswered(entry, Note(entry, member, Verdict.MISSING, Standing.DEAD, now), now)
+
+    def its_turn(self, member: Member) -> List[Note]:
+        """Whatever ended while *member* had not begun it: it will not be executed."""
+        notes = member.absences.pop(self, [])
+        for note in notes:
+            self._judge(note, Verdict.SKIPPED)
+        return notes
+
+    # -- facts about whole requests ------------------------------------------------------------
+
+    def expired(self, entry: Entry, now: float) -> int:
+        """Somebody saw *entry* open after its deadline, before ``time_passed`` was told."""
+        return self._end(entry, Completion.DEADLINE, now)
+
+    def cancelled(self, entry: Entry, now: float) -> int:
+        """The caller does not want it any more; what was never opened stays unknown."""
+        if entry.completion is not None:
+            return 0
+        self.gather()
+        if entry.cell is None:
+            return 0
+        if entry.deadline < now:
+            return self._end(entry, Completion.DEADLINE, now)
+        return self._end(entry, Completion.CANCELLED, now)
+
+    def nobody(self, entry: Entry) -> int:
+        """It found no producer, so it was over when it was sent."""
+        self._completions[Completion.NO_PRODUCERS] += 1
+        return ENDED
+
+    def time_passed(self, now: float, limit: int = 256) -> List[Tuple[Entry, int]]:
+        """End what is due before *now*, at most *limit* of them, in the order of deadlines."""
+        heap, due = self._heap, []
+        while heap and len(due) < limit and heap[0][0] < now:
+            entry = heap[0][2]
+            if entry is None:
+                heapq.heappop(heap)
+                self._empty -= 1
+            else:
+                due.append((entry, self._end(entry, Completion.DEADLINE, now)))
+        return due
+
+    def stopped(self, now: float, at_once: bool, limit: int = 256) -> List[Tuple[Entry, int]]:
+        """End what is open, at most *limit* of them; *at_once* withdraws what has not begun."""
+        self.gather()
+        heap, found = self._heap, []
+        while heap and len(found) < limit:
+            # From the end, where taking one away leaves a heap. An empty cell leaves the count of
+            # empty ones here; a full one will be counted as it is emptied.
+            entry = heap.pop()[2]
+            self._empty -= 1
+            if entry is not None:
+                found.append(entry)
+        found.sort(key=lambda entry: entry.id)
+        judge = WITHDRAWN_AT_ONCE if at_once else None
+        return [(entry, self._end(entry, Completion.STOPPED, now, judge)) for entry in found]
+
+    def gather(self, limit: int = 1 << 62) -> bool:
+        """Move the nursery into the heap, *limit* at most; whether some are left."""
+        nursery = self.nursery
+        for _ in range(min(limit, len(nursery))):
+            entry = nursery.popleft()
+            if entry.completion is None:
+                self._keep(entry)
+        return bool(nursery)
+
+    # -- questions -----------------------------------------------------------------------------
+
+    def next_deadline(self) -> Optional[float]:
+        """The earliest deadline among the gathered open requests; None without any."""
+        heap = self._heap
+        while heap and heap[0][2] is None:
+            heapq.heappop(heap)
+            self._empty -= 1
+        return heap[0][0] if heap else None
+
+    def open_requests(self) -> List[Entry]:
+        """All that are open, in no order. Good on any thread, exact at a quiet moment."""
+        young = self.nursery.copy()
+        kept = [cell[2] for cell in self._heap[:]]
+        return [e for e in (*young, *kept) if e is not None and e.completion is None]
+
+    def open_count(self) -> int:
+        """How many gathered requests are open."""
+        return len(self._heap) - self._empty
+
+    def sums(self) -> Tuple[int, Dict[Verdict, int], Dict[Completion, int]]:
+        """Fan-out, verdicts and completions over all ended requests."""
+        verdicts, completions = dict(self._verdicts), dict(self._completions)
+        verdicts[Verdict.OK] += self._ok
+        completions[Completion.ALL_REPLIED] += self._all_replied
+        return self._fan_out, verdicts, completions
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _keep(self, entry: Entry) -> None:
+        cell = entry.cell = [entry.deadline, entry.id, entry]
+        heapq.heappush(self._heap, cell)
+
+    def _release(self, entry: Entry) -> None:
+        cell = entry.cell
+        if cell is not None:
+            cell[2] = entry.cell = None
+            self._empty += 1
+            if self._empty > _MANY and self._empty * 2 > len(self._heap):
+                self._heap = [cell for cell in self._heap if cell[2] is not None]
+                heapq.heapify(self._heap)
+                self._empty = 0
+            return
+        nursery = self.nursery
+        while nursery:
+            eldest = nursery.popleft()
+            if eldest is entry:
+                return
+            if eldest.completion is None:
+                self._keep(eldest)
+
+    def _end(
+        self,
+        entry: Entry,
+        completion: Completion,
+        now: float,
+        judge: Optional[Mapping[Standing, Verdict]] = None,
+    ) -> int:
+        self._release(entry)
+        fan_out = len(entry.roster)
+        effects = ENDED
+        if entry.pending:
+            effects |= self._judge_absent(entry, judge or AT_THE_END[completion], now)
+        self._fan_out += fan_out
+        if entry.extra is None:
+            self._ok += fan_out
+        else:
+            self._sum_up(entry)
+        if completion is Completion.ALL_REPLIED:
+            self._all_replied += 1
+        else:
+            self._completions[completion] += 1
+        # Mailboxes and workers may hold the entry for long; what was asked is let go now.
+        entry.args = entry.kwargs = None  # type: ignore[assignment]
+        entry.ended = now
+        entry.completion = completion
+        return effects
+
+    def _judge_absent(
+        self, entry: Entry, judge: Mapping[Standing, Verdict], now: float
+    ) -> int:
+        effects = 0
+        notes = list(entry.notes)
+        judged = {id(note.member) for note in notes}
+        record = entry.chain
+        while record is not None:
+            judged.add(id(record[MEMBER]))
+            record = record[-1]
+        for member in entry.roster:
+            if id(member) in judged:
+                continue
+            standing = member.standing_on(entry)
+            note = Note(entry, member, judge[standing], standing, now)
+            notes.append(note)
+            if standing in NOT_BEGUN:
+                effects = ABSENT
+                if note.verdict is Verdict.MISSING:
+                    member.absences.setdefault(self, []).append(note)
+        entry.more().notes = notes
+        return effects
+
+    def _sum_up(self, entry: Entry) -> None:
+        notes = entry.notes
+        self._ok += len(entry.roster) - len(notes) - entry.errors
+        self._verdicts[Verdict.ERROR] += entry.errors
+        for note in notes:
+            self._verdicts[note.verdict] += 1
+
+    def _unanswered(self, entry: Entry, note: Note, now: float) -> int:
+        if entry.completion is not None:
+            return 0
+        if entry.deadline < now:
+            return self._end(entry, Completion.DEADLINE, now)
+        entry.more().notes = [*entry.notes, note]
+        entry.pending -= 1
+        if entry.pending:
+            return NOTED
+        return NOTED | self._end(entry, Completion.ALL_REPLIED, now)
+
+    def _discarded(self, entry: Entry, member: Member, stamp: float) -> int:
+        for note in entry.notes:
+            if note.member is member and note.outcome is None:
+                note.answered = (member.began, stamp)
+                note.late = max(0.0, stamp - entry.deadline)
+                self._judge(note, Verdict.LATE if note.late else Verdict.SURPLUS)
+        return DISCARDED
+
+    def _judge(self, note: Note, outcome: Verdict) -> None:
+        self._verdicts[note.verdict] -= 1
+        self._verdicts[outcome] += 1
+        note.outcome = outcome

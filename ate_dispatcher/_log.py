@@ -1,0 +1,30 @@
+"""The one logger, and reports that cannot do harm.
+
+Errors of user code go to ``ate_dispatcher`` at ERROR, losses at WARNING, the traffic at DEBUG. There
+is no NullHandler: a program that configured nothing sees errors and losses on stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Optional
+
+logger = logging.getLogger("ate_dispatcher")
+
+
+def report(level: int, message: str, *args: Any, error: Optional[BaseException] = None) -> None:
+    """Log, with the traceback of *error*; whatever goes wrong in doing so changes nothing."""
+    try:
+        logger.log(level, message, *args, exc_info=error)
+    except BaseException:  # noqa: S110 - a report about a report has nowhere to go
+        pass
+
+
+def failed(what: str, error: BaseException) -> None:
+    """User code raised *error*: say so once, with its traceback, on the thread where it happened."""
+    report(logging.ERROR, "%s", what, error=error)
+
+
+def lost(message: str, *args: Any) -> None:
+    """Something was lost, or will be."""
+    report(logging.WARNING, message, *args)

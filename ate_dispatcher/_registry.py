@@ -1,0 +1,168 @@
+"""Who is registered for what, as immutable snapshots.
+
+No lock: registrations may come from any thread, a signal handler or a finalizer, also one that
+interrupts another registration. A topic's members are a dict that is changed by single atomic
+operations and then gets a new version *token*; readers use a roster made for one token and make a
+new one when the token has moved on. A roster is stored before its token is looked at once more, so
+the last one stored is always current, and nothing keeps a deregistered participant alive.
+
+Topics are the users' objects. They are hashed and compared only here, on the thread of the call
+that names them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tuple
+
+from ._mailbox import Mailbox
+
+__all__ = ["Channel", "Registry", "Roster", "Seat"]
+
+
+
+Put = Tuple[Callable[[Any], None], Mailbox]
+"""How to reach a mailbox in one breath: its ``items.append``, and itself for the rest."""
+
+
+class Seat(NamedTuple):
+    """One registration: the participant, and what stands for it in a roster."""
+
+    participant: Any
+    entry: Any
+    mailbox: Mailbox
+
+
+class Roster(NamedTuple):
+    """One immutable reading of a side of a topic, in the order of registration."""
+
+    token: object
+    members: Tuple[Any, ...]
+    puts: Tuple[Put, ...]
+
+
+class Side:
+    """The producers, or the listeners, of one topic."""
+
+    __slots__ = ("_seats", "roster", "token")
+
+    def __init__(self) -> None:
+        # Keyed by identity: users' classes may compare and hash as they like.
+        self._seats: Dict[int, Seat] = {}
+        self.token: object = object()
+        self.roster = Roster(self.token, (), ())
+
+    def add(self, seat: Seat) -> None:
+        self._seats.setdefault(id(seat.participant), seat)
+        self.token = object()
+        self.refresh()
+
+    def discard(self, participant: Any) -> None:
+        if self._seats.pop(id(participant), None) is not None:
+            self.token = object()
+            self.refresh()
+
+    def current(self) -> Roster:
+        roster = self.roster
+        return roster if roster.token is self.token else self.refresh()
+
+    def refresh(self) -> Roster:
+        while True:
+            token = self.token
+            seats = self.seats()
+            roster = self.roster = Roster(
+                token,
+                tuple([seat.entry for seat in seats]),
+                tuple([(seat.mailbox.items.append, seat.mailbox) for seat in seats]),
+            )
+            if self.token is token:
+                return roster
+
+    def seats(self) -> List[Seat]:
+        while True:
+            try:
+                return list(self._seats.values())
+            except RuntimeError:
+                # It changed under the copy: take it again.
+                continue
+
+    def __bool__(self) -> bool:
+        return bool(self._seats)
+
+
+class Channel:
+    """One topic: who produces for it and who listens to it."""
+
+    __slots__ = ("__weakref__", "listeners", "producers", "topic")
+
+    def __init__(self, topic: Hashable) -> None:
+        self.topic = topic
+        self.producers = Side()
+        self.listeners = Side()
+
+    def merge(self, other: Channel) -> None:
+        for mine, others in ((self.producers, other.producers), (self.listeners, other.listeners)):
+            for seat in others.seats():
+                mine.add(seat)
+
+
+class Registry:
+    """All topics of one dispatcher that somebody is registered for."""
+
+    def __init__(self) -> None:
+        self.channels: Dict[Hashable, Channel] = {}
+        # Channels that lost their last registration while open requests still refer to them. A
+        # new registration for the topic takes the same channel up again, so it hears those too.
+        self._retired: Dict[int, weakref.ref[Channel]] = {}
+
+    def add(self, topic: Hashable, side: str, seat: Seat) -> None:
+        channel = self.channels.get(topic)
+        if channel is None:
+            channel = self.channels.setdefault(topic, self._revived(topic) or Channel(topic))
+        getattr(channel, side).add(seat)
+        self._settle(topic, channel)
+
+    def discard(self, topic: Hashable, side: str, participant: Any) -> None:
+        channel = self.channels.get(topic)
+        if channel is None:
+            return
+        getattr(channel, side).discard(participant)
+        if not channel.producers and not channel.listeners:
+            removed = self.channels.pop(topic, None)
+            if removed is not None:
+                self._retire(removed)
+                if removed.producers or removed.listeners:
+                    # Somebody registered between the look and the removal.
+                    self._settle(topic, removed)
+
+    def participants(self, side: str) -> List[Any]:
+        """Everybody on *side* of any topic, each once, in the order of the topics."""
+        found: Dict[int, Any] = {}
+        for channel in self._all():
+            for seat in getattr(channel, side).seats():
+                found.setdefault(id(seat.participant), seat.participant)
+        return list(found.values())
+
+    def _settle(self, topic: Hashable, channel: Channel) -> None:
+        """Make what was registered on *channel* hold, also if the topic was pruned meanwhile."""
+        current = self.channels.setdefault(topic, channel)
+        if current is not channel:
+            current.merge(channel)
+
+    def _retire(self, channel: Channel) -> None:
+        retired, key = self._retired, id(channel)
+        retired[key] = weakref.ref(channel, lambda _: retired.pop(key, None))
+
+    def _revived(self, topic: Hashable) -> Optional[Channel]:
+        for reference in list(self._retired.values()):
+            channel = reference()
+            if channel is not None and channel.topic == topic:
+                return channel
+        return None
+
+    def _all(self) -> List[Channel]:
+        while True:
+            try:
+                return list(self.channels.values())
+            except RuntimeError:
+                continue

@@ -1,0 +1,286 @@
+"""What a request came to, as values: a reply, and the report over all members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Hashable, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from ._clock import NEVER
+from ._completion import Completion, Standing, Verdict
+from ._ledger import Entry, Ledger, Member, Note
+from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Record
+
+__all__ = ["MemberReport", "Reply", "Report", "Statistics", "report_of", "statistics_of"]
+
+_MISSED = frozenset(Verdict) - {Verdict.OK, Verdict.ERROR}
+
+
+class Reply:
+    """One accepted answer: a value or an error, and who gave it when. Immutable.
+
+    Attributes
+    ----------
+    producer: Producer
+        The object that answered; its name is ``reply.producer.name``.
+    value: object
+        What its method returned; None if it raised.
+    error: BaseException or None
+        What it raised.
+    elapsed_ms: float
+        From the entry of ``send_request`` to the stamp of the reply.
+    """
+
+    __slots__ = ("elapsed_ms", "error", "producer", "value")
+
+    producer: Any
+    value: Any
+    error: Optional[BaseException]
+    elapsed_ms: float
+
+    def __init__(self, record: Record, sent: float) -> None:
+        put = object.__setattr__
+        put(self, "producer", record[MEMBER].producer)
+        put(self, "value", record[VALUE])
+        put(self, "error", record[ERROR])
+        put(self, "elapsed_ms", (record[STAMP] - sent) * 1000)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a Reply does not change; cannot set {name!r}")
+
+    __delattr__ = __setattr__  # type: ignore[assignment]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a value rather than an error."""
+        return self.error is None
+
+    def unwrap(self) -> Any:
+        """The value; raises the error instead if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    def __repr__(self) -> str:
+        # Never the payload: it may be huge, or not printable.
+        kind = "ok" if self.ok else type(self.error).__name__
+        return f"<Reply {kind} from {self.producer.name} after {self.elapsed_ms:.1f} ms>"
+
+
+@dataclass(frozen=True)
+class MemberReport:
+    """One line of a report. Times are milliseconds; None where there is nothing to tell.
+
+    ``verdict`` is None while the request is open and the member has not answered; ``standing``
+    says where a member without an answer stands, or stood at the end. ``waited_ms`` is the time in
+    the mailbox, ``ran_ms`` the time in the producer's own code, ``late_ms`` by how much its answer
+    missed the deadline. ``error`` is the name of the exception's class.
+    """
+
+    producer: str
+    verdict: Optional[Verdict]
+    standing: Optional[Standing] = None
+    waited_ms: Optional[float] = None
+    ran_ms: Optional[float] = None
+    late_ms: Optional[float] = None
+    error: Optional[str] = None
+
+    def to_dict(self) -> Dict[str, Any]:
+        return {
+            "producer": self.producer,
+            "verdict": self.verdict.value if self.verdict else None,
+            "standing": self.standing.value if self.standing else None,
+            "waited_ms": self.waited_ms,
+            "ran_ms": self.ran_ms,
+            "late_ms": self.late_ms,
+            "error": self.error,
+        }
+
+    def __str__(self) -> str:
+        word = self.verdict.name if self.verdict else "open"
+        if self.standing:
+            word += f" ({self.standing.value.replace('_', ' ')})"
+        parts = [f"{self.producer:<24} {word:<22}"]
+        if self.waited_ms is not None:
+            parts.append(f"waited {self.waited_ms:9.3f} ms")
+        if self.ran_ms is not None:
+            parts.append(f"ran {self.ran_ms:9.3f} ms")
+        if self.late_ms:
+            parts.append(f"late by {self.late_ms:.3f} ms")
+        if self.error:
+            parts.append(self.error)
+        return "  ".join(parts).rstrip()
+
+
+@dataclass(frozen=True)
+class Report:
+    """A frozen snapshot of one request: names, verdicts and times, no payload.
+
+    ``members`` are in the order of the roster. ``completion`` is None while the request is open;
+    ``elapsed_ms`` runs until its end. ``ttl_ms`` is None without a deadline.
+    """
+
+    id: int
+    topic: Hashable
+    completion: Optional[Completion]
+    ttl_ms: Optional[float]
+    elapsed_ms: float
+    members: Tuple[MemberReport, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every member answered in time with a value, and there was at least one."""
+        return bool(self.members) and all(m.verdict is Verdict.OK for m in self.members)
+
+    @property
+    def missing(self) -> Tuple[str, ...]:
+        """Names of the members that gave no answer in time."""
+        return tuple(m.producer for m in self.members if m.verdict in _MISSED)
+
+    @property
+    def failed(self) -> Tuple[str, ...]:
+        """Names of the members that raised."""
+        return tuple(m.producer for m in self.members if m.verdict is Verdict.ERROR)
+
+    def count(self, verdict: Verdict) -> int:
+        """How many members have that verdict."""
+        return sum(m.verdict is verdict for m in self.members)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """For JSON: enums as their values, the topic as text unless it is one."""
+        return {
+            "id": self.id,
+            "topic": self.topic if isinstance(self.topic, str) else repr(self.topic),
+            "completion": self.completion.value if self.completion else None,
+            "complete": self.complete,
+            "ttl_ms": self.ttl_ms,
+            "elapsed_ms": self.elapsed_ms,
+            "members": [member.to_dict() for member in self.members],
+        }
+
+    def __str__(self) -> str:
+        ttl = "no ttl" if self.ttl_ms is None else f"ttl {self.ttl_ms:g} ms"
+        end = self.completion.name if self.completion else "open"
+        ok = self.count(Verdict.OK)
+        head = (
+            f"request {self.id} on {self.topic!r}: {end} after {self.elapsed_ms:.1f} ms "
+            f"({ttl}), {ok} of {len(self.members)} ok"
+        )
+        return "\n".join([head, *(f"  {member}" for member in self.members)])
+
+
+def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
+    """The report on *entry* as of *now*, or, if it has ended, as it stood at the end."""
+    while True:
+        # No lock: the fields change one by one, so look until nothing moved while looking.
+        completion, notes, chain = entry.completion, entry.notes, entry.chain
+        lines = _lines(entry, chain, notes, now, at_the_end)
+        if entry.completion is completion and entry.notes is notes and entry.chain is chain:
+            break
+    ended = entry.ended if completion is not None else now
+    return Report(
+        id=entry.id,
+        topic=entry.topic,
+        completion=completion,
+        # To the nanosecond: the noise of the subtraction is nobody's ttl.
+        ttl_ms=None if entry.deadline == NEVER else round((entry.deadline - entry.sent) * 1e3, 6),
+        elapsed_ms=(ended - entry.sent) * 1000,
+        members=tuple(lines),
+    )
+
+
+def _lines(
+    entry: Entry, replies: Optional[Record], notes: Sequence[Note], now: float, at_the_end: bool
+) -> List[MemberReport]:
+    by_member: Dict[int, MemberReport] = {}
+    while replies is not None:
+        by_member[id(replies[MEMBER])] = _answered(replies, entry.sent)
+        replies = replies[-1]
+    for note in notes:
+        by_member[id(note.member)] = _noted(note, entry.sent, at_the_end)
+    return [by_member.get(id(member)) or _open(entry, member, now) for member in entry.roster]
+
+
+def _answered(record: Record, sent: float) -> MemberReport:
+    error = record[ERROR]
+    return MemberReport(
+        producer=record[MEMBER].producer.name,
+        verdict=Verdict.OK if error is None else Verdict.ERROR,
+        waited_ms=(record[BEGAN] - sent) * 1000,
+        ran_ms=(record[STAMP] - record[BEGAN]) * 1000,
+        error=None if error is None else type(error).__name__,
+    )
+
+
+def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
+    outcome = None if at_the_end else note.outcome
+    began, stamp = note.began, note.stamp
+    if outcome is not None and note.answered is not None:
+        began, stamp = note.answered
+    return MemberReport(
+        producer=note.member.producer.name,
+        verdict=outcome or note.verdict,
+        standing=None if outcome in (Verdict.LATE, Verdict.SURPLUS) else note.standing,
+        waited_ms=((stamp if began is None else began) - sent) * 1000,
+        ran_ms=None if began is None else (stamp - began) * 1000,
+        late_ms=note.late * 1000 if outcome is Verdict.LATE else None,
+    )
+
+
+def _open(entry: Entry, member: Member, now: float) -> MemberReport:
+    standing = member.standing_on(entry)
+    if standing is Standing.RUNNING:
+        began = member.began
+        return MemberReport(
+            producer=member.producer.name,
+            verdict=None,
+            standing=standing,
+            waited_ms=(began - entry.sent) * 1000,
+            ran_ms=(now - began) * 1000,
+        )
+    return MemberReport(
+        producer=member.producer.name,
+        verdict=None,
+        standing=standing,
+        waited_ms=(now - entry.sent) * 1000,
+    )
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The sums over a dispatcher's life; exact at any quiet moment.
+
+    ``fan_out`` counts every (request, producer) pair; it equals the sum of ``verdicts`` plus
+    ``pending``, the pairs of open requests without a verdict. ``completions`` sums to
+    ``requests - open``.
+    """
+
+    requests: int
+    open: int
+    fan_out: int
+    pending: int
+    verdicts: Mapping[Verdict, int]
+    completions: Mapping[Completion, int]
+
+
+def statistics_of(ledger: Ledger) -> Statistics:
+    """The sums of *ledger*, with what the open requests have so far."""
+    fan_out, verdicts, completions = ledger.sums()
+    still_open: Iterable[Entry] = ledger.open_requests()
+    count = pending = 0
+    for entry in still_open:
+        count += 1
+        fan_out += len(entry.roster)
+        pending += entry.pending
+        notes = entry.notes
+        verdicts[Verdict.ERROR] += entry.errors
+        verdicts[Verdict.OK] += len(entry.roster) - entry.pending - entry.errors - len(notes)
+        for note in notes:
+            verdicts[note.verdict] += 1
+    return Statistics(
+        requests=count + sum(completions.values()),
+        open=count,
+        fan_out=fan_out,
+        pending=pending,
+        verdicts=verdicts,
+        completions=completions,
+    )

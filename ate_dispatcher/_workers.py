@@ -1,0 +1,292 @@
+"""Threads with a life cycle: the producers and listeners that users subclass.
+
+Their plain attribute names belong to the users' subclasses; all that is ours is called ``_ate_...``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import weakref
+from typing import Any, Dict, Hashable, Iterator, Optional
+
+from . import _log
+from ._clock import NEVER, REAL, Clock, timeout_deadline
+from ._completion import Standing
+from ._ledger import Entry, Member
+from ._mailbox import DEAD, Mailbox
+from ._messages import STOP, TOPIC, VALUE
+from ._report import Reply, Report, report_of
+from .errors import ClockMismatch
+
+__all__ = ["CurrentRequest", "Producer", "ResultListener", "Worker", "current_request"]
+
+_numbers: Dict[str, Iterator[int]] = {}
+
+alive: Dict[int, weakref.ref[Worker]] = {}
+"""The workers whose threads were started and have not ended, for the exit hook."""
+
+
+def _telling_name(owner: object) -> str:
+    kind = type(owner).__name__
+    return f"{kind}-{next(_numbers.setdefault(kind, itertools.count(1)))}"
+
+
+class Worker(threading.Thread):
+    """A thread that serves a mailbox: what producers, listeners and dispatchers have in common.
+
+    Parameters
+    ----------
+    name: str, optional
+        By default the class's name and a number.
+    daemon: bool, optional
+        True by default: a forgotten ``stop()`` does not keep the interpreter alive.
+    """
+
+    def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
+        super().__init__(name=name or _telling_name(self), daemon=daemon)
+        self._ate_mailbox = Mailbox()
+        # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
+        self._ate_clock: Optional[Clock] = None
+
+    def start(self) -> None:
+        """Start the thread; a second time is a RuntimeError, as for any thread."""
+        if self.ident is not None or "run" in self.__dict__.get("_ate_kept", ()):
+            super().start()
+        # Shadowed until the thread begins, so that its end is seen whatever the subclass's `run`
+        # does: nothing else tells that a thread is over.
+        kept = self.__dict__["_ate_kept"] = {
+            key: self.__dict__[key] for key in ("run",) if key in self.__dict__
+        }
+        self.__dict__["run"] = self._ate_life
+        self._ate_begins()
+        clock, bell = self._ate_clock or REAL, self._ate_mailbox.bell
+        clock.expected(bell)
+        try:
+            super().start()
+        except BaseException:
+            if self.ident is None:
+                clock.left(bell)
+                self.__dict__.pop("run", None)
+                self.__dict__.update(kept)
+            raise
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the thread. From anywhere; twice is harmless."""
+        self._ate_mailbox.put(STOP)
+
+    def join(self, timeout: Optional[float] = None) -> None:
+        """Wait until the thread has ended, *timeout* seconds at most."""
+        clock = self._ate_clock
+        if clock is None or clock is REAL:
+            super().join(timeout)
+        else:
+            clock.join(self, self._ate_mailbox.bell, timeout_deadline(clock, timeout))
+
+    def _ate_life(self) -> None:
+        self.__dict__.pop("run", None)
+        self.__dict__.update(self.__dict__.pop("_ate_kept", {}))
+        key = id(self)
+        alive[key] = weakref.ref(self, lambda _: alive.pop(key, None))
+        (self._ate_clock or REAL).entered(self._ate_mailbox.bell)
+        try:
+            self.run()
+        finally:
+            self._ate_ends()
+            alive.pop(key, None)
+            (self._ate_clock or REAL).left(self._ate_mailbox.bell)
+
+    def _ate_begins(self) -> None:
+        """The thread is about to be started."""
+
+    def _ate_ends(self) -> None:
+        """The thread is over; still on it."""
+        self._ate_mailbox.alert = DEAD
+        self._ate_mailbox.items.clear()
+
+    def _ate_join_clock(self, clock: Clock) -> None:
+        """Belong to *clock* from now on; parked already or not, started or not."""
+        if self._ate_clock is None:
+            mailbox = self._ate_mailbox
+            self._ate_clock = clock
+            mailbox.bell = clock.adopt(mailbox.bell, self._ate_parked)
+        elif self._ate_clock is not clock:
+            raise ClockMismatch(f"{self.name} already belongs to another clock")
+
+    def _ate_parked(self) -> Optional[bool]:
+        """Whether it waits for its bell; None if its thread does not run."""
+        return self._ate_mailbox.parked() if self.is_alive() else None
+
+
+class Producer(Worker):
+    """Answers requests: subclass it and override :meth:`produce_dispatcher_output`.
+
+    ``stop()`` finishes what is queued, then ends the thread; ``start()`` may come before or after
+    registering. One producer may be registered for many topics and with several dispatchers.
+    """
+
+    def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
+        super().__init__(name=name, daemon=daemon)
+        self._ate_member = Member(self, self._ate_mailbox)
+        self._ate_mailbox.reader = self._ate_member
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer one request: override this.
+
+        Called on this producer's own thread, one request at a time, in the order they were sent;
+        may block as long as it likes. What it returns is the value of the reply; it is stamped
+        straight after the return and counts if the stamp is not past the deadline. What it raises
+        is the answer too (verdict ERROR): it is logged, and the thread goes on.
+
+        Parameters
+        ----------
+        topic: hashable
+            The topic of the request.
+        args, kwargs
+            As given to ``send_request``, by reference; *kwargs* is a dict of its own.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has not implemented produce_dispatcher_output"
+        )
+
+    def run(self) -> None:
+        """The thread's loop, until ``stop()``. Subclasses may wrap it."""
+        mailbox, member = self._ate_mailbox, self._ate_member
+        while True:
+            home = member.home
+            if home is None:
+                mailbox.park()
+                if member.home is None and mailbox.items:
+                    # Only a dispatcher sends requests, and none has it: this is STOP.
+                    return
+            else:
+                home.serve(self, member)
+                return
+
+    def _ate_begins(self) -> None:
+        if self._ate_member.standing is Standing.NOT_STARTED:
+            self._ate_member.standing = Standing.QUEUED
+
+    def _ate_ends(self) -> None:
+        member = self._ate_member
+        member.standing = Standing.DEAD
+        if member.home is None:
+            super()._ate_ends()
+        else:
+            member.home.ended(member)
+
+
+class ResultListener(Worker):
+    """Hears results: subclass it and override :meth:`process_dispatcher_result`.
+
+    All three callbacks run on this listener's own thread, one at a time; a slow or raising one
+    delays nobody else, and what it raises is logged.
+    """
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        """One accepted value of one producer: override this.
+
+        All listeners of a topic see the same order, which is that of arrival.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has not implemented process_dispatcher_result"
+        )
+
+    def process_dispatcher_error(self, topic: Any, reply: Reply) -> None:
+        """A producer raised in time: *reply* has ``producer`` and ``error``. Optional."""
+
+    def process_dispatcher_completion(self, topic: Any, report: Report) -> None:
+        """A request ended, after its last result: the report as it stood then. Optional."""
+
+    def run(self) -> None:
+        """The thread's loop, until ``stop()``. Subclasses may wrap it."""
+        mailbox = self._ate_mailbox
+        items = mailbox.items
+        popleft = items.popleft
+        while True:
+            while items:
+                item = popleft()
+                try:
+                    if item.__class__ is tuple:
+                        self.process_dispatcher_result(item[TOPIC], item[VALUE])
+                    elif item is STOP:
+                        return
+                    else:
+                        item(self)
+                except BaseException as error:
+                    _log.failed(f"{self.name} raised while it processed a result", error)
+            # Parked for long, perhaps: nobody's results stay alive in this frame.
+            item = None
+            mailbox.park()
+
+    def _ate_heeds(self, callback: str) -> bool:
+        """Whether it overrides the optional *callback*, in its class or on itself."""
+        return callback in self.__dict__ or getattr(type(self), callback) is not getattr(
+            ResultListener, callback
+        )
+
+
+class ErrorMessage:
+    """Tells a listener of a producer's error."""
+
+    __slots__ = ("_entry", "_record")
+
+    def __init__(self, entry: Entry, record: Any) -> None:
+        self._entry = entry
+        self._record = record
+
+    def __call__(self, listener: ResultListener) -> None:
+        reply = Reply(self._record, self._entry.sent)
+        listener.process_dispatcher_error(self._entry.topic, reply)
+
+
+class EndMessage:
+    """Tells a listener that a request ended; the report is made on the listener's thread."""
+
+    __slots__ = ("_entry",)
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def __call__(self, listener: ResultListener) -> None:
+        report = report_of(self._entry, self._entry.ended, at_the_end=True)
+        listener.process_dispatcher_completion(self._entry.topic, report)
+
+
+class CurrentRequest:
+    """What a producer may ask about the request it is serving. Valid on any thread."""
+
+    __slots__ = ("_entry",)
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    @property
+    def id(self) -> int:
+        return self._entry.id
+
+    @property
+    def topic(self) -> Hashable:
+        return self._entry.topic
+
+    @property
+    def remaining_ms(self) -> Optional[float]:
+        """Milliseconds until the deadline, 0 when it has passed; None without one."""
+        if self._entry.deadline == NEVER:
+            return None
+        return max(0.0, (self._entry.deadline - self._entry.desk.clock.now()) * 1000)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the request is over, for whatever reason: nobody wants the answer any more."""
+        return self._entry.completion is not None
+
+
+def current_request() -> Optional[CurrentRequest]:
+    """The request that the calling thread is serving as a producer; None elsewhere."""
+    thread = threading.current_thread()
+    if isinstance(thread, Producer):
+        running = thread._ate_member.running
+        if running is not None:
+            return CurrentRequest(running)
+    return None

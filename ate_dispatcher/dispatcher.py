@@ -1,0 +1,372 @@
+"""The facade that users hold: one request to many, and what comes in time.
+
+    >>> from ate_dispatcher import Dispatcher, Producer
+    >>> class Site(Producer):
+    ...     def produce_dispatcher_output(self, topic, *args, **kwargs):
+    ...         return sum(args)
+    >>> with Dispatcher() as dispatcher:
+    ...     dispatcher.register_result_producer(Site(), "add", start=True)
+    ...     dispatcher.send_request("add", 1, 2, ttl=1000).results()
+    [3]
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from types import TracebackType
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type
+
+from typing_extensions import Self
+
+from . import _log, _workers
+from ._clock import NEVER, REAL, Clock, milliseconds, spawn_raw
+from ._completion import Completion
+from ._desk import SHUT, Desk
+from ._handle import Handle
+from ._hooks import Hook
+from ._keeper import Keeper
+from ._registry import Seat
+from ._report import Statistics, statistics_of
+from ._workers import Producer, ResultListener, Worker
+from .errors import BadType, DispatcherStopped
+
+__all__ = ["ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"]
+
+_EXIT_MS = 2000
+"""What open requests, and then the listeners, get at the exit of the interpreter."""
+
+
+class Dispatcher(Worker):
+    """Sends each request to the producers of its topic and their timely answers to its listeners.
+
+    A thread, like producers and listeners: ``start()``, ``stop()``, ``join()``, in any order with
+    the registrations; or ``with Dispatcher() as dispatcher:``, which starts it, and at the end
+    stops and joins it and its participants. Every method may be called from any thread, from a
+    callback, a signal handler or a finalizer; those that wait say so.
+
+    Parameters
+    ----------
+    name: str, optional
+        By default ``Dispatcher-<n>``.
+    daemon: bool, optional
+        True by default: a forgotten ``stop()`` does not hang the interpreter. A program that shall
+        live on after its main thread calls ``dispatcher.join()``.
+    clock: Clock, optional
+        What tells the time; real time by default. See ``ate_dispatcher.testing.VirtualClock``.
+    hooks: sequence of callables, optional
+        See :meth:`add_hook`.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: Optional[str] = None,
+        daemon: bool = True,
+        clock: Optional[Clock] = None,
+        hooks: Sequence[Hook] = (),
+    ) -> None:
+        super().__init__(name=name, daemon=daemon)
+        for method in ("now", "bell", "adopt"):
+            if clock is not None and not callable(getattr(clock, method, None)):
+                raise BadType(f"clock must have the method {method}(), {clock!r} has not")
+        self._ate_desk = Desk(clock or REAL)
+        self._ate_mailbox = self._ate_desk.inbox
+        self._ate_join_clock(self._ate_desk.clock)
+        self._ate_keeper = Keeper(self._ate_desk, _NameOf(self))
+        for hook in hooks:
+            self.add_hook(hook)
+
+    # -- who takes part ------------------------------------------------------------------------
+
+    def register_result_producer(
+        self, producer: Producer, topic: Hashable, *topics: Hashable, start: bool = False
+    ) -> None:
+        """Let *producer* answer requests on *topic* (and *topics*) sent from now on.
+
+        Twice is once. With ``start=True`` it is started too, unless it was.
+
+        Raises
+        ------
+        BadType
+            *producer* is no Producer, forgot ``super().__init__()`` or does not override
+            ``produce_dispatcher_output``; a topic is not hashable.
+        DispatcherStopped
+            After :meth:`stop`.
+        ClockMismatch
+            It serves a dispatcher of another clock.
+        """
+        self._ate_admit(producer, Producer, "producer", "produce_dispatcher_output")
+        self._ate_register(producer, producer._ate_member, "producers", (topic, *topics), start)
+
+    def register_result_listener(
+        self, listener: ResultListener, topic: Hashable, *topics: Hashable, start: bool = False
+    ) -> None:
+        """Let *listener* hear every result on *topic* (and *topics*) accepted from now on.
+
+        Parameters and errors as for :meth:`register_result_producer`.
+        """
+        self._ate_admit(listener, ResultListener, "listener", "process_dispatcher_result")
+        self._ate_register(listener, listener, "listeners", (topic, *topics), start)
+
+    def deregister_result_producer(self, producer: Producer, topic: Hashable) -> None:
+        """Ask *producer* no more on *topic*; it still answers what it was asked. Silent if it
+        was not registered, also after :meth:`stop`."""
+        self._ate_desk.registry.discard(topic, "producers", producer)
+
+    def deregister_result_listener(self, listener: ResultListener, topic: Hashable) -> None:
+        """Let *listener* hear no results on *topic* that are accepted later. Silent likewise."""
+        self._ate_desk.registry.discard(topic, "listeners", listener)
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def send_request(
+        self, topic: Hashable, *args: Any, ttl: Optional[float] = 5000, **kwargs: Any
+    ) -> Handle:
+        """Ask every producer of *topic*; never blocks.
+
+        Parameters
+        ----------
+        topic: hashable
+            Who is asked is fixed now: those registered for it, in the order of registration.
+        args, kwargs
+            Passed on by reference to ``produce_dispatcher_output(topic, *args, **kwargs)``.
+        ttl: real number, optional
+            Milliseconds from now; an answer stamped later is dropped. 0 takes what is there at
+            once, None or ``inf`` sets no deadline. Not passed on.
+
+        Returns
+        -------
+        Handle
+            Wait for it, iterate over it, await it, or ignore it.
+
+        Raises
+        ------
+        BadType, BadValue
+            A *ttl* that is no number, negative or NaN; a *topic* that is not hashable.
+        DispatcherStopped
+            After :meth:`stop`. Before :meth:`start` a request is kept, its deadline runs.
+        """
+        return self._ate_desk.send(topic, args, kwargs, ttl)
+
+    def options(self, *, ttl: Optional[float] = 5000) -> Sender:
+        """A sender with the same ``send_request``, bound to these options.
+
+        Options never mix with the keywords meant for producers: through a sender even ``ttl`` is
+        passed on to them.
+        """
+        milliseconds("ttl", ttl)
+        return Sender(self._ate_desk, ttl)
+
+    # -- watching ------------------------------------------------------------------------------
+
+    def add_hook(self, hook: Hook) -> None:
+        """Call ``hook(event)`` for everything that happens from now on (``ate_dispatcher.events``).
+
+        On one observers' thread, one at a time, in the order of events. A hook that raises is
+        logged once and removed.
+        """
+        if not callable(hook):
+            raise BadType(f"hook must be callable, not {hook!r}")
+        self._ate_desk.observers.add(hook)
+        self._ate_desk.post("observe")
+
+    def remove_hook(self, hook: Hook) -> None:
+        """Do not call *hook* any more; silent if it was not there."""
+        self._ate_desk.observers.remove(hook)
+
+    def statistics(self) -> Statistics:
+        """The sums over the dispatcher's life, by verdict and by reason of the end."""
+        return statistics_of(self._ate_desk.ledger)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread; what was sent before is scattered now, if it has not expired."""
+        if _log.logger.isEnabledFor(logging.DEBUG) and self.ident is None:
+            self.add_hook(_log_traffic)
+        _remember(self)
+        super().start()
+
+    def run(self) -> None:
+        """The thread's loop, until :meth:`stop`. Subclasses may wrap it."""
+        self._ate_keeper.run()
+
+    def stop(self, immediate: bool = False, drain: Optional[float] = 2000) -> None:
+        """Take nothing new, end what is open, stop the participants; returns at once.
+
+        Open requests run to their end, but for at most *drain* milliseconds (None: until their
+        deadlines); the rest end as ``STOPPED``. Then the listeners are stopped, which finish what
+        they have got. Harmless twice (the shorter drain counts) and before ``start()``.
+
+        Parameters
+        ----------
+        immediate: bool
+            Do not wait: open requests end as ``STOPPED`` now, and nobody begins a queued one.
+        drain: real number or None
+            Milliseconds.
+        """
+        desk = self._ate_desk
+        until = desk.now() + milliseconds("drain", drain)
+        unstarted = self.ident is None
+        if desk.refusal is None:
+            desk.refusal = f"{self.name} was stopped; make a new dispatcher to send requests"
+            desk.gate.append(SHUT)
+        desk.post("stop", bool(immediate or unstarted), until)
+        if unstarted and desk.ledger.nursery:
+            # Nobody may ever start it, but what it keeps has to end.
+            spawn_raw(self._ate_keeper.run)
+
+    def __enter__(self) -> Self:
+        if self.ident is None:
+            self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        desk = self._ate_desk
+        until = desk.now() + _EXIT_MS / 1000
+        threads: List[Any] = [self]
+        if kind is None:
+            threads += desk.registry.participants("producers")
+            threads += desk.registry.participants("listeners")
+        self.stop(immediate=kind is not None)
+        _join_all(threads, desk.clock, until)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _ate_admit(self, participant: Any, kind: Any, parameter: str, method: str) -> None:
+        if not isinstance(participant, kind):
+            raise BadType(f"{parameter} must be a {kind.__name__}, not {participant!r}")
+        shown = type(participant).__qualname__
+        if "_ate_mailbox" not in participant.__dict__:
+            raise BadType(f"{parameter} of class {shown} has not called super().__init__()")
+        inherited = getattr(type(participant), method) is getattr(kind, method)
+        if inherited and method not in participant.__dict__:
+            raise BadType(f"{parameter} of class {shown} does not override {method}")
+
+    def _ate_register(
+        self, participant: Any, entry: Any, side: str, topics: Tuple[Hashable, ...], start: bool
+    ) -> None:
+        desk = self._ate_desk
+        for topic in topics:
+            try:
+                hash(topic)
+            except TypeError as error:
+                raise BadType(f"topic must be hashable, not {type(topic).__name__}") from error
+        if desk.refusal is not None:
+            raise DispatcherStopped(desk.refusal)
+        participant._ate_join_clock(desk.clock)
+        if side == "producers" and entry.home is None:
+            entry.home = desk
+            participant._ate_mailbox.bell.ring()
+        seat = Seat(participant, entry, participant._ate_mailbox)
+        for topic in topics:
+            desk.registry.add(topic, side, seat)
+        if start and participant.ident is None:
+            participant.start()
+
+    def _ate_ends(self) -> None:
+        # Does nothing if the keeper ran to its end; a subclass's `run` may have missed it.
+        self._ate_desk.post("stop", True, self._ate_desk.now())
+        self._ate_keeper.run()
+
+    def _ate_forked(self) -> None:
+        """In a forked child, which has none of our threads: what is open ends here."""
+        desk = self._ate_desk
+        desk.refusal = f"{self.name} is a copy in a forked child; make a new dispatcher there"
+        desk.gate.append(SHUT)
+        for entry in desk.ledger.open_requests():
+            entry.ended = desk.now()
+            entry.completion = Completion.STOPPED
+
+
+ATEDispatcher = Dispatcher
+"""The name of 0.1.0."""
+
+
+class Sender:
+    """``send_request`` with fixed options; made by :meth:`Dispatcher.options`, reusable."""
+
+    __slots__ = ("_desk", "_ttl")
+
+    def __init__(self, desk: Desk, ttl: Optional[float]) -> None:
+        self._desk = desk
+        self._ttl = ttl
+
+    def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
+        """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
+        return self._desk.send(topic, args, kwargs, self._ttl)
+
+
+class _NameOf:
+    """The name of a dispatcher, without keeping it alive."""
+
+    def __init__(self, owner: Dispatcher) -> None:
+        self._owner = weakref.ref(owner)
+
+    def __call__(self) -> str:
+        owner = self._owner()
+        return "Dispatcher" if owner is None else owner.name
+
+
+def _log_traffic(event: Any) -> None:
+    _log.report(logging.DEBUG, "%s", event)
+
+
+# -- exit and fork -----------------------------------------------------------------------------
+
+_started: Dict[int, weakref.ref[Dispatcher]] = {}
+
+
+def _remember(dispatcher: Dispatcher) -> None:
+    key = id(dispatcher)
+    _started[key] = weakref.ref(dispatcher, lambda _: _started.pop(key, None))
+
+
+def _join_all(threads: Sequence[Any], clock: Clock, until: float) -> None:
+    """Wait for *threads* until then, all together, but for the calling one."""
+    for thread in threads:
+        if thread.ident is not None and thread is not threading.current_thread():
+            clock.join(thread, thread._ate_mailbox.bell, until)
+
+
+def _at_exit() -> None:
+    """A forgotten ``stop()``: drain, let listeners finish, then let the interpreter go."""
+    dispatchers = [d for d in (ref() for ref in list(_started.values())) if d is not None]
+    for dispatcher in dispatchers:
+        Dispatcher.stop(dispatcher, drain=_EXIT_MS)
+    for dispatcher in dispatchers:
+        clock = dispatcher._ate_desk.clock
+        _join_all([dispatcher], clock, clock.now() + _EXIT_MS / 1000 + 0.5)
+    workers = [w for w in (ref() for ref in list(_workers.alive.values())) if w is not None]
+    listeners = [w for w in workers if isinstance(w, ResultListener)]
+    for listener in listeners:
+        Worker.stop(listener)
+    until = REAL.now() + _EXIT_MS / 1000
+    for listener in listeners:
+        _join_all([listener], listener._ate_clock or REAL, until)
+        left = len(listener._ate_mailbox.items) - 1
+        if listener.is_alive() and left > 0:
+            _log.lost("%s left %d messages unread at exit", listener.name, left)
+
+
+def _after_fork() -> None:
+    for reference in list(_started.values()):
+        dispatcher = reference()
+        if dispatcher is not None:
+            dispatcher._ate_forked()
+    _started.clear()
+    _workers.alive.clear()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

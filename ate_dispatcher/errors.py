@@ -1,0 +1,76 @@
+"""Everything this package raises of its own accord: one family under one root.
+
+Each error also *is* the built-in a caller would expect (``TimeoutError``, ``RuntimeError``,
+``TypeError``, ``ValueError``), so code written against 0.1.0 or against the standard library keeps
+catching it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Sequence
+
+__all__ = [
+    "BadType",
+    "BadValue",
+    "ClockMismatch",
+    "DispatcherError",
+    "DispatcherStopped",
+    "IncompleteError",
+    "RequestTimeout",
+]
+
+
+class DispatcherError(Exception):
+    """The root: ``except DispatcherError`` catches whatever this package refuses or reports."""
+
+
+class DispatcherStopped(DispatcherError, RuntimeError):
+    """The dispatcher was stopped (or is a copy in a forked child): it takes nothing new.
+
+    What was sent before is served or ended as ``STOPPED``; make a new dispatcher to go on.
+    """
+
+
+class RequestTimeout(DispatcherError, TimeoutError):
+    """The caller's own *timeout* (seconds) passed before the request ended.
+
+    The request is not touched by it: it goes on to its end and may be waited for again.
+    """
+
+
+class IncompleteError(DispatcherError):
+    """``results(require="all")``: the request ended, but not every producer answered with a value.
+
+    Attributes
+    ----------
+    results: list
+        The values that did come, in arrival order.
+    missing: list of str
+        Names of the producers without an answer (late ones included).
+    errors: list of BaseException
+        What producers raised, in arrival order. The first is also ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        results: Sequence[Any] = (),
+        missing: Sequence[str] = (),
+        errors: Sequence[BaseException] = (),
+    ) -> None:
+        super().__init__(message)
+        self.results: List[Any] = list(results)
+        self.missing: List[str] = list(missing)
+        self.errors: List[BaseException] = list(errors)
+
+
+class BadType(DispatcherError, TypeError):
+    """An argument of the wrong kind; the message names the parameter and what was given."""
+
+
+class BadValue(DispatcherError, ValueError):
+    """An argument of the right kind with an impossible value; the message names both."""
+
+
+class ClockMismatch(BadValue):
+    """A participant belongs to one clock; it cannot serve dispatchers of two."""

@@ -1,0 +1,101 @@
+"""What hooks receive: frozen events with stable dotted names and the data in fields.
+
+Every event has ``name``, ``at`` (seconds on the dispatcher's clock), ``request`` (its id) and
+``topic``. Producers appear by name; payloads do not appear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Hashable, Optional, Tuple
+
+from ._completion import Completion, Standing, Verdict
+
+__all__ = [
+    "Event",
+    "MemberDeclined",
+    "ProducerFailed",
+    "ReplyAccepted",
+    "ReplyDiscarded",
+    "RequestCompleted",
+    "RequestOpened",
+    "RequestSkipped",
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What all events share."""
+
+    name: ClassVar[str] = "ate_dispatcher.event"
+    at: float
+    request: int
+    topic: Hashable
+
+
+@dataclass(frozen=True)
+class RequestOpened(Event):
+    """``send_request`` was called; *members* are those it asks, *deadline* is on the same clock."""
+
+    name: ClassVar[str] = "ate_dispatcher.request_opened"
+    deadline: Optional[float]
+    members: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReplyAccepted(Event):
+    """A value came in time; *elapsed_ms* since the send, *ran_ms* in the producer's own code."""
+
+    name: ClassVar[str] = "ate_dispatcher.reply_accepted"
+    producer: str
+    elapsed_ms: float
+    ran_ms: float
+
+
+@dataclass(frozen=True)
+class ProducerFailed(Event):
+    """The producer raised in time: *error* is its answer."""
+
+    name: ClassVar[str] = "ate_dispatcher.producer_failed"
+    producer: str
+    elapsed_ms: float
+    ran_ms: float
+    error: BaseException
+
+
+@dataclass(frozen=True)
+class ReplyDiscarded(Event):
+    """An answer came after the end: *verdict* is LATE, by *late_ms*, or SURPLUS."""
+
+    name: ClassVar[str] = "ate_dispatcher.reply_discarded"
+    producer: str
+    verdict: Verdict
+    late_ms: float
+
+
+@dataclass(frozen=True)
+class MemberDeclined(Event):
+    """The producer could not be asked, or died before its turn (*standing* is DEAD)."""
+
+    name: ClassVar[str] = "ate_dispatcher.member_declined"
+    producer: str
+    verdict: Verdict
+    standing: Optional[Standing]
+
+
+@dataclass(frozen=True)
+class RequestSkipped(Event):
+    """The producer's turn came after the end: it did not execute the request."""
+
+    name: ClassVar[str] = "ate_dispatcher.request_skipped"
+    producer: str
+
+
+@dataclass(frozen=True)
+class RequestCompleted(Event):
+    """The request ended; *verdicts* pairs each member's name with its verdict at the end."""
+
+    name: ClassVar[str] = "ate_dispatcher.request_completed"
+    completion: Completion
+    elapsed_ms: float
+    verdicts: Tuple[Tuple[str, Optional[Verdict]], ...]
