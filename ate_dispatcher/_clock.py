@@ -44,19 +44,21 @@ class Clock(Protocol):
     def bell(self) -> Bell:
         """A new bell for one thread."""
 
-    def adopt(self, bell: Bell, parked: Callable[[], bool]) -> Bell:
-        """The bell of a thread that may be parked already, from now on under this clock."""
+    def adopt(
+        self, bell: Any, thread: threading.Thread, parked: Callable[[], Optional[bool]]
+    ) -> Bell:
+        """The bell of *thread*, which may be parked on it already, from now on of this clock."""
 
-    def expected(self, bell: Bell) -> None:
+    def expected(self, bell: Any) -> None:
         """A thread that will park on *bell* is about to be started."""
 
-    def entered(self, bell: Bell) -> None:
+    def entered(self, bell: Any) -> None:
         """Called first thing by that thread; returns when it may run."""
 
-    def left(self, bell: Bell) -> None:
+    def left(self, bell: Any) -> None:
         """Called last thing by that thread."""
 
-    def join(self, thread: threading.Thread, bell: Bell, deadline: float) -> None:
+    def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
         """Wait until *thread*, which parks on *bell*, has ended, or until *deadline*."""
 
 
@@ -98,15 +100,17 @@ class RealClock:
     now = staticmethod(time.perf_counter)
     bell = staticmethod(LockBell)
 
-    def adopt(self, bell: Bell, parked: Callable[[], bool]) -> Bell:
-        return bell
+    def adopt(
+        self, bell: Any, thread: threading.Thread, parked: Callable[[], Optional[bool]]
+    ) -> Bell:
+        return bell  # type: ignore[no-any-return]
 
-    def expected(self, bell: Bell) -> None:
+    def expected(self, bell: Any) -> None:
         """Real threads need no leave to run."""
 
     entered = left = expected
 
-    def join(self, thread: threading.Thread, bell: Bell, deadline: float) -> None:
+    def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
         remaining = deadline - self.now()
         while thread.is_alive() and remaining > 0:
             threading.Thread.join(thread, min(remaining, _LONGEST_WAIT))
@@ -116,9 +120,8 @@ class RealClock:
 REAL = RealClock()
 
 
-def spawn(clock: Clock, target: Callable[[], Any], name: str) -> threading.Thread:
-    """Start a daemon thread of ours that lives under *clock*."""
-    bell = clock.bell()
+def spawn(clock: Clock, target: Callable[[], Any], name: str, bell: Bell) -> threading.Thread:
+    """Start a daemon thread of ours that lives under *clock* and parks on *bell*."""
 
     def run() -> None:
         clock.entered(bell)

@@ -40,20 +40,21 @@ from ._ledger import (
     FAILED,
     NOT_BEGUN,
     NOTED,
+    ORDINARY,
     Entry,
     Ledger,
     Member,
 )
 from ._mailbox import DEAD, PARKED, SWEEP, Mailbox
-from ._messages import STOP, Signal
+from ._messages import IDLE, SHUT, STOP, Signal
 from ._registry import Channel, Registry
 from ._workers import EndMessage, ErrorMessage
 from .errors import BadType, DispatcherStopped
 
-__all__ = ["SHUT", "Desk"]
+__all__ = ["COMPLETION", "Desk"]
 
-SHUT = Signal.STOP
-"""What stands in the gate before the start and after the stop, so that sends take the long way."""
+COMPLETION = "process_dispatcher_completion"
+ERROR = "process_dispatcher_error"
 
 _LARGE = 1e15
 """Milliseconds beyond which a ttl takes the careful way."""
@@ -71,7 +72,7 @@ class Desk:
         self.ledger = Ledger()
         self.registry = Registry()
         self.channels = self.registry.channels
-        self.observers = Observers()
+        self.observers = Observers(clock)
         self.hooks = self.observers.hooks
         self.inbox = Mailbox()
         self.waiting: Dict[int, List[Tuple[Any, bool]]] = {}
@@ -100,8 +101,12 @@ class Desk:
             channel = self.channels.get(topic)
         except TypeError as error:
             raise BadType(f"topic must be hashable, not {type(topic).__name__}") from error
-        roster = None if channel is None else channel.producers.current()
-        if roster is None or not roster.members:
+        if channel is None:
+            return self._nobody(topic, channel, now, deadline)
+        roster = channel.producers.roster
+        if roster.token is not channel.producers.token:
+            roster = channel.producers.refresh()
+        if not roster.members:
             return self._nobody(topic, channel, now, deadline)
         entry = Handle(
             self,
@@ -111,7 +116,7 @@ class Desk:
             roster.members,
             now,
             deadline,
-            args,
+            (topic, *args),
             kwargs or None,
         )
         try:
@@ -167,7 +172,7 @@ class Desk:
     def _nobody(
         self, topic: Hashable, channel: Optional[Channel], now: float, deadline: float
     ) -> Handle:
-        entry = Handle(self, self._next_id(), topic, channel, (), now, deadline, (), None)
+        entry = Handle(self, self._next_id(), topic, channel, (), now, deadline, None, None)
         entry.ended = now
         entry.completion = Completion.NO_PRODUCERS
         if self.hooks:
@@ -211,23 +216,34 @@ class Desk:
         replied, waiting, hooks = self.ledger.replied, self.waiting, self.hooks
         mailbox, items = member.mailbox, member.mailbox.items
         popleft = items.popleft
-        entry: Any = None
+        entry: Any = IDLE
         value = error = None
-        effects = 0
         while True:
             acquire()
             try:
                 stamp = now()
-                if entry is not None:
+                if entry is IDLE:
+                    effects = 0
+                else:
                     effects = replied(entry, member, value, error, stamp)
+                    member.running = None
                     if effects & ACCEPTED:
                         record = entry.chain
-                        for append, ear in entry.channel.listeners.roster.puts:
+                        ears = entry.channel.listeners.roster
+                        for append, ear in ears.puts:
                             append(record)
                             if ear.alert:
                                 ear.attend()
-                    member.running = None
-                    if effects != ACCEPTED or hooks:
+                        if effects != ACCEPTED:
+                            heeding = ears.heeding or self.draining
+                            for attributes in ears.attributes:
+                                if COMPLETION in attributes:
+                                    heeding = True
+                            if heeding or hooks or effects > ORDINARY:
+                                self.act(entry, effects, member)
+                        elif hooks:
+                            self.act(entry, effects, member)
+                    else:
                         self.act(entry, effects, member)
                 if items and not mailbox.alert:
                     following = popleft()
@@ -238,35 +254,35 @@ class Desk:
                     ):
                         member.running = following
                         member.began = stamp
-                        args, kwargs = following.args, following.kwargs
+                        call, kwargs = following.call, following.kwargs
                     else:
-                        following, args, kwargs = self._sift(member, following, stamp)
+                        following, call, kwargs = self._sift(member, following, stamp)
                 else:
-                    following, args, kwargs = self._sift(member, None, stamp)
+                    following, call, kwargs = self._sift(member, None, stamp)
             finally:
                 release()
-            if entry is not None and (waiting or effects & ABSENT):
+            if waiting or effects > ORDINARY:
                 self.after(entry, effects)
-            if error is not None:
-                _log.failed(f"{producer.name} raised while it served request {entry.id}", error)
-                error = None
+                if error is not None:
+                    _failed(producer, entry, error)
+                    error = None
             entry = following
-            if entry is None:
-                # Parked for long, perhaps: this frame keeps nobody's payload.
-                record = value = args = kwargs = following = None
-                mailbox.bell.wait(NEVER)
-                continue
-            if entry is STOP:
-                return
             if entry.desk is not self:
-                entry.desk.serve_guest(producer, member, entry)
-                entry = None
+                if entry is STOP:
+                    return
+                if entry is IDLE:
+                    # Parked for long, perhaps: this frame keeps nobody's payload.
+                    record = value = call = kwargs = following = ears = attributes = None
+                    mailbox.bell.wait(NEVER)
+                else:
+                    entry.desk.serve_guest(producer, member, entry)
+                    entry = following = IDLE
                 continue
             try:
                 if kwargs:
-                    value = producer.produce_dispatcher_output(entry.topic, *args, **kwargs)
+                    value = producer.produce_dispatcher_output(*call, **kwargs)
                 else:
-                    value = producer.produce_dispatcher_output(entry.topic, *args)
+                    value = producer.produce_dispatcher_output(*call)
             except BaseException as raised:
                 value, error = None, _without_our_frame(raised)
 
@@ -275,7 +291,7 @@ class Desk:
         with self.lock:
             began = self.now()
             self._its_turn(member)
-            args, kwargs = entry.args, entry.kwargs
+            call, kwargs = entry.call, entry.kwargs
             if entry.completion is None and began <= entry.deadline:
                 member.running = entry
                 member.began = began
@@ -287,7 +303,7 @@ class Desk:
             return
         value = error = None
         try:
-            value = producer.produce_dispatcher_output(entry.topic, *args, **(kwargs or {}))
+            value = producer.produce_dispatcher_output(*call, **(kwargs or {}))
         except BaseException as raised:
             error = _without_our_frame(raised)
         with self.lock:
@@ -299,7 +315,7 @@ class Desk:
             self.act(entry, effects, member)
         self.after(entry, effects)
         if error is not None:
-            _log.failed(f"{producer.name} raised while it served request {entry.id}", error)
+            _failed(producer, entry, error)
 
     def ended(self, member: Member) -> None:
         """*member*'s thread is over: whatever waits in its mailbox gets its verdict."""
@@ -318,7 +334,7 @@ class Desk:
     def _sift(self, member: Member, entry: Any, now: float) -> Tuple[Any, Any, Any]:
         """The next message that *member* has to serve, from *entry* on, with its arguments.
 
-        An open request, which has begun; one of another desk; STOP; or None, after which the
+        An open request, which has begun; one of another desk; STOP; or IDLE, after which the
         mailbox counts as parked: wait for its bell, then come again.
         """
         mailbox = member.mailbox
@@ -336,7 +352,7 @@ class Desk:
                     if now <= entry.deadline:
                         member.running = entry
                         member.began = now
-                        return entry, entry.args, entry.kwargs
+                        return entry, entry.call, entry.kwargs
                     effects = self._missed(member, entry, now)
                     if effects and (self.waiting or effects & ABSENT):
                         self.post("after_section", entry, effects)
@@ -346,7 +362,7 @@ class Desk:
             # Parked, then a look: whoever appended before that is seen here, later ones see it.
             mailbox.alert = PARKED
             if not items:
-                return None, None, None
+                return IDLE, None, None
             mailbox.alert = 0
 
     def _missed(self, member: Member, entry: Entry, now: float) -> int:
@@ -368,7 +384,7 @@ class Desk:
     def act(self, entry: Entry, effects: int, member: Optional[Member] = None) -> None:
         """Carry out what the ledger answered, as far as it belongs inside the section."""
         if effects & FAILED:
-            self._tell_listeners("process_dispatcher_error", entry, ErrorMessage, entry.chain)
+            self._tell_listeners(ERROR, entry, ErrorMessage, entry.chain)
         if self.hooks:
             if effects & NOTED:
                 self.observers.tell(event_noted, entry, entry.notes[-1])
@@ -377,7 +393,7 @@ class Desk:
             elif effects & DISCARDED:
                 self.observers.tell(event_discarded, entry, member)
         if effects & ENDED:
-            self._tell_listeners("process_dispatcher_completion", entry, EndMessage)
+            self._tell_listeners(COMPLETION, entry, EndMessage)
             if self.hooks:
                 self.observers.tell(event_completed, entry)
             if entry.extra is not None and entry.extra.callbacks:
@@ -443,6 +459,8 @@ class Desk:
         The section's lock was released in between, which orders this look at ``waiting`` after
         the ledger's last word on the entry.
         """
+        if entry is IDLE:
+            return
         if self.waiting:
             ended = entry.completion is not None
             bells = self.waiting.pop(entry.id, ()) if ended else self.waiting.get(entry.id, ())
@@ -462,3 +480,7 @@ def _without_our_frame(error: BaseException) -> BaseException:
     """*error* without the frame that caught it, which would keep whatever comes next alive."""
     traceback = error.__traceback__
     return error.with_traceback(None if traceback is None else traceback.tb_next)
+
+
+def _failed(producer: Any, entry: Entry, error: BaseException) -> None:
+    _log.failed(f"{producer.name} raised while it served request {entry.id}", error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Callable, List
 
 from . import _log, events
-from ._clock import NEVER
+from ._clock import NEVER, Clock
 from ._ledger import Entry, Member, Note
 from ._mailbox import DEAD, Mailbox
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, STOP, Record
@@ -28,8 +28,9 @@ class Observers:
     What the thread itself calls is its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.mailbox = Mailbox()
+        self.mailbox.bell = clock.bell()
         self.hooks: List[Hook] = []
 
     def add(self, hook: Hook) -> None:

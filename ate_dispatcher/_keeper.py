@@ -12,11 +12,11 @@ from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 
 from . import _log
 from ._clock import NEVER, after, spawn
-from ._desk import SHUT, Desk
+from ._desk import Desk
 from ._hooks import call_back
 from ._ledger import Entry
 from ._mailbox import DEAD, PARKED
-from ._messages import STOP
+from ._messages import SHUT, STOP
 from ._workers import Worker
 
 __all__ = ["GRACE", "Keeper"]
@@ -154,8 +154,12 @@ class Keeper:
 
     def _observe(self) -> None:
         if self._observers_thread is None:
+            observers = self._desk.observers
             self._observers_thread = spawn(
-                self._desk.clock, self._desk.observers.serve, f"{self._name()}-observers"
+                self._desk.clock,
+                observers.serve,
+                f"{self._name()}-observers",
+                observers.mailbox.bell,
             )
 
     # -- stopping ------------------------------------------------------------------------------
@@ -187,7 +191,9 @@ class Keeper:
                 participant.stop()
             else:
                 self._stoppers += 1
-                spawn(self._desk.clock, self._stopper(participant), f"{self._name()}-stopper")
+                clock = self._desk.clock
+                name = f"{self._name()}-stopper"
+                spawn(clock, self._stopper(participant), name, clock.bell())
 
     def _stopper(self, participant: Any) -> Callable[[], None]:
         def stop() -> None:

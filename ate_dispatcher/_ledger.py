@@ -52,6 +52,7 @@ __all__ = [
     "ENDED",
     "FAILED",
     "NOTED",
+    "ORDINARY",
     "Entry",
     "Ledger",
     "Member",
@@ -60,17 +61,20 @@ __all__ = [
 
 ACCEPTED = 1
 """A value was taken: forward ``entry.chain``, the newest record."""
-FAILED = 2
+ENDED = 2
+"""The request ended with this fact. Alone or with ACCEPTED: with nothing else to say of it."""
+ORDINARY = ACCEPTED | ENDED
+"""Effects up to this are what nearly every fact has; beyond it there is more to do."""
+FAILED = 4
 """An exception was taken as the answer: likewise, to those who want errors."""
-ENDED = 4
-"""The request ended with this fact."""
 ABSENT = 8
 """It ended with members that had not begun: their mailboxes still hold it."""
 DISCARDED = 16
 """The reply came after the end; the member's note says how it is judged."""
-
 NOTED = 32
 """A member got a verdict without a reply: the newest note."""
+SPECIAL = 64
+"""It ended, and not as ordinarily: look at its ``extra``."""
 
 AT_THE_END: Mapping[Completion, Mapping[Standing, Verdict]] = {
     completion: {
@@ -196,7 +200,7 @@ class Entry:
     """
 
     __slots__ = (
-        "args",
+        "call",
         "cell",
         "chain",
         "channel",
@@ -222,7 +226,7 @@ class Entry:
         roster: Tuple[Member, ...],
         sent: float,
         deadline: float,
-        args: Tuple[Any, ...],
+        call: Optional[Tuple[Any, ...]],
         kwargs: Optional[Dict[str, Any]],
     ) -> None:
         self.desk = desk
@@ -232,7 +236,8 @@ class Entry:
         self.roster = roster
         self.sent = sent
         self.deadline = deadline
-        self.args = args
+        #: The positional arguments of the producers' method, the topic first.
+        self.call = call
         self.kwargs = kwargs
         self.pending = len(roster)
         self.chain: Optional[Record] = None
@@ -264,11 +269,12 @@ class Ledger:
         self.nursery: Deque[Entry] = deque()
         self._heap: List[List[Any]] = []
         self._empty = 0
-        #: Sums over ended requests. Answers with a value have a counter of their own, being many.
-        self._ok = 0
+        #: Sums over ended requests. Those where everybody was OK have counters of their own, being
+        #: many: how many members, how many requests.
+        self._all_ok = 0
+        self._all_replied = 0
         self._fan_out = 0
         self._verdicts: Dict[Verdict, int] = dict.fromkeys(Verdict, 0)
-        self._all_replied = 0
         self._completions: Dict[Completion, int] = dict.fromkeys(Completion, 0)
 
     # -- facts about one member ----------------------------------------------------------------
@@ -294,14 +300,24 @@ class Ledger:
                     entry.chain,
                 )
                 entry.pending = pending = entry.pending - 1
-                if error is not None:
+                if error is None:
+                    effects = ACCEPTED
+                else:
                     entry.more().errors += 1
                     effects = FAILED
-                else:
-                    effects = ACCEPTED
-                if not pending:
-                    effects |= self._end(entry, Completion.ALL_REPLIED, stamp)
-                return effects
+                if pending:
+                    return effects
+                nursery = self.nursery
+                if entry.extra is None and entry.cell is None and nursery[0] is entry:
+                    # What nearly every request comes to, in short: all OK, nobody overtaken.
+                    nursery.popleft()
+                    self._all_ok += len(entry.roster)
+                    self._all_replied += 1
+                    entry.call = entry.kwargs = None
+                    entry.ended = stamp
+                    entry.completion = Completion.ALL_REPLIED
+                    return ACCEPTED | ENDED
+                return effects | self._end(entry, Completion.ALL_REPLIED, stamp)
             effects = self._end(entry, Completion.DEADLINE, stamp)
         else:
             effects = 0
@@ -403,9 +419,9 @@ class Ledger:
     def sums(self) -> Tuple[int, Dict[Verdict, int], Dict[Completion, int]]:
         """Fan-out, verdicts and completions over all ended requests."""
         verdicts, completions = dict(self._verdicts), dict(self._completions)
-        verdicts[Verdict.OK] += self._ok
+        verdicts[Verdict.OK] += self._all_ok
         completions[Completion.ALL_REPLIED] += self._all_replied
-        return self._fan_out, verdicts, completions
+        return self._fan_out + self._all_ok, verdicts, completions
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -439,21 +455,14 @@ class Ledger:
         judge: Optional[Mapping[Standing, Verdict]] = None,
     ) -> int:
         self._release(entry)
-        fan_out = len(entry.roster)
-        effects = ENDED
+        effects = ENDED | SPECIAL
         if entry.pending:
             effects |= self._judge_absent(entry, judge or AT_THE_END[completion], now)
-        self._fan_out += fan_out
-        if entry.extra is None:
-            self._ok += fan_out
-        else:
-            self._sum_up(entry)
-        if completion is Completion.ALL_REPLIED:
-            self._all_replied += 1
-        else:
-            self._completions[completion] += 1
+        self._fan_out += len(entry.roster)
+        self._sum_up(entry)
+        self._completions[completion] += 1
         # Mailboxes and workers may hold the entry for long; what was asked is let go now.
-        entry.args = entry.kwargs = None  # type: ignore[assignment]
+        entry.call = entry.kwargs = None
         entry.ended = now
         entry.completion = completion
         return effects
@@ -475,7 +484,7 @@ class Ledger:
             note = Note(entry, member, judge[standing], standing, now)
             notes.append(note)
             if standing in NOT_BEGUN:
-                effects = ABSENT
+                effects |= ABSENT
                 if note.verdict is Verdict.MISSING:
                     member.absences.setdefault(self, []).append(note)
         entry.more().notes = notes
@@ -483,7 +492,7 @@ class Ledger:
 
     def _sum_up(self, entry: Entry) -> None:
         notes = entry.notes
-        self._ok += len(entry.roster) - len(notes) - entry.errors
+        self._verdicts[Verdict.OK] += len(entry.roster) - len(notes) - entry.errors
         self._verdicts[Verdict.ERROR] += entry.errors
         for note in notes:
             self._verdicts[note.verdict] += 1

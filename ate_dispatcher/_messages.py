@@ -7,7 +7,6 @@ request needs no list and a listener takes the record as it is.
 
 from __future__ import annotations
 
-import enum
 from typing import Any, Hashable, Optional, Tuple
 
 Record = Tuple[Hashable, Any, Optional[BaseException], Any, float, float, Any]
@@ -16,19 +15,26 @@ Record = Tuple[Hashable, Any, Optional[BaseException], Any, float, float, Any]
 TOPIC, VALUE, ERROR, MEMBER, BEGAN, STAMP, PREVIOUS = range(7)
 
 
-class Signal(enum.Enum):
-    """What a mailbox may hold beside messages. Singletons: compared by identity.
+class Signal:
+    """What a worker may come upon beside messages. Singletons: compared by identity.
 
-    ``completion`` is what the hot path looks at to tell an open request from anything else, so a
-    signal has one that is not None.
+    ``completion`` and ``desk`` are what the hot path looks at to tell an open request of its own
+    desk from anything else, so a signal has them, and they are never those.
     """
 
-    STOP = "stop"
-    """Everything queued before this was served: the worker ends here."""
+    __slots__ = ("completion", "desk", "_name")
 
-    @property
-    def completion(self) -> str:
-        return self.value
+    def __init__(self, name: str) -> None:
+        self.completion = self._name = name
+        self.desk = None
+
+    def __repr__(self) -> str:
+        return self._name
 
 
-STOP = Signal.STOP
+STOP = Signal("STOP")
+"""Everything queued before this was served: the worker ends here."""
+IDLE = Signal("IDLE")
+"""There is nothing in the mailbox, and it counts as parked."""
+SHUT = Signal("SHUT")
+"""What stands in the gate while sends have to take the long way."""

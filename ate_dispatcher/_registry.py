@@ -31,14 +31,26 @@ class Seat(NamedTuple):
     participant: Any
     entry: Any
     mailbox: Mailbox
+    heeding: bool
 
 
-class Roster(NamedTuple):
-    """One immutable reading of a side of a topic, in the order of registration."""
+class Roster:
+    """One immutable reading of a side of a topic, in the order of registration.
 
-    token: object
-    members: Tuple[Any, ...]
-    puts: Tuple[Put, ...]
+    For listeners also what tells whether any of them wants to hear of completions: *heeding*, by
+    its class, or by an attribute of its own, looked up at each end in *attributes*.
+    """
+
+    __slots__ = ("attributes", "heeding", "members", "puts", "token")
+
+    def __init__(self, token: object, seats: List[Seat]) -> None:
+        self.token = token
+        self.members = tuple([seat.entry for seat in seats])
+        self.puts: Tuple[Put, ...] = tuple(
+            [(seat.mailbox.items.append, seat.mailbox) for seat in seats]
+        )
+        self.heeding = any(seat.heeding for seat in seats)
+        self.attributes = tuple([seat.participant.__dict__ for seat in seats])
 
 
 class Side:
@@ -50,7 +62,7 @@ class Side:
         # Keyed by identity: users' classes may compare and hash as they like.
         self._seats: Dict[int, Seat] = {}
         self.token: object = object()
-        self.roster = Roster(self.token, (), ())
+        self.roster = Roster(self.token, [])
 
     def add(self, seat: Seat) -> None:
         self._seats.setdefault(id(seat.participant), seat)
@@ -69,12 +81,7 @@ class Side:
     def refresh(self) -> Roster:
         while True:
             token = self.token
-            seats = self.seats()
-            roster = self.roster = Roster(
-                token,
-                tuple([seat.entry for seat in seats]),
-                tuple([(seat.mailbox.items.append, seat.mailbox) for seat in seats]),
-            )
+            roster = self.roster = Roster(token, self.seats())
             if self.token is token:
                 return roster
 

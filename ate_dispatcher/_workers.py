@@ -109,13 +109,9 @@ class Worker(threading.Thread):
         if self._ate_clock is None:
             mailbox = self._ate_mailbox
             self._ate_clock = clock
-            mailbox.bell = clock.adopt(mailbox.bell, self._ate_parked)
+            mailbox.bell = clock.adopt(mailbox.bell, self, mailbox.parked)
         elif self._ate_clock is not clock:
             raise ClockMismatch(f"{self.name} already belongs to another clock")
-
-    def _ate_parked(self) -> Optional[bool]:
-        """Whether it waits for its bell; None if its thread does not run."""
-        return self._ate_mailbox.parked() if self.is_alive() else None
 
 
 class Producer(Worker):

@@ -25,10 +25,11 @@ from typing_extensions import Self
 from . import _log, _workers
 from ._clock import NEVER, REAL, Clock, milliseconds, spawn_raw
 from ._completion import Completion
-from ._desk import SHUT, Desk
+from ._desk import COMPLETION, Desk
 from ._handle import Handle
 from ._hooks import Hook
 from ._keeper import Keeper
+from ._messages import SHUT
 from ._registry import Seat
 from ._report import Statistics, statistics_of
 from ._workers import Producer, ResultListener, Worker
@@ -267,7 +268,8 @@ class Dispatcher(Worker):
         if side == "producers" and entry.home is None:
             entry.home = desk
             participant._ate_mailbox.bell.ring()
-        seat = Seat(participant, entry, participant._ate_mailbox)
+        heeding = side == "listeners" and participant._ate_heeds(COMPLETION)
+        seat = Seat(participant, entry, participant._ate_mailbox, heeding)
         for topic in topics:
             desk.registry.add(topic, side, seat)
         if start and participant.ident is None:

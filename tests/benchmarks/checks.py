@@ -102,6 +102,7 @@ def memory_million(build: Build, seconds: float) -> Figures:
 
 
 def pile_up(requests: int) -> Figures:
+    """What the process grows by, per request; all carry the same, that is no, arguments."""
     rig = Rig()
     rig.hang()
     rig.pile(1000, HOUR_MS)

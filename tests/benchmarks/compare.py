@@ -38,6 +38,7 @@ PATIENCE_S = 300
 
 
 def arguments() -> argparse.Namespace:
+    """The command line, checked."""
     parser = argparse.ArgumentParser(description="Compare this checkout with 0.1.0 and others.")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each workload (5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each measures (1)")
@@ -193,6 +194,7 @@ def facts(options: argparse.Namespace) -> Dict[str, str]:
 
 
 def main() -> int:
+    """Installs, runs, prints; 1 if anything failed."""
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="ate-compare-") as folder:
         comparison = Comparison(options, install(Path(folder)))

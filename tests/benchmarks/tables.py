@@ -11,7 +11,7 @@ Results = Dict[str, Dict[str, Dict[str, Dict[int, float]]]]
 
 UNITS = {
     "throughput": "results/s, 4 producers, 2 listeners, 64 requests outstanding (more is better)",
-    "latency": "us to the callback, 1 producer, 1 listener, p50 (less is better)",
+    "latency": "us to the callback, 1 producer, 1 listener, all parked, p50 (less is better)",
     "blocked": "us in the send, 4 producers, 2 listeners, all parked, p50 (less is better)",
     "burst enqueue": "sends/s without waiting, 4 producers, 2 listeners (more is better)",
     "burst drain": "results/s, first send to last result (more is better)",
@@ -39,11 +39,12 @@ def spread(values: Sequence[float]) -> str:
 
 
 def ratios(rounds: Dict[int, float], base: Dict[int, float]) -> list[float]:
-    """This to that, round by round: both were measured within seconds of each other."""
+    """One to the other, round by round: both were measured within seconds of each other."""
     return [rounds[i] / base[i] for i in sorted(rounds) if base.get(i)]
 
 
 def row(cells: Iterable[str]) -> str:
+    """A line of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
@@ -53,7 +54,7 @@ def timed_table(metric: str, placements: Dict[str, Dict[str, Dict[int, float]]])
     for placement, contestants in placements.items():
         head += [placement] + [f"x {short}" for short in BASELINES.values()]
         names += [name for name in contestants if name not in names]
-    unit = UNITS.get(metric, "us to the last result, 1 listener, p50 (less is better)")
+    unit = UNITS.get(metric, "us to the last result, 1 listener, all parked, p50 (less is better)")
     lines = ["", f"**{metric}**: {unit}", "", row(head), row("---" for _ in head)]
     for name in names:
         cells = [name]

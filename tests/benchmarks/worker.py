@@ -41,6 +41,7 @@ def pin(cpu: int) -> None:
 
 
 def refuse_the_wrong_library(contestant: str) -> None:
+    """Ours must come from this checkout, and 0.1.0 must not."""
     home = Path(str(importlib.import_module("ate_dispatcher").__file__)).resolve()
     if (CHECKOUT in home.parents) != (contestant == "ours"):
         raise ImportError(f"{contestant} must not be measured with {home}")

@@ -20,6 +20,7 @@ Figures = Dict[str, float]
 PRODUCERS = 4
 WINDOW = 64
 WARM_UP = 100
+PAUSE_S = 0.0001
 clock = time.perf_counter
 
 
@@ -80,7 +81,11 @@ def fanout(build: Build, seconds: float) -> Figures:
 
 
 def until_last(contestant: Contestant, producers: int, seconds: float) -> float:
-    """One request at a time; the listener takes the time when the last result is there."""
+    """One request at a time; the listener takes the time when the last result is there.
+
+    Before each send the caller pauses, so that all threads are parked. Otherwise the listener may
+    still be busy with the request before, and on one CPU the very same relay has two speeds.
+    """
     back: queue.SimpleQueue[float] = queue.SimpleQueue()
     put, count = back.put, 0
 
@@ -96,6 +101,7 @@ def until_last(contestant: Contestant, producers: int, seconds: float) -> float:
     samples: list[float] = []
     end = clock() + seconds
     while len(samples) < WARM_UP // 10 or clock() < end:
+        time.sleep(PAUSE_S)
         begin = clock()
         send(1)
         samples.append(get() - begin)
@@ -126,7 +132,7 @@ def blocked(build: Build, seconds: float) -> Figures:
 
 
 def burst(build: Build, seconds: float) -> Figures:
-    """50,000 sends in a row (fewer with --quick): sends/s, and results/s until the last is there."""
+    """50,000 sends in a row (--quick: fewer): sends/s, and results/s until the last is in."""
     sends = int(50_000 * min(1.0, seconds))
     over: queue.SimpleQueue[float] = queue.SimpleQueue()
     contestant = build()
