@@ -31,7 +31,11 @@ class Bell(Protocol):
     def ring(self) -> None:
         """Wake the thread. From any thread, a signal handler or a finalizer; never blocks."""
 
-    def wait(self, deadline: float = NEVER) -> bool:
+    @property
+    def park(self) -> Callable[[], Any]:
+        """Called without arguments: park until rung."""
+
+    def wait(self, deadline: float) -> bool:
         """Park until rung (True) or until *deadline*, an instant of this clock (False)."""
 
 
@@ -65,21 +69,24 @@ class Clock(Protocol):
 class LockBell:
     """A bell for real time: one lock, held while there is nothing to tell."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "_release", "park")
+
+    park: Callable[[], Any]
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
+        self.park = self._lock.acquire
+        self._release = self._lock.release
 
     def ring(self) -> None:
-        if self._lock.locked():
-            try:
-                self._lock.release()
-            except RuntimeError:
-                # Two rang at once and the other one was first: rung is rung.
-                pass
+        try:
+            self._release()
+        except RuntimeError:
+            # Rung before, and not heard yet: rung is rung.
+            pass
 
-    def wait(self, deadline: float = NEVER) -> bool:
+    def wait(self, deadline: float) -> bool:
         if deadline == NEVER:
             return self._lock.acquire()
         while True:

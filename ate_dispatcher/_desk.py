@@ -45,7 +45,7 @@ from ._ledger import (
     Ledger,
     Member,
 )
-from ._mailbox import DEAD, PARKED, SWEEP, Mailbox
+from ._mailbox import CALM, DEAD, SWEEP, Mailbox
 from ._messages import IDLE, SHUT, STOP, Signal
 from ._registry import Channel, Registry
 from ._workers import EndMessage, ErrorMessage
@@ -132,7 +132,7 @@ class Desk:
                 if mailbox.alert:
                     self._attend(mailbox)
             if deadline < self.wakeup and self.inbox.alert:
-                self.inbox.bell.ring()
+                self.inbox.attend()
         except BaseException:
             # A signal handler raised, so this send does not return: nobody can want the answer.
             self.post("cancel", entry)
@@ -143,10 +143,10 @@ class Desk:
         """Leave a message for the keeper. Never blocks."""
         inbox = self.inbox
         inbox.items.append((what, data))
-        if inbox.alert & DEAD:
+        if inbox.alert is DEAD:
             self.post_mortem()
         elif inbox.alert:
-            inbox.bell.ring()
+            inbox.attend()
 
     def post_mortem(self) -> None:
         """The keeper has ended, and every request with it: only callbacks are still owed.
@@ -196,10 +196,9 @@ class Desk:
                 self._attend(mailbox)
 
     def _attend(self, mailbox: Mailbox) -> None:
-        alert = mailbox.alert
-        if alert & PARKED:
-            mailbox.bell.ring()
-        if alert & (SWEEP | DEAD):
+        if mailbox.alert.__class__ is list:
+            mailbox.attend()
+        elif mailbox.alert:
             self.post("sweep", mailbox.reader)
 
     # -- producers' workers --------------------------------------------------------------------
@@ -245,7 +244,7 @@ class Desk:
                             self.act(entry, effects, member)
                     else:
                         self.act(entry, effects, member)
-                if items and not mailbox.alert:
+                if items and not member.absences:
                     following = popleft()
                     if (
                         following.completion is None
@@ -257,8 +256,11 @@ class Desk:
                         call, kwargs = following.call, following.kwargs
                     else:
                         following, call, kwargs = self._sift(member, following, stamp)
-                else:
+                elif member.absences:
                     following, call, kwargs = self._sift(member, None, stamp)
+                else:
+                    following = IDLE
+                    mailbox.alert = [True]
             finally:
                 release()
             if waiting or effects > ORDINARY:
@@ -273,7 +275,10 @@ class Desk:
                 if entry is IDLE:
                     # Parked for long, perhaps: this frame keeps nobody's payload.
                     record = value = call = kwargs = following = ears = attributes = None
-                    mailbox.bell.wait(NEVER)
+                    # The alert is up: who appended before that is seen here, later ones see it.
+                    if not items:
+                        mailbox.bell.park()
+                    mailbox.alert = CALM
                 else:
                     entry.desk.serve_guest(producer, member, entry)
                     entry = following = IDLE
@@ -323,7 +328,7 @@ class Desk:
 
     def swept(self, member: Member) -> None:
         """The next request has reached *member*: clear away what ended before it."""
-        if member.mailbox.alert & DEAD:
+        if member.mailbox.alert is DEAD:
             self._bury(member, Ledger.declined)
         else:
             with self.lock:
@@ -341,29 +346,24 @@ class Desk:
         items = mailbox.items
         if member.absences:
             self._its_turn(member)
-        mailbox.alert = 0
-        while True:
-            while entry is not None or items:
-                if entry is None:
-                    entry = items.popleft()
-                if entry.completion is None:
-                    if entry.desk is not self:
-                        return entry, None, None
-                    if now <= entry.deadline:
-                        member.running = entry
-                        member.began = now
-                        return entry, entry.call, entry.kwargs
-                    effects = self._missed(member, entry, now)
-                    if effects and (self.waiting or effects & ABSENT):
-                        self.post("after_section", entry, effects)
-                elif entry is STOP:
-                    return STOP, None, None
-                entry = None
-            # Parked, then a look: whoever appended before that is seen here, later ones see it.
-            mailbox.alert = PARKED
-            if not items:
-                return IDLE, None, None
-            mailbox.alert = 0
+        while entry is not None or items:
+            if entry is None:
+                entry = items.popleft()
+            if entry.completion is None:
+                if entry.desk is not self:
+                    return entry, None, None
+                if now <= entry.deadline:
+                    member.running = entry
+                    member.began = now
+                    return entry, entry.call, entry.kwargs
+                effects = self._missed(member, entry, now)
+                if effects and (self.waiting or effects & ABSENT):
+                    self.post("after_section", entry, effects)
+            elif entry is STOP:
+                return STOP, None, None
+            entry = None
+        mailbox.alert = [True]
+        return IDLE, None, None
 
     def _missed(self, member: Member, entry: Entry, now: float) -> int:
         """*member*'s turn came after the deadline: end the request if nobody has yet."""
@@ -375,8 +375,8 @@ class Desk:
         return effects
 
     def _its_turn(self, member: Member) -> None:
-        if member.home is self:
-            member.mailbox.alert &= ~SWEEP
+        if member.mailbox.alert is SWEEP and member.home is self:
+            member.mailbox.alert = CALM
         for note in self.ledger.its_turn(member):
             if self.hooks:
                 self.observers.tell(event_skipped, note, self.now())
@@ -420,7 +420,8 @@ class Desk:
                 continue
             mailbox = member.mailbox
             items = mailbox.items
-            mailbox.alert |= SWEEP
+            if not mailbox.alert:
+                mailbox.alert = SWEEP
             if items and items[0] is entry:
                 items.popleft()
                 continue

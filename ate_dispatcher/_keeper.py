@@ -15,7 +15,7 @@ from ._clock import NEVER, after, spawn
 from ._desk import Desk
 from ._hooks import call_back
 from ._ledger import Entry
-from ._mailbox import DEAD, PARKED
+from ._mailbox import CALM, DEAD
 from ._messages import SHUT, STOP
 from ._workers import Worker
 
@@ -76,11 +76,11 @@ class Keeper:
         desk = self._desk
         wakeup = min(self._next_deadline(), self._drain_until, self._grace_until)
         desk.wakeup = wakeup
-        desk.inbox.alert = PARKED
+        desk.inbox.alert = [True]
         # Sent before that was published? Then nobody rang.
         if not desk.inbox.items and not self._next_deadline() < wakeup and not self._drained():
             desk.inbox.bell.wait(after(wakeup))
-        desk.inbox.alert = 0
+        desk.inbox.alert = CALM
 
     def _next_deadline(self) -> float:
         ledger, more = self._desk.ledger, True

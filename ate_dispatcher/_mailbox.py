@@ -1,39 +1,45 @@
 """A queue with one reader that parks: what a worker's thread lives on.
 
 Any number of threads append, also from signal handlers and finalizers: ``items`` is a deque, whose
-single operations are atomic, and *alert* tells the putter whether there is more to do than that.
-So a put to a busy worker is one append and one look.
+single operations are atomic, and *alert*, if not empty, tells the putter that there is more to do
+than that. So a put to a busy worker is one append and one look.
 
 Putting and parking can cross: the reader first says that it is parked, then looks at the items
 again, then parks; a putter first appends, then looks at the alert. One of the two sees the other.
+
+To say that it is parked the reader puts up a new list. A putter rings and then empties the very list
+that it saw: those after it need not ring again, and a reader that has parked anew meanwhile, with
+another list, is not touched. A putter that an exception strikes in between leaves the list full, so
+the next one rings.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque
+from typing import Any, Deque, Sequence
 
 from ._clock import NEVER, Bell, LockBell
 
-__all__ = ["DEAD", "PARKED", "SWEEP", "Mailbox"]
+__all__ = ["CALM", "DEAD", "SWEEP", "Mailbox"]
 
-PARKED = 1
-"""The reader waits for the bell, or is about to."""
-SWEEP = 2
+CALM: Sequence[Any] = ()
+"""Append, and that is all."""
+SWEEP: Sequence[Any] = ("sweep",)
 """The next message that comes shall have what is left of ended requests cleared away."""
-DEAD = 4
+DEAD: Sequence[Any] = ("dead",)
 """The reader's thread has ended: nothing will be read any more."""
 
 
 class Mailbox:
-    """Attributes: *items*; *alert*, bits that only the reader's side writes; the reader's *bell*;
-    *reader*, the ledger's member for a producer's mailbox."""
+    """Attributes: *items*; *alert*, one of the above or a list while parked, written by the reader
+    and, inside the section, by the keeper; the reader's *bell*; *reader*, the ledger's member for a
+    producer's mailbox."""
 
     __slots__ = ("alert", "bell", "items", "reader")
 
     def __init__(self) -> None:
         self.items: Deque[Any] = deque()
-        self.alert = 0
+        self.alert: Sequence[Any] = CALM
         self.bell: Bell = LockBell()
         self.reader: Any = None
 
@@ -45,17 +51,26 @@ class Mailbox:
 
     def attend(self) -> None:
         """The rest of a put when there is an alert: wake the reader, or clear up after it."""
-        if self.alert & DEAD:
-            self.items.clear()
-        elif self.alert & PARKED:
+        alert = self.alert
+        if alert.__class__ is list:
             self.bell.ring()
+            alert.clear()  # type: ignore[attr-defined]
+        elif alert is DEAD:
+            self.items.clear()
 
     def park(self, deadline: float = NEVER) -> None:
         """Wait until there is an item, or until *deadline*. The reader's thread only."""
-        self.alert = PARKED
+        self.alert = [True]
+        # Nothing to rotate: on a build without a GIL this takes the deque's own lock, so the look
+        # cannot come before the alert.
+        self.items.rotate(0)
         if not self.items:
-            self.bell.wait(deadline)
-        self.alert = 0
+            if deadline == NEVER:
+                self.bell.park()
+            else:
+                self.bell.wait(deadline)
+        self.alert = CALM
 
     def parked(self) -> bool:
-        return bool(self.alert & PARKED)
+        """Whether the reader waits for the bell, or is about to."""
+        return self.alert.__class__ is list

@@ -72,7 +72,10 @@ class _Bell:
     def ring(self) -> None:
         self.clock._ring(self)
 
-    def wait(self, deadline: float = NEVER) -> bool:
+    def park(self) -> None:
+        self.clock._wait(self, NEVER)
+
+    def wait(self, deadline: float) -> bool:
         return self.clock._wait(self, deadline)
 
 

@@ -1,0 +1,199 @@
+"""What the tests share: small producers and listeners with gates, and ways to strike at a moment.
+
+Nothing here sleeps in order to wait: whoever waits, waits for a gate, with :data:`PATIENCE` as the
+time after which a thing counts as lost. It is long because the machine may be busy; a test that
+passes never uses it up.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Optional, Tuple
+
+import pytest
+
+import ate_dispatcher
+from ate_dispatcher import Dispatcher, Producer, ResultListener
+
+PATIENCE = 30.0
+"""Seconds."""
+
+HECTIC = 1e-6
+"""A switch interval at which threads take turns at nearly every chance they have."""
+
+PACKAGE_PARENT = str(Path(ate_dispatcher.__file__).resolve().parent.parent)
+
+
+@pytest.fixture(params=["ordinary", pytest.param("hectic", marks=pytest.mark.thorough)])
+def pace(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test twice: as usual, and with threads that are switched all the time."""
+    before = sys.getswitchinterval()
+    if request.param == "hectic":
+        sys.setswitchinterval(HECTIC)
+    try:
+        yield request.param
+    finally:
+        sys.setswitchinterval(before)
+
+
+class Answer(Producer):
+    """Answers with what *function* returns; by default with the arguments it was given."""
+
+    def __init__(self, function: Optional[Callable[..., Any]] = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.function = function
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.function is None:
+            return (topic, args, kwargs)
+        return self.function(topic, *args, **kwargs)
+
+
+class Gated(Producer):
+    """Says that it has entered, then stays in its method until the gate is opened."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.asked: List[Tuple[Any, ...]] = []
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        self.asked.append(args)
+        self.entered.set()
+        assert self.gate.wait(2 * PATIENCE), "nobody opened the gate"
+        return args
+
+
+class Recorder(ResultListener):
+    """Remembers what it heard, as pairs of topic and response."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.heard: List[Tuple[Any, Any]] = []
+        self.news = threading.Condition()
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        with self.news:
+            self.heard.append((topic, response))
+            self.news.notify_all()
+
+    def after(self, count: int) -> List[Tuple[Any, Any]]:
+        """What it has heard once it has heard *count*."""
+        with self.news:
+            assert self.news.wait_for(lambda: len(self.heard) >= count, PATIENCE), self.heard
+            return list(self.heard)
+
+
+class GatedListener(Recorder):
+    """A recorder that stays in its callback until the gate is opened."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self.entered.set()
+        assert self.gate.wait(2 * PATIENCE), "nobody opened the gate"
+        super().process_dispatcher_result(topic, response)
+
+
+def came(event: threading.Event) -> None:
+    """Wait for *event*."""
+    assert event.wait(PATIENCE), "it did not happen"
+
+
+def over(*threads: threading.Thread) -> None:
+    """Wait until *threads* have ended."""
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), f"{thread.name} has not ended"
+
+
+def ended(*handles: Any) -> None:
+    """Wait until the requests have ended."""
+    for handle in handles:
+        assert handle.wait(PATIENCE), handle
+
+
+def settle(dispatcher: Dispatcher) -> None:
+    """Come back when the dispatcher has seen to whatever it was told before."""
+    seen = threading.Event()
+    dispatcher.send_request("nobody listens here").add_done_callback(lambda _: seen.set())
+    came(seen)
+
+
+def sums_add_up(dispatcher: Dispatcher) -> None:
+    """At a quiet moment nothing is open and every pair of request and producer has a verdict."""
+    statistics = dispatcher.statistics()
+    assert statistics.open == statistics.pending == 0, statistics
+    assert statistics.fan_out == sum(statistics.verdicts.values()), statistics
+    assert statistics.requests == sum(statistics.completions.values()), statistics
+
+
+def gone(reference: Callable[[], Any]) -> bool:
+    """Whether the weakly referenced object is garbage."""
+    for _ in range(3):
+        if reference() is None:
+            return True
+        gc.collect()
+    return reference() is None
+
+
+def strike(action: Callable[[], Any], at: int, deed: Callable[[], Any]) -> bool:
+    """Run *action*, and *deed* at the *at*-th bytecode that it executes inside the package.
+
+    So a signal handler comes to run, except that here it is known when. False if *action* was
+    over before; what *deed* raises comes out of *action*, or not, like any exception.
+    """
+    count = 0
+
+    def inside(frame: Any, event: str, arg: Any) -> Any:
+        nonlocal count
+        if event == "opcode":
+            count += 1
+            if count == at:
+                sys.settrace(None)
+                deed()
+        return inside
+
+    def entering(frame: Any, event: str, arg: Any) -> Any:
+        if not frame.f_globals.get("__name__", "").startswith("ate_dispatcher"):
+            return None
+        frame.f_trace_opcodes = True
+        return inside
+
+    before = sys.gettrace()
+    sys.settrace(entering)
+    try:
+        action()
+    finally:
+        sys.settrace(before)
+    return count >= at
+
+
+def python(code: str, *flags: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
+    """Run *code* in a fresh interpreter, at the pace of this one."""
+    if sys.getswitchinterval() < 1e-4:
+        code = f"import sys; sys.setswitchinterval({HECTIC})\n" + textwrap.dedent(code)
+    return subprocess.run(
+        [sys.executable, *flags, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": PACKAGE_PARENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=timeout,
+    )
+
+
+def silent(code: str, *flags: str) -> None:
+    """Run *code* in a fresh interpreter: it must exit 0 and print nothing."""
+    done = python(code, *flags)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

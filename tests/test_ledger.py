@@ -1,0 +1,694 @@
+"""The pure ledger, cell by cell of the table at its top; each test is one claim."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+from typing import Callable, Dict, List, Optional, Tuple
+
+import pytest
+
+from ate_dispatcher._clock import NEVER
+from ate_dispatcher._completion import Completion, Standing, Verdict
+from ate_dispatcher._ledger import (
+    ABSENT,
+    ACCEPTED,
+    DISCARDED,
+    ENDED,
+    FAILED,
+    NOTED,
+    ORDINARY,
+    Entry,
+    Ledger,
+    Member,
+)
+from ate_dispatcher._messages import VALUE
+from ate_dispatcher._report import report_of, statistics_of
+
+TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED
+"""The effects with a meaning of their own; how a short end is told from others is tested apart."""
+
+DEADLINE = 10.0
+BEFORE, AFTER = 9.0, 11.0
+
+QUEUED, NOT_STARTED = Standing.QUEUED, Standing.NOT_STARTED
+RUNNING, DEAD = Standing.RUNNING, Standing.DEAD
+
+
+class Someone:
+    """What a member's producer is to the ledger: nothing. To the report: a name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Payload:
+    """Something a weak reference can point at."""
+
+
+class WeakEntry(Entry):
+    """An entry whose life can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Books(Ledger):
+    """A ledger with the bits of a desk that the facts need around them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids = itertools.count(1)
+
+    def opened(self, *roster: Member, deadline: float = DEADLINE, sent: float = 0.0) -> WeakEntry:
+        entry = WeakEntry(
+            None, next(self.ids), "t", None, roster, sent, deadline, ("t", Payload()), {"k": 1}
+        )
+        self.nursery.append(entry)
+        return entry
+
+    def answers(
+        self, entry: Entry, member: Member, stamp: float, error: Optional[BaseException] = None
+    ) -> int:
+        """*member* has begun, if the test did not say so before, and answers now."""
+        if member.running is not entry:
+            begins(entry, member, min(stamp, entry.deadline))
+        effects = self.replied(entry, member, None if error else "value", error, stamp)
+        member.running = None
+        return effects & TOLD
+
+    def expire(self, now: float) -> List[Tuple[Entry, int]]:
+        self.gather()
+        return [(entry, effects & TOLD) for entry, effects in self.time_passed(now)]
+
+
+def member(name: str = "m", standing: Standing = QUEUED) -> Member:
+    """A member whose thread lives, unless said otherwise."""
+    made = Member(Someone(name), None)
+    made.standing = standing
+    return made
+
+
+def begins(entry: Entry, member: Member, at: float) -> None:
+    """The worker of *member* takes *entry* out of the mailbox, as the desk notes it."""
+    member.running, member.began = entry, at
+
+
+def verdicts(entry: Entry) -> List[Optional[Verdict]]:
+    """In the order of the roster, as the report has them."""
+    return [line.verdict for line in report_of(entry, 99.0).members]
+
+
+def standings(entry: Entry) -> List[Optional[Standing]]:
+    """Likewise, where they stood."""
+    return [line.standing for line in report_of(entry, 99.0).members]
+
+
+def counted(ledger: Ledger) -> Dict[Verdict, int]:
+    """The verdicts of the sums that are not zero, after checking that the sums add up."""
+    sums = statistics_of(ledger)
+    assert sums.fan_out == sum(sums.verdicts.values()) + sums.pending
+    assert sums.requests == sums.open + sum(sums.completions.values())
+    return {verdict: count for verdict, count in sums.verdicts.items() if count}
+
+
+@pytest.fixture
+def books() -> Books:
+    """Empty ones."""
+    return Books()
+
+
+# -- replied ---------------------------------------------------------------------------------------
+
+
+def test_value_in_time(
+    books: Books,
+) -> None:
+    """A value in time is accepted and the request stays open for the others."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    assert books.answers(entry, a, BEFORE) == ACCEPTED
+    assert entry.completion is None
+    assert entry.chain is not None
+    assert entry.chain[VALUE] == "value"
+    assert verdicts(entry) == [Verdict.OK, None]
+    assert counted(books) == {Verdict.OK: 1}
+
+
+def test_exception_in_time(books: Books) -> None:
+    """An exception in time is an answer."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    assert books.answers(entry, a, BEFORE, ValueError()) == FAILED
+    assert verdicts(entry) == [Verdict.ERROR, None]
+    assert report_of(entry, 99.0).members[0].error == "ValueError"
+    assert counted(books) == {Verdict.ERROR: 1}
+
+
+def test_last_answer(books: Books) -> None:
+    """The last answer ends the request as all replied."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    books.answers(entry, a, 1.0)
+    assert books.answers(entry, b, 2.0) == ACCEPTED | ENDED
+    assert (entry.completion, entry.ended) == (Completion.ALL_REPLIED, 2.0)
+    assert verdicts(entry) == [Verdict.OK, Verdict.OK]
+
+
+def test_last_error(books: Books) -> None:
+    """The last error ends the request as all replied."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    books.answers(entry, a, 1.0)
+    assert books.answers(entry, b, 2.0, ValueError()) == FAILED | ENDED
+    assert entry.completion is Completion.ALL_REPLIED
+    assert not report_of(entry, 99.0).complete
+    assert counted(books) == {Verdict.OK: 1, Verdict.ERROR: 1}
+
+
+def test_answer_at_the_deadline(books: Books) -> None:
+    """An answer stamped exactly at the deadline is in time."""
+    a = member()
+    entry = books.opened(a)
+    assert books.answers(entry, a, DEADLINE) == ACCEPTED | ENDED
+    assert entry.completion is Completion.ALL_REPLIED
+
+
+def test_late_answer_to_an_open_request(books: Books) -> None:
+    """A late answer to an open request ends it as deadline first."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    assert books.answers(entry, a, AFTER) == ENDED | DISCARDED | ABSENT
+    assert (entry.completion, entry.ended) == (Completion.DEADLINE, AFTER)
+    assert entry.chain is None
+    assert verdicts(entry) == [Verdict.LATE, Verdict.MISSING]
+    assert report_of(entry, 99.0).members[0].late_ms == pytest.approx(1000)
+    assert counted(books) == {Verdict.LATE: 1, Verdict.MISSING: 1}
+
+
+@pytest.mark.parametrize("error", [None, ValueError()], ids=["value", "error"])
+@pytest.mark.parametrize(
+    ("stamp", "verdict"),
+    [(BEFORE, Verdict.SURPLUS), (DEADLINE, Verdict.SURPLUS), (AFTER, Verdict.LATE)],
+)
+def test_answer_after_the_end(
+    books: Books, error: Optional[BaseException], stamp: float, verdict: Verdict
+) -> None:
+    """An answer after the end is surplus up to the deadline and late beyond it."""
+    a = member()
+    entry = books.opened(a)
+    begins(entry, a, 1.0)
+    assert books.cancelled(entry, 2.0) & TOLD == ENDED
+    assert verdicts(entry) == [Verdict.MISSING]
+    assert standings(entry) == [RUNNING]
+    assert books.answers(entry, a, stamp, error) == DISCARDED
+    assert verdicts(entry) == [verdict]
+    assert (entry.completion, entry.ended, entry.chain) == (Completion.CANCELLED, 2.0, None)
+    assert counted(books) == {verdict: 1}
+
+
+def test_how_late(books: Books) -> None:
+    """A late answer says by how much and a surplus one is not late."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    begins(entry, a, 1.0)
+    begins(entry, b, 1.0)
+    books.cancelled(entry, 2.0)
+    books.answers(entry, a, 10.25)
+    books.answers(entry, b, DEADLINE)
+    assert [line.late_ms for line in report_of(entry, 99.0).members] == [250.0, None]
+    assert [line.ran_ms for line in report_of(entry, 99.0).members] == [9250.0, 9000.0]
+
+
+def test_report_at_the_end(books: Books) -> None:
+    """The report at the end does not show what came afterwards."""
+    a = member()
+    entry = books.opened(a)
+    begins(entry, a, 1.0)
+    books.cancelled(entry, 2.0)
+    before = report_of(entry, 3.0, at_the_end=True)
+    books.answers(entry, a, AFTER)
+    assert report_of(entry, 99.0, at_the_end=True) == before
+
+
+def test_no_deadline(books: Books) -> None:
+    """Without a deadline no answer is late."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b, deadline=NEVER)
+    assert books.answers(entry, a, 1e300) == ACCEPTED
+    begins(entry, b, 1e300)
+    books.cancelled(entry, 1e300)
+    assert books.answers(entry, b, 1e301) == DISCARDED
+    assert verdicts(entry) == [Verdict.OK, Verdict.SURPLUS]
+    assert books.expire(1e302) == []
+
+
+def test_overtaken_request(books: Books) -> None:
+    """A request that younger ones overtook is answered and counted like any other."""
+    a = member()
+    first, second = books.opened(a), books.opened(a)
+    assert books.answers(second, a, BEFORE) == ACCEPTED | ENDED
+    assert books.answers(first, a, DEADLINE) == ACCEPTED | ENDED
+    assert counted(books) == {Verdict.OK: 2}
+
+
+# -- declined, died --------------------------------------------------------------------------------
+
+
+def test_declined(books: Books) -> None:
+    """A member that could not be asked is declined."""
+    a, b = member("a", DEAD), member("b")
+    entry = books.opened(a, b)
+    assert books.declined(entry, a, 1.0) & TOLD == NOTED
+    assert verdicts(entry) == [Verdict.DECLINED, None]
+    assert entry.notes[-1].member is a
+    assert counted(books) == {Verdict.DECLINED: 1}
+
+
+def test_died(
+    books: Books,
+) -> None:
+    """A member whose thread ended with the request waiting is missing and dead."""
+    a, b = member("a", DEAD), member("b")
+    entry = books.opened(a, b)
+    assert books.died(entry, a, 1.0) & TOLD == NOTED
+    assert verdicts(entry) == [Verdict.MISSING, None]
+    assert standings(entry)[0] is DEAD
+    assert counted(books) == {Verdict.MISSING: 1}
+
+
+Fact = Callable[[Ledger, Entry, Member, float], int]
+UNANSWERED = pytest.mark.parametrize("fact", [Ledger.declined, Ledger.died])
+
+
+@UNANSWERED
+def test_last_member_unanswered(books: Books, fact: Fact) -> None:
+    """The last member that will not answer ends the request as all replied."""
+    a, b = member("a"), member("b", DEAD)
+    entry = books.opened(a, b)
+    books.answers(entry, a, 1.0)
+    assert fact(books, entry, b, 2.0) & TOLD == NOTED | ENDED
+    assert (entry.completion, entry.ended) == (Completion.ALL_REPLIED, 2.0)
+    assert not books.open_requests()
+
+
+@UNANSWERED
+def test_last_answer_beside_an_unanswered(books: Books, fact: Fact) -> None:
+    """The last answer ends a request that others declined."""
+    a, b = member("a"), member("b", DEAD)
+    entry = books.opened(a, b)
+    fact(books, entry, b, 2.0)
+    effects = books.replied(entry, a, "value", None, 3.0)
+    assert effects & TOLD == ACCEPTED | ENDED
+    assert entry.completion is Completion.ALL_REPLIED
+    assert sum(counted(books).values()) == 2
+
+
+@UNANSWERED
+def test_unanswered_after_the_end(books: Books, fact: Fact) -> None:
+    """That a member will not answer means nothing after the end."""
+    a = member("a", DEAD)
+    entry = books.opened(a)
+    books.cancelled(entry, 1.0)
+    before = report_of(entry, 1.0)
+    assert fact(books, entry, a, 2.0) == 0
+    assert report_of(entry, 2.0) == before
+    assert counted(books) == {Verdict.MISSING: 1}
+
+
+@UNANSWERED
+def test_unanswered_at_and_after_the_deadline(books: Books, fact: Fact) -> None:
+    """That a member will not answer ends a request after its deadline and not at it."""
+    a, b = member("a", DEAD), member("b")
+    entry = books.opened(a, b)
+    assert fact(books, entry, a, DEADLINE) & TOLD == NOTED
+    assert entry.completion is None
+    late = books.opened(a, b)
+    assert fact(books, late, a, AFTER) & TOLD == ENDED | ABSENT
+    assert late.completion is Completion.DEADLINE
+    assert (verdicts(late)[0], standings(late)[0]) == (Verdict.MISSING, DEAD)
+
+
+# -- a member's turn -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("standing", [QUEUED, NOT_STARTED])
+def test_turn_after_the_end(books: Books, standing: Standing) -> None:
+    """A member that had not begun is missing and skipped when its turn comes."""
+    a = member("a", standing)
+    entry = books.opened(a)
+    assert books.expire(AFTER) == [(entry, ENDED | ABSENT)]
+    assert (verdicts(entry), standings(entry)) == ([Verdict.MISSING], [standing])
+    assert counted(books) == {Verdict.MISSING: 1}
+    (note,) = books.its_turn(a)
+    assert (note.id, note.outcome) == (entry.id, Verdict.SKIPPED)
+    assert verdicts(entry) == [Verdict.SKIPPED]
+    assert counted(books) == {Verdict.SKIPPED: 1}
+    assert books.its_turn(a) == []
+
+
+def test_turn_after_the_deadline(
+    books: Books,
+) -> None:
+    """A turn that comes after the deadline ends the request as deadline first."""
+    a = member()
+    entry = books.opened(a)
+    assert books.expired(entry, AFTER) & TOLD == ENDED | ABSENT
+    assert entry.completion is Completion.DEADLINE
+    assert [note.id for note in books.its_turn(a)] == [entry.id]
+    assert verdicts(entry) == [Verdict.SKIPPED]
+
+
+def test_turn_at_another_ledger(books: Books) -> None:
+    """A turn settles nothing of another ledger."""
+    a, other = member(), Books()
+    entry = books.opened(a)
+    books.expire(AFTER)
+    assert other.its_turn(a) == []
+    assert verdicts(entry) == [Verdict.MISSING]
+    assert len(books.its_turn(a)) == 1
+
+
+def test_no_producer_is_kept(books: Books) -> None:
+    """A ledger keeps no producer of an ended request."""
+    a = member()
+    entry, gone = books.opened(a), weakref.ref(a.producer)
+    books.expire(AFTER)
+    del a, entry
+    gc.collect()
+    assert gone() is None
+
+
+# -- whole requests --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("standing", [QUEUED, NOT_STARTED])
+def test_cancelled_before_it_began(books: Books, standing: Standing) -> None:
+    """Who had not begun a cancelled request is cancelled for good."""
+    a = member("a", standing)
+    entry = books.opened(a)
+    assert books.cancelled(entry, 1.0) & TOLD == ENDED | ABSENT
+    assert (entry.completion, entry.ended) == (Completion.CANCELLED, 1.0)
+    assert verdicts(entry) == [Verdict.CANCELLED]
+    assert books.its_turn(a) == []
+    assert verdicts(entry) == [Verdict.CANCELLED]
+    assert counted(books) == {Verdict.CANCELLED: 1}
+
+
+@pytest.mark.parametrize(
+    ("end", "not_begun"),
+    [
+        (lambda books, entry: books.cancelled(entry, 1.0), Verdict.CANCELLED),
+        (lambda books, entry: books.expired(entry, AFTER), Verdict.MISSING),
+        (lambda books, entry: books.stopped(1.0, False)[0][1], Verdict.MISSING),
+        (lambda books, entry: books.stopped(1.0, True)[0][1], Verdict.WITHDRAWN),
+    ],
+    ids=["cancel", "deadline", "stop", "stop at once"],
+)
+def test_each_end_and_each_standing(
+    books: Books, end: Callable[[Ledger, Entry], int], not_begun: Verdict
+) -> None:
+    """An end judges each member by where it stands."""
+    members = [member(standing.name, standing) for standing in (QUEUED, NOT_STARTED, DEAD)]
+    running, answered = member("running"), member("answered")
+    entry = books.opened(*members, running, answered)
+    begins(entry, running, 0.5)
+    books.answers(entry, answered, 0.5)
+    assert end(books, entry) & TOLD == ENDED | ABSENT
+    assert verdicts(entry) == [
+        not_begun, not_begun, Verdict.MISSING, Verdict.MISSING, Verdict.OK
+    ]  # fmt: skip
+    assert standings(entry) == [QUEUED, NOT_STARTED, DEAD, RUNNING, None]
+    assert sum(counted(books).values()) == 5
+    # What is withdrawn or cancelled is final; who is running answers into the void.
+    assert len(books.its_turn(members[0])) == (not_begun is Verdict.MISSING)
+    assert books.answers(entry, running, DEADLINE) == DISCARDED
+    assert verdicts(entry)[3] is Verdict.SURPLUS
+    assert sum(counted(books).values()) == 5
+
+
+def test_running_another_request(books: Books) -> None:
+    """A member that runs another request has not begun this one."""
+    a = member()
+    first, second = books.opened(a), books.opened(a)
+    begins(first, a, 1.0)
+    books.cancelled(second, 2.0)
+    books.cancelled(first, 2.0)
+    assert (verdicts(first), verdicts(second)) == ([Verdict.MISSING], [Verdict.CANCELLED])
+
+
+def test_cancel_of_the_unknown(books: Books) -> None:
+    """Cancelling what was never opened does nothing."""
+    a = member()
+    known, unknown = books.opened(a), Entry(None, 7, "t", None, (a,), 0.0, 1.0, ("t",), None)
+    assert books.cancelled(unknown, 0.5) == 0
+    assert books.cancelled(unknown, 5.0) == 0
+    assert unknown.completion is None
+    assert books.open_requests() == [known]
+    assert counted(books) == {}
+
+
+def test_cancel_after_the_end(books: Books) -> None:
+    """Cancelling twice or after the end does nothing."""
+    a = member()
+    entry = books.opened(a)
+    books.answers(entry, a, 1.0)
+    assert books.cancelled(entry, 2.0) == 0
+    assert (entry.completion, entry.ended) == (Completion.ALL_REPLIED, 1.0)
+    other = books.opened(a)
+    books.cancelled(other, 2.0)
+    assert books.cancelled(other, 3.0) == 0
+    assert other.ended == 2.0
+
+
+def test_cancel_at_and_after_the_deadline(
+    books: Books,
+) -> None:
+    """Cancelling after the deadline ends as deadline and at it as cancelled."""
+    a = member()
+    at, after = books.opened(a), books.opened(a)
+    books.cancelled(at, DEADLINE)
+    books.cancelled(after, AFTER)
+    assert at.completion is Completion.CANCELLED
+    assert after.completion is Completion.DEADLINE
+    assert verdicts(after) == [Verdict.MISSING]
+
+
+def test_nobody(books: Books) -> None:
+    """A request that found nobody is counted and has no members."""
+    entry = Entry(None, 1, "t", None, (), 0.0, DEADLINE, None, None)
+    assert books.nobody(entry) & TOLD == ENDED
+    sums = statistics_of(books)
+    assert (sums.requests, sums.open, sums.fan_out) == (1, 0, 0)
+    assert sums.completions[Completion.NO_PRODUCERS] == 1
+
+
+def test_time_at_and_after_the_deadline(books: Books) -> None:
+    """Time ends what was due before it and leaves what is due at it."""
+    a = member()
+    early, late = books.opened(a, deadline=5.0), books.opened(a, deadline=DEADLINE)
+    assert books.expire(5.0) == []
+    assert books.expire(DEADLINE) == [(early, ENDED | ABSENT)]
+    assert early.completion is Completion.DEADLINE
+    assert early.ended == DEADLINE
+    assert late.completion is None
+    assert books.expire(AFTER) == [(late, ENDED | ABSENT)]
+
+
+def test_time_in_pieces(
+    books: Books,
+) -> None:
+    """Time ends what is due in the order of deadlines and a few at a time."""
+    a = member()
+    opened = [books.opened(a, deadline=float(due)) for due in (3, 1, 5, 2, 4)]
+    books.gather()
+    ended: List[Entry] = []
+    for expected in (2, 2, 1, 0):
+        due = books.time_passed(100.0, 2)
+        assert len(due) == expected
+        ended += [entry for entry, _ in due]
+    assert ended == sorted(opened, key=lambda entry: entry.deadline)
+
+
+def test_stop_in_pieces(books: Books) -> None:
+    """A stop ends a few at a time and in the end all."""
+    a = member()
+    opened = [books.opened(a, deadline=due) for due in (3.0, NEVER, 5.0, 2.0, NEVER)]
+    books.cancelled(opened[2], 0.5)
+    ended: List[Entry] = []
+    for expected in (3, 1, 0):
+        some = books.stopped(1.0, False, 3)
+        assert len(some) == expected
+        ended += [entry for entry, _ in some]
+    assert sorted(entry.id for entry in ended) == [1, 2, 4, 5]
+    assert {entry.completion for entry in ended} == {Completion.STOPPED}
+    assert books.open_count() == 0
+
+
+def test_ordinary_ends(books: Books) -> None:
+    """An end that leaves something to look at is no ordinary one."""
+    a, b = member("a"), member("b")
+    noted, wanted, plain = (books.opened(a, b) for _ in range(3))
+    books.declined(noted, a, 1.0)
+    assert books.replied(noted, b, 1, None, 2.0) > ORDINARY
+    wanted.more().callbacks += (print,)
+    books.replied(wanted, a, 1, None, 2.0)
+    assert books.replied(wanted, b, 1, None, 2.0) > ORDINARY
+    assert books.replied(plain, a, 1, None, 2.0) == ACCEPTED
+    assert books.replied(plain, b, 1, None, 2.0) == ORDINARY
+
+
+# -- what is open, and what it keeps ---------------------------------------------------------------
+
+
+def test_next_deadline(books: Books) -> None:
+    """The next deadline is the earliest of what is open."""
+    a = member()
+    assert books.next_deadline() is None
+    early = books.opened(a, deadline=3.0)
+    books.opened(a, deadline=4.0)
+    books.gather()
+    assert books.next_deadline() == 3.0
+    books.cancelled(early, 1.0)
+    assert books.next_deadline() == 4.0
+    books.stopped(1.0, True)
+    assert books.next_deadline() is None
+
+
+def test_gather_in_pieces(books: Books) -> None:
+    """Gathering goes in pieces and says whether some are left."""
+    a = member()
+    for _ in range(5):
+        books.opened(a)
+    assert books.gather(2)
+    assert books.open_count() == 2
+    assert books.gather(2)
+    assert not books.gather(2)
+    assert books.open_count() == 5
+
+
+ENDS = {
+    "reply": lambda books, entry: books.replied(entry, entry.roster[0], "value", None, 1.0),
+    "error": lambda books, entry: books.replied(entry, entry.roster[0], None, ValueError(), 1.0),
+    "cancel": lambda books, entry: books.cancelled(entry, 1.0),
+    "expiry": lambda books, entry: books.expired(entry, AFTER),
+    "death": lambda books, entry: books.died(entry, entry.roster[0], 1.0),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
+@pytest.mark.parametrize("gathered", [False, True], ids=["young", "gathered"])
+@pytest.mark.parametrize("which", [0, 1, 2], ids=["eldest", "between", "youngest"])
+def test_ended_early_and_forgotten(
+    books: Books, end: Callable[[Ledger, Entry], int], gathered: bool, which: int
+) -> None:
+    """Nothing stays in the ledger for a request that ended early."""
+    a = member("a", DEAD)
+    others = [books.opened(a) for _ in range(3)]
+    if gathered:
+        books.gather()
+    entry = others.pop(which)
+    assert entry.call is not None
+    assert end(books, entry) & ENDED
+    watched = weakref.ref(entry)
+    del entry
+    gc.collect()
+    assert watched() is None
+    assert sorted(entry.id for entry in books.open_requests()) == [e.id for e in others]
+
+
+def test_payloads_are_let_go(
+    books: Books,
+) -> None:
+    """What was asked is let go when the request ends although its entry stays."""
+    a = member()
+    plain, cancelled = books.opened(a), books.opened(a)
+    payloads = []
+    for entry in (plain, cancelled):
+        assert entry.call is not None
+        payloads.append(weakref.ref(entry.call[1]))
+    books.answers(plain, a, 1.0)
+    books.cancelled(cancelled, 1.0)
+    gc.collect()
+    assert [payload() for payload in payloads] == [None, None]
+    assert (plain.kwargs, cancelled.kwargs) == (None, None)
+
+
+def stored(books: Books) -> int:
+    """How many places for requests the ledger has, full or empty."""
+    return len(books.nursery) + len(books._heap)
+
+
+@pytest.mark.parametrize("gathering", [0, 7, 1000], ids=["never", "often", "rarely"])
+def test_no_growth(books: Books, gathering: int) -> None:
+    """Requests that end out of order do not make the ledger grow."""
+    a, window, most = member(), 100, 0
+    still_open: List[Entry] = []
+    for number in range(34_000):
+        # The deadlines are far away and in no order, the ends in another one.
+        still_open.append(books.opened(a, deadline=1e6 + number * 7919 % 1000))
+        if len(still_open) > window:
+            place = number * 31 % window
+            entry, still_open[place] = still_open[place], still_open[-1]
+            still_open.pop()
+            books.replied(entry, a, None, None, 1.0)
+        if gathering and number % gathering == 0:
+            books.gather()
+            assert books.next_deadline() == min(entry.deadline for entry in still_open)
+        most = max(most, stored(books))
+    # As many empty places as full ones, and some that are not worth a rebuild.
+    assert most <= 2 * (window + 1) + 70 + gathering
+    assert sorted(e.id for e in books.open_requests()) == sorted(e.id for e in still_open)
+    books.gather()
+    assert books.open_count() == window
+    assert counted(books) == {Verdict.OK: 34_000 - window}
+
+
+def test_in_order_in_the_nursery(books: Books) -> None:
+    """Requests that end in order are never anywhere but in the nursery."""
+    a = member()
+    for number in range(1000):
+        books.opened(a, deadline=float(number))
+        if number >= 10:
+            books.replied(books.nursery[0], a, None, None, 1e-9)
+            assert (len(books.nursery), stored(books)) == (10, 10)
+
+
+EARLY = pytest.mark.parametrize("early", [False, True], ids=["the later ones", "the earlier ones"])
+
+
+@EARLY
+@pytest.mark.parametrize("ended_before", [0, 50, 99, 100, 101, 150, 199, 200])
+def test_open_count_after_expiry(books: Books, ended_before: int, early: bool) -> None:
+    """The count of open requests is right after expiry, whichever ended before."""
+    a = member()
+    opened = [books.opened(a, deadline=1.0 + number) for number in range(200)]
+    last = books.opened(a, deadline=NEVER)
+    books.gather()
+    for entry in opened[:ended_before] if early else opened[200 - ended_before :]:
+        books.replied(entry, a, None, None, 0.5)
+    left = 200 - ended_before
+    while left:
+        left -= len(books.time_passed(1e3, 64))
+        assert books.open_count() == len(books.open_requests()) == left + 1
+    assert books.time_passed(1e3) == []
+    assert books.next_deadline() == NEVER
+    books.cancelled(last, 1.0)
+    assert books.next_deadline() is None
+    assert (books.open_count(), stored(books)) == (0, 0)
+
+
+@EARLY
+@pytest.mark.parametrize("ended_before", [0, 1000, 2000, 2001, 3000])
+def test_open_count_after_a_piece_of_a_stop(books: Books, ended_before: int, early: bool) -> None:
+    """The count of open requests is right after a piece of a stop."""
+    a = member()
+    opened = [books.opened(a, deadline=DEADLINE + number) for number in range(4000)]
+    books.gather()
+    for entry in opened[:ended_before] if early else opened[4000 - ended_before :]:
+        books.replied(entry, a, None, None, 1.0)
+    left = 4000 - ended_before
+    while left:
+        left -= len(books.stopped(1.0, False, 256))
+        assert books.open_count() == len(books.open_requests()) == left
+    assert (books.stopped(1.0, False), stored(books)) == ([], 0)
