@@ -56,6 +56,9 @@ __all__ = ["COMPLETION", "Desk"]
 COMPLETION = "process_dispatcher_completion"
 ERROR = "process_dispatcher_error"
 
+_SHORT = 64
+"""Mailboxes below this length are cleared at once, longer ones when half of them has ended."""
+
 _LARGE = 1e15
 """Milliseconds beyond which a ttl takes the careful way."""
 
@@ -102,7 +105,9 @@ class Desk:
         except TypeError as error:
             raise BadType(f"topic must be hashable, not {type(topic).__name__}") from error
         if channel is None:
-            return self._nobody(topic, channel, now, deadline)
+            channel = self.registry.find(topic)
+            if channel is None:
+                return self._nobody(topic, channel, now, deadline)
         roster = channel.producers.roster
         if roster.token is not channel.producers.token:
             roster = channel.producers.refresh()
@@ -132,7 +137,7 @@ class Desk:
                 if mailbox.alert:
                     self._attend(mailbox)
             if deadline < self.wakeup and self.inbox.alert:
-                self.inbox.attend()
+                self.post("wake_by", deadline)
         except BaseException:
             # A signal handler raised, so this send does not return: nobody can want the answer.
             self.post("cancel", entry)
@@ -283,6 +288,9 @@ class Desk:
                     entry.desk.serve_guest(producer, member, entry)
                     entry = following = IDLE
                 continue
+            # The member alone refers to the request from here: if it ends while this runs, for
+            # long perhaps, the ledger puts a stub there that holds nobody's results.
+            entry = following = None
             try:
                 if kwargs:
                     value = producer.produce_dispatcher_output(*call, **kwargs)
@@ -290,6 +298,7 @@ class Desk:
                     value = producer.produce_dispatcher_output(*call)
             except BaseException as raised:
                 value, error = None, _without_our_frame(raised)
+            entry = member.running
 
     def serve_guest(self, producer: Any, member: Member, entry: Entry) -> None:
         """Serve one request of this desk for a *producer* that is at home at another."""
@@ -307,11 +316,13 @@ class Desk:
             self.after(entry, effects)
             return
         value = error = None
+        del entry
         try:
             value = producer.produce_dispatcher_output(*call, **(kwargs or {}))
         except BaseException as raised:
             error = _without_our_frame(raised)
         with self.lock:
+            entry = member.running
             effects = self.ledger.replied(entry, member, value, error, self.now())
             if effects & ACCEPTED:
                 for _, ear in entry.channel.listeners.roster.puts:
@@ -331,8 +342,9 @@ class Desk:
         if member.mailbox.alert is DEAD:
             self._bury(member, Ledger.declined)
         else:
-            with self.lock:
-                self._its_turn(member)
+            for desk in list(member.absences):
+                with desk.lock:
+                    desk._its_turn(member)
 
     # -- inside the section --------------------------------------------------------------------
 
@@ -346,6 +358,9 @@ class Desk:
         items = mailbox.items
         if member.absences:
             self._its_turn(member)
+            if member.absences:
+                # Of other desks, whose sections may not be entered from inside this one.
+                self.post("sweep", member)
         while entry is not None or items:
             if entry is None:
                 entry = items.popleft()
@@ -377,7 +392,7 @@ class Desk:
     def _its_turn(self, member: Member) -> None:
         if member.mailbox.alert is SWEEP and member.home is self:
             member.mailbox.alert = CALM
-        for note in self.ledger.its_turn(member):
+        for note in self.ledger.its_turn(member, self):
             if self.hooks:
                 self.observers.tell(event_skipped, note, self.now())
 
@@ -415,8 +430,11 @@ class Desk:
     def _clear(self, entry: Entry) -> None:
         """Take the ended *entry* out of the mailboxes of those who had not begun it."""
         for note in entry.notes:
+            if note.standing not in NOT_BEGUN:
+                continue
             member = note.member
-            if note.standing not in NOT_BEGUN or member.home is not self:
+            if member.home is not self:
+                member.home.post("clear", member)
                 continue
             mailbox = member.mailbox
             items = mailbox.items
@@ -426,14 +444,20 @@ class Desk:
                 items.popleft()
                 continue
             member.husks += 1
-            if member.husks * 2 > len(items):
-                taken = [items.popleft() for _ in range(len(items))]
-                items.extendleft(
-                    item
-                    for item in reversed(taken)
-                    if item.completion is None or item.__class__ is Signal
-                )
-                member.husks = 0
+            if len(items) < _SHORT or member.husks * 2 > len(items):
+                self.clear(member)
+
+    def clear(self, member: Member) -> None:
+        """Take all that has ended out of *member*'s mailbox. Inside its home's section."""
+        items = member.mailbox.items
+        taken = [items.popleft() for _ in range(len(items))]
+        # In front of what was appended meanwhile.
+        items.extendleft(
+            item
+            for item in reversed(taken)
+            if item.completion is None or item.__class__ is Signal
+        )
+        member.husks = 0
 
     def _bury(self, member: Member, fact: Callable[..., int]) -> None:
         home = member.home

@@ -214,13 +214,15 @@ class Handle(Entry):
 
     def _dismiss(self, waiter: Any) -> None:
         waiting = self.desk.waiting
-        try:
-            waiting.get(self.id, []).remove(waiter)
-        except ValueError:
-            pass
-        if self.completion is not None:
-            # Enlisted after the bells were rung. Whoever else did so looks at the completion too.
-            waiting.pop(self.id, None)
+        waiters = waiting.get(self.id)
+        if waiters is not None:
+            try:
+                waiters.remove(waiter)
+            except ValueError:
+                pass
+            if not waiters and self.completion is not None:
+                # Whoever enlists in it now looks at the completion next.
+                waiting.pop(self.id, None)
 
     def _incomplete(self, values: List[Any], errors: List[BaseException]) -> None:
         report = self.report()

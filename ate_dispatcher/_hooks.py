@@ -21,27 +21,37 @@ __all__ = ["Hook", "Observers", "call_back"]
 Hook = Callable[[Any], Any]
 
 
+class _Registration:
+    """One hook, once added. Compared by identity."""
+
+    __slots__ = ("hook",)
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+
+
 class Observers:
     """The queue to the observers' thread, and what runs there.
 
-    ``hooks`` is what :meth:`add` and :meth:`remove` left; only whole list operations touch it.
-    What the thread itself calls is its own.
+    ``hooks`` is what :meth:`add` and :meth:`remove` left, each in a box of its own, so that adding
+    one again is another registration; only whole list operations touch it.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.mailbox = Mailbox()
         self.mailbox.bell = clock.bell()
-        self.hooks: List[Hook] = []
+        self.hooks: List[_Registration] = []
 
     def add(self, hook: Hook) -> None:
-        self.hooks.append(hook)
-        self.mailbox.put((None, hook))
+        registration = _Registration(hook)
+        self.hooks.append(registration)
+        self.mailbox.put((None, registration))
 
     def remove(self, hook: Hook) -> None:
-        try:
-            self.hooks.remove(hook)
-        except ValueError:
-            pass
+        for registration in list(self.hooks):
+            if registration.hook == hook:
+                self._drop(registration)
+                return
 
     def tell(self, make: Callable[..., Any], *data: Any) -> None:
         """Let the hooks have the event ``make(*data)``. Never blocks."""
@@ -71,17 +81,23 @@ class Observers:
                 item = None
             mailbox.park()
 
-    def _observe(self, active: List[Hook], event: Any) -> None:
-        for hook in list(active):
-            if hook not in self.hooks:
-                active.remove(hook)
+    def _observe(self, active: List[_Registration], event: Any) -> None:
+        for registration in list(active):
+            if registration not in self.hooks:
+                active.remove(registration)
                 continue
             try:
-                hook(event)
+                registration.hook(event)
             except BaseException as error:
-                active.remove(hook)
-                self.remove(hook)
-                _log.failed(f"hook {_name(hook)} raised and was removed", error)
+                active.remove(registration)
+                self._drop(registration)
+                _log.failed(f"hook {_name(registration.hook)} raised and was removed", error)
+
+    def _drop(self, registration: _Registration) -> None:
+        try:
+            self.hooks.remove(registration)
+        except ValueError:
+            pass
 
 
 def call_back(callback: Callable[[Any], Any], argument: Any) -> None:

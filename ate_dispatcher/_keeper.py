@@ -41,6 +41,9 @@ class Keeper:
         self._at_once = False
         self._drain_until = NEVER
         self._grace_until = NEVER
+        # The deadline that we were rung for, until it has passed: its request may be over by now,
+        # but those sent meanwhile, with later ones, then need not ring at all.
+        self._alarm = NEVER
         self._stopped: Set[int] = set()
         self._stoppers = 0
 
@@ -74,7 +77,9 @@ class Keeper:
 
     def _park(self) -> None:
         desk = self._desk
-        wakeup = min(self._next_deadline(), self._drain_until, self._grace_until)
+        if self._alarm < desk.now():
+            self._alarm = NEVER
+        wakeup = min(self._next_deadline(), self._alarm, self._drain_until, self._grace_until)
         desk.wakeup = wakeup
         desk.inbox.alert = [True]
         # Sent before that was published? Then nobody rang.
@@ -143,6 +148,13 @@ class Keeper:
 
     def _sweep(self, member: Any) -> None:
         self._desk.swept(member)
+
+    def _clear(self, member: Any) -> None:
+        with self._desk.lock:
+            self._desk.clear(member)
+
+    def _wake_by(self, deadline: float) -> None:
+        self._alarm = min(self._alarm, deadline)
 
     def _call_when_done(self, entry: Entry, callback: Any) -> None:
         self._observe()

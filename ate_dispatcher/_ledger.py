@@ -133,9 +133,9 @@ class Member:
         self.began = 0.0
         #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
         self.standing = Standing.NOT_STARTED
-        #: Notes on what ended before it began, by the ledger that made them: here and not there,
+        #: Notes on what ended before it began, by the desk of the request: here and not there,
         #: so that no dispatcher keeps a producer that was deregistered.
-        self.absences: Dict[Ledger, List[Note]] = {}
+        self.absences: Dict[Any, List[Note]] = {}
         self.warned = False
 
     def standing_on(self, entry: Entry) -> Standing:
@@ -255,6 +255,14 @@ class Entry:
         """How many of the accepted replies are errors."""
         return 0 if self.extra is None else self.extra.errors
 
+    def stub(self, completion: Completion) -> Entry:
+        """What a member that is still at it needs of the ended request: all but the replies."""
+        stub = Entry(
+            self.desk, self.id, self.topic, None, (), self.sent, self.deadline, None, None
+        )
+        stub.ended, stub.completion, stub.extra = self.sent, completion, self.extra
+        return stub
+
     def more(self) -> Extra:
         """What few requests need, made when the first needs it. Inside the section."""
         if self.extra is None:
@@ -331,9 +339,9 @@ class Ledger:
         """*member*'s thread ended while the request waited in its mailbox."""
         return self._unanswered(entry, Note(entry, member, Verdict.MISSING, Standing.DEAD, now), now)
 
-    def its_turn(self, member: Member) -> List[Note]:
-        """Whatever ended while *member* had not begun it: it will not be executed."""
-        notes = member.absences.pop(self, [])
+    def its_turn(self, member: Member, desk: Any) -> List[Note]:
+        """Whatever of *desk* ended while *member* had not begun it: it will not be executed."""
+        notes = member.absences.pop(desk, [])
         for note in notes:
             self._judge(note, Verdict.SKIPPED)
         return notes
@@ -457,7 +465,7 @@ class Ledger:
         self._release(entry)
         effects = ENDED | SPECIAL
         if entry.pending:
-            effects |= self._judge_absent(entry, judge or AT_THE_END[completion], now)
+            effects |= self._judge_absent(entry, completion, judge or AT_THE_END[completion], now)
         self._fan_out += len(entry.roster)
         self._sum_up(entry)
         self._completions[completion] += 1
@@ -468,7 +476,11 @@ class Ledger:
         return effects
 
     def _judge_absent(
-        self, entry: Entry, judge: Mapping[Standing, Verdict], now: float
+        self,
+        entry: Entry,
+        completion: Completion,
+        judge: Mapping[Standing, Verdict],
+        now: float,
     ) -> int:
         effects = 0
         notes = list(entry.notes)
@@ -486,8 +498,11 @@ class Ledger:
             if standing in NOT_BEGUN:
                 effects |= ABSENT
                 if note.verdict is Verdict.MISSING:
-                    member.absences.setdefault(self, []).append(note)
+                    member.absences.setdefault(entry.desk, []).append(note)
         entry.more().notes = notes
+        for note in notes:
+            if note.member.running is entry:
+                note.member.running = entry.stub(completion)
         return effects
 
     def _sum_up(self, entry: Entry) -> None:

@@ -135,12 +135,18 @@ class Registry:
             return
         getattr(channel, side).discard(participant)
         if not channel.producers and not channel.listeners:
+            # Retired first: whoever finds the topic gone finds it there, see `find`.
+            self._retire(channel)
             removed = self.channels.pop(topic, None)
-            if removed is not None:
-                self._retire(removed)
-                if removed.producers or removed.listeners:
-                    # Somebody registered between the look and the removal.
-                    self._settle(topic, removed)
+            if removed is not None and (removed.producers or removed.listeners):
+                # Somebody registered between the look and the removal.
+                self._settle(topic, removed)
+
+    def find(self, topic: Hashable) -> Optional[Channel]:
+        """The channel of *topic*, also while a deregistration that crossed a registration has
+        taken it away for a moment."""
+        channel = self.channels.get(topic)
+        return self._revived(topic) if channel is None else channel
 
     def participants(self, side: str) -> List[Any]:
         """Everybody on *side* of any topic, each once, in the order of the topics."""

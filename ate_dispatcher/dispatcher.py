@@ -272,6 +272,11 @@ class Dispatcher(Worker):
         seat = Seat(participant, entry, participant._ate_mailbox, heeding)
         for topic in topics:
             desk.registry.add(topic, side, seat)
+        if desk.refusal is not None:
+            # A stop came in between and may not have seen it.
+            for topic in topics:
+                desk.registry.discard(topic, side, participant)
+            raise DispatcherStopped(desk.refusal)
         if start and participant.ident is None:
             participant.start()
 

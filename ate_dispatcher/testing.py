@@ -62,7 +62,8 @@ class _Bell:
         self.gate = gate
         self.ident = ident
         self.seq = next(clock._numbers)
-        self.parked: Optional[object] = None
+        #: Which wait it is parked in; None while it is not.
+        self.parked: Optional[int] = None
         self.ready = False
         self.rung = False
         self.woken = False
@@ -106,7 +107,7 @@ class VirtualClock:
         #: The thread that holds the baton; None while it is free.
         self._holder: Optional[int] = threading.get_ident()
         self._ready: Deque[_Bell] = deque()
-        self._timers: List[Tuple[float, bool, int, object, _Bell]] = []
+        self._timers: List[Tuple[float, bool, int, int, _Bell]] = []
         self._settling: Deque[_Bell] = deque()
         self._ours: Set[int] = set()
         self._waiting_outside = 0
@@ -176,7 +177,7 @@ class VirtualClock:
         while thread.is_alive():
             if parked():
                 with self._lock:
-                    adopted.parked = object()
+                    adopted.parked = next(self._numbers)
                     self._ours.add(thread.ident or 0)
                 break
             if time.monotonic() > patience:
@@ -251,7 +252,7 @@ class VirtualClock:
             if deadline <= self._now and bell not in self._settling:
                 return False
             bell.ident = here
-            bell.parked = token = object()
+            bell.parked = token = next(self._numbers)
             if deadline < NEVER:
                 heapq.heappush(self._timers, (deadline, outside, bell.seq, token, bell))
             self._waiting_outside += outside

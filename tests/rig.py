@@ -186,9 +186,8 @@ def python(code: str, *flags: str, timeout: float = 50) -> subprocess.CompletedP
     return subprocess.run(
         [sys.executable, *flags, "-c", textwrap.dedent(code)],
         env={**os.environ, "PYTHONPATH": PACKAGE_PARENT},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
         timeout=timeout,
     )
 

@@ -38,13 +38,30 @@ __all__ = ["pace"]
 pytestmark = pytest.mark.usefixtures("pace")
 
 KINDS = [Dispatcher, Producer, ResultListener]
-FREE_NAMES = (
-    "id timeout topics topic parent result results responses reset clear value log".split()
-)
-PLUMBING = (
-    "queue pending_responses evt_result_listeners evt_producers send_result "
-    "submit_producer_message _listener_queue _producer_queue"
-).split()
+FREE_NAMES = [
+    "id",
+    "timeout",
+    "topics",
+    "topic",
+    "parent",
+    "result",
+    "results",
+    "responses",
+    "reset",
+    "clear",
+    "value",
+    "log",
+]
+PLUMBING = [
+    "queue",
+    "pending_responses",
+    "evt_result_listeners",
+    "evt_producers",
+    "send_result",
+    "submit_producer_message",
+    "_listener_queue",
+    "_producer_queue",
+]
 
 # -- names -------------------------------------------------------------------------------------
 
@@ -217,9 +234,8 @@ def test_stopping_the_dispatcher_before_its_start_stops_whom_it_knows() -> None:
     dispatcher.stop()
     try:
         producer.join(5)
-        listener.join(5)
         assert not producer.is_alive()
-        assert not listener.is_alive()
+        over(listener)
     finally:
         producer.stop()
         listener.stop()
@@ -457,6 +473,7 @@ def test_registering_twice_is_one_registration() -> None:
         dispatcher.register_result_producer(producer, "t")
         dispatcher.deregister_result_listener(listener, "t")
         assert len(dispatcher.send_request("t", 3, ttl=None).results(PATIENCE)) == 1
+    listener.stop()
     over(listener)
     assert [response[1] for _, response in listener.heard] == [(1,)]
 
@@ -502,6 +519,7 @@ def test_identity_tells_participants_apart() -> None:
         ]
     for thread in (*producers, *listeners):
         thread.settled = False
+        thread.stop()
         over(thread)
     assert [len(listener.heard) for listener in listeners] == [5, 5, 3]
 
@@ -749,7 +767,9 @@ OLD_SIGNATURES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "names"), OLD_SIGNATURES, ids=lambda x: getattr(x, "__name__"))
+@pytest.mark.parametrize(
+    ("method", "names"), OLD_SIGNATURES, ids=[method.__qualname__ for method, _ in OLD_SIGNATURES]
+)
 def test_signatures_begin_like_the_old_ones(method: Any, names: List[str]) -> None:
     """New parameters come behind the old ones and are optional."""
     parameters = list(inspect.signature(method).parameters.values())
@@ -822,16 +842,11 @@ def test_users_attributes_do_not_disturb_us() -> None:
             setattr(subject, name, f"mine: {name}")
         return subject
 
-    class BurdenedProducer(Answer):
-        for _name in (*FREE_NAMES, "entry", "desk", "mailbox", "bell", "member", "clock"):
-            locals()[_name] = None
-
-    class BurdenedListener(Recorder):
-        for _name in (*FREE_NAMES, "entry", "desk", "mailbox", "bell", "member", "clock"):
-            locals()[_name] = None
-
-    dispatcher = burden(Dispatcher())
-    producer, listener = burden(BurdenedProducer()), burden(BurdenedListener())
+    inside = ("entry", "desk", "mailbox", "bell", "member", "clock", "keeper", "ledger")
+    nonsense = dict.fromkeys((*FREE_NAMES, *inside))
+    dispatcher = burden(type("Burdened", (Dispatcher,), nonsense)())
+    producer = burden(type("BurdenedProducer", (Answer,), nonsense)())
+    listener = burden(type("BurdenedListener", (Recorder,), nonsense)())
     dispatcher.register_result_producer(producer, "t", start=True)
     dispatcher.register_result_listener(listener, "t", start=True)
     dispatcher.start()
@@ -848,10 +863,10 @@ def test_users_attributes_do_not_disturb_us() -> None:
 # -- garbage -----------------------------------------------------------------------------------
 
 
-def a_session(started: bool, stop: bool, open_request: bool) -> List["weakref.ref[Any]"]:
+def a_session(started: bool, stop: bool, open_request: bool) -> List[weakref.ref[Any]]:
     """Use one of each, in part, and leave only weak references to them."""
     dispatcher, producer, listener = Dispatcher(), Answer(), Recorder()
-    dispatcher.add_hook(print if False else (lambda event: None))
+    dispatcher.add_hook(lambda event: None)
     dispatcher.register_result_producer(producer, "t")
     dispatcher.register_result_listener(listener, "t")
     if started:
@@ -1123,7 +1138,8 @@ def until_the_machine_keeps_up(attempt: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(("ttl", "expected"), [(800, [1, 0]), (120, [1])])
 def test_the_published_cases_at_a_fifth_of_their_times(ttl: float, expected: List[int]) -> None:
     """Of two producers (200 and 100 ms) both listeners hear both, in the order of arrival, with a
-    ttl of 800 ms; with 120 ms only the quick one."""
+    ttl of 800 ms; with 120 ms only the quick one.
+    """
 
     def attempt() -> bool:
         floor = Floor(200, 100)
@@ -1157,7 +1173,8 @@ def test_the_published_cases_at_a_fifth_of_their_times(ttl: float, expected: Lis
 
 def test_the_walk_through_of_the_old_readme() -> None:
     """Two producers, two listeners, three topics; a ttl that lets one answer and drops the other;
-    deregistration; stop. At two fifths to a half of its times, waiting for the results."""
+    deregistration; stop. At two fifths to a half of its times, waiting for the results.
+    """
 
     def attempt() -> bool:
         floor = Floor(80, 250)

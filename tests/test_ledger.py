@@ -654,6 +654,19 @@ def test_in_order_in_the_nursery(books: Books) -> None:
             assert (len(books.nursery), stored(books)) == (10, 10)
 
 
+def test_order_after_a_rebuild(books: Books) -> None:
+    """Deadlines are kept in order, although most of those before them ended early."""
+    a = member()
+    opened = [books.opened(a, deadline=float(number * 7919 % 400)) for number in range(400)]
+    books.gather()
+    opened.sort(key=lambda entry: entry.deadline)
+    for entry in opened[:300]:
+        books.replied(entry, a, None, None, -1.0)
+    assert stored(books) < 300
+    assert books.next_deadline() == opened[300].deadline
+    assert [entry for entry, _ in books.time_passed(1e3)] == opened[300:]
+
+
 EARLY = pytest.mark.parametrize("early", [False, True], ids=["the later ones", "the earlier ones"])
 
 

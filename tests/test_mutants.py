@@ -1,0 +1,254 @@
+"""The tests of the ledger bite: each of these mistakes, made on purpose, turns them red.
+
+A mutant is one small textual change to a copy of the package. Most must be caught by the stateful
+test alone, because an oracle that lets ``<`` pass for ``<=`` is no oracle; what leaves every answer
+right and only keeps too much in memory is for the examples. A text that no longer occurs fails: the
+list follows the code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Dict, Iterator, NamedTuple
+
+import pytest
+
+import ate_dispatcher
+
+PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
+TESTS = Path(__file__).resolve().parent
+LEDGER, REPORT = "_ledger.py", "_report.py"
+MODEL, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
+
+pytestmark = pytest.mark.thorough
+
+
+class Mutant(NamedTuple):
+    """*old* becomes *new* in *file*; *breaks* says what that is; *caught_by* must notice."""
+
+    file: str
+    old: str
+    new: str
+    breaks: str
+    caught_by: str = MODEL
+
+
+IN_SHORT = "entry.extra is None and entry.cell is None and nursery[0] is entry"
+ENDS_LATE = (
+    "if entry.deadline {} now:\n            return self._end(entry, Completion.DEADLINE, now)\n"
+)
+
+MUTANTS = [
+    # The deadline.
+    Mutant(LEDGER, "if stamp <= entry.deadline:", "if stamp < entry.deadline:", "at it is late"),
+    Mutant(LEDGER, "heap[0][0] < now", "heap[0][0] <= now", "expiry takes what is due at now"),
+    Mutant(LEDGER, "len(due) < limit", "len(due) < limit - 1", "expiry leaves one of the due"),
+    Mutant(
+        LEDGER,
+        ENDS_LATE.format("<") + "        return",
+        ENDS_LATE.format("<=") + "        return",
+        "a cancel at the deadline comes too late",
+    ),
+    Mutant(
+        LEDGER,
+        ENDS_LATE.format("<") + "        entry",
+        ENDS_LATE.format("<=") + "        entry",
+        "a member lost at the deadline is lost too late",
+    ),
+    Mutant(LEDGER, "stamp - entry.deadline)", "stamp - note.stamp)", "late counts from the end"),
+    # Verdicts.
+    Mutant(
+        LEDGER,
+        "Verdict.LATE if note.late else Verdict.SURPLUS",
+        "Verdict.SURPLUS if note.late else Verdict.LATE",
+        "late and surplus are swapped",
+    ),
+    Mutant(
+        LEDGER,
+        "self._judge(note, Verdict.SKIPPED)",
+        "self._judge(note, Verdict.CANCELLED)",
+        "cancelled instead of skipped",
+    ),
+    Mutant(
+        LEDGER,
+        "Verdict.CANCELLED\n            if",
+        "Verdict.SKIPPED\n            if",
+        "skipped instead of cancelled",
+    ),
+    Mutant(
+        LEDGER,
+        "Standing.QUEUED: Verdict.WITHDRAWN",
+        "Standing.QUEUED: Verdict.MISSING",
+        "a stop at once does not withdraw what is queued",
+    ),
+    Mutant(LEDGER, "if at_once else None", "if not at_once else None", "stops are swapped"),
+    Mutant(
+        LEDGER,
+        "Standing.RUNNING if self.running is entry",
+        "Standing.RUNNING if self.running is not None",
+        "whoever runs anything runs this",
+    ),
+    Mutant(LEDGER, "judged.add(id(record[MEMBER]))", "pass", "who answered is judged again"),
+    Mutant(LEDGER, "Verdict.DECLINED, None, now)", "Verdict.MISSING, None, now)", "not declined"),
+    # Effects.
+    Mutant(LEDGER, "effects = FAILED", "effects = ACCEPTED", "an error passes for a value"),
+    Mutant(LEDGER, "effects |= ABSENT", "pass", "nobody clears the mailboxes"),
+    Mutant(LEDGER, "return DISCARDED", "return 0", "nobody hears of late answers"),
+    Mutant(LEDGER, "return NOTED | self._end(", "return self._end(", "the last note is not told"),
+    Mutant(LEDGER, "return ACCEPTED | ENDED", "return ENDED", "the last value is not forwarded"),
+    Mutant(
+        LEDGER,
+        "return effects | self._end(entry, Completion.ALL",
+        "return self._end(entry, Completion.ALL",
+        "the last answer of an overtaken request is not forwarded",
+    ),
+    Mutant(LEDGER, "effects = ENDED | SPECIAL", "effects = ENDED", "nobody looks at its extra"),
+    # What is open.
+    Mutant(
+        LEDGER,
+        "entry.pending = pending = entry.pending - 1",
+        "pending = entry.pending - 1",
+        "answers do not count",
+    ),
+    Mutant(LEDGER, "entry.pending -= 1", "pass", "members that will not answer do not count"),
+    Mutant(
+        LEDGER,
+        "if entry.cell is None:\n            return 0",
+        "if entry.cell is None:\n            pass",
+        "cancelling opens",
+    ),
+    Mutant(LEDGER, "self._keep(eldest)", "pass", "who is overtaken is forgotten"),
+    Mutant(LEDGER, "self._keep(entry)", "pass", "gathering forgets"),
+    Mutant(LEDGER, IN_SHORT, IN_SHORT.replace("nursery[0] is entry", "nursery"), "pops another"),
+    Mutant(LEDGER, IN_SHORT, IN_SHORT[len("entry.extra is None and ") :], "extra is forgotten"),
+    Mutant(LEDGER, "heapq.heapify(self._heap)", "pass", "a rebuilt heap is in disorder", EXAMPLES),
+    Mutant(LEDGER, "cell[2] = entry.cell = None", "entry.cell = None", "a cell is not emptied"),
+    Mutant(LEDGER, "self._empty += 1", "pass", "empty cells are not counted"),
+    Mutant(LEDGER, "self._empty > _MANY and", "False and", "the heap grows", EXAMPLES),
+    Mutant(
+        LEDGER,
+        "entry.call = entry.kwargs = None\n        entry",
+        "entry",
+        "payloads of ended requests stay",
+        EXAMPLES,
+    ),
+    Mutant(
+        LEDGER,
+        "entry.call = entry.kwargs = None\n                    entry",
+        "entry",
+        "payloads of answered requests stay",
+        EXAMPLES,
+    ),
+    # Sums.
+    Mutant(LEDGER, "absences.pop(self, [])", "absences.get(self, [])", "settled again"),
+    Mutant(LEDGER, ".setdefault(self, []).append(note)", "", "never settled"),
+    Mutant(LEDGER, "self._verdicts[note.verdict] -= 1", "pass", "counted twice"),
+    Mutant(LEDGER, "self._fan_out += len(entry.roster)", "pass", "the fan-out is not counted"),
+    Mutant(LEDGER, "self._all_ok += len(entry.roster)", "self._all_ok += 1", "one ok for all"),
+    Mutant(LEDGER, "self._completions[completion] += 1", "pass", "ends are not counted"),
+    Mutant(LEDGER, "entry.more().errors += 1", "entry.more()", "errors are not counted"),
+    # What is told of them.
+    Mutant(REPORT, "pending += entry.pending", "pending += len(entry.roster)", "all are pending"),
+    Mutant(REPORT, "verdict=outcome or note.verdict", "verdict=note.verdict", "outcomes are lost"),
+    Mutant(REPORT, "None if at_the_end else note.outcome", "note.outcome", "the end changes"),
+]
+
+CONFTEST = """
+import os, pathlib, ate_dispatcher
+from hypothesis import Phase, settings
+
+# Exit status 4 rather than 1, should another package be imported than the copy.
+assert pathlib.Path(ate_dispatcher.__file__).parent.parent == pathlib.Path(os.environ["PYTHONPATH"])
+# One failure is enough; the smallest is of no interest.
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+)
+settings.load_profile("mutants")
+"""
+
+
+class Bench:
+    """Copies of the package, and one folder with the tests, where they run against a copy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tests = folder / "tests"
+        self.tests.mkdir()
+        for name in (MODEL, EXAMPLES):
+            shutil.copy2(str(TESTS / name), str(self.tests))
+        (self.tests / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+        (self.tests / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+
+    def copy(self, name: str) -> Path:
+        """A copy of the package in a folder called *name*, with what is compiled of it."""
+        shutil.copytree(str(PACKAGE), str(self.folder / name / PACKAGE.name))
+        return self.folder / name / PACKAGE.name
+
+    def run(self, copy: Path, *files: str) -> subprocess.CompletedProcess[str]:
+        """pytest, without plugins of this machine, until the first failure."""
+        environ = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
+        }
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider", "--tb=line", *files],
+            cwd=str(self.tests),
+            env={
+                **environ,
+                "PYTHONPATH": str(copy.parent),
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=50,
+        )
+
+    def try_out(self, number: int) -> subprocess.CompletedProcess[str]:
+        """Make one mutant, and run the tests that must catch it."""
+        mutant = MUTANTS[number]
+        copy = self.copy(f"mutant{number}")
+        source = copy / mutant.file
+        text = source.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            raise LookupError(f"{text.count(mutant.old)} times in {mutant.file}: {mutant.old!r}")
+        source.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        for compiled in (copy / "__pycache__").glob(f"{source.stem}.*"):
+            compiled.unlink()
+        return self.run(copy, mutant.caught_by)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """One for all, on which the tests have passed with the package as it is."""
+    made = Bench(tmp_path_factory.mktemp("bench").resolve())
+    done = made.run(made.copy("unchanged"), MODEL, EXAMPLES)
+    assert done.returncode == 0, done.stdout
+    return made
+
+
+Runs = Dict[int, "Future[subprocess.CompletedProcess[str]]"]
+
+
+@pytest.fixture(scope="module")
+def runs(bench: Bench) -> Iterator[Runs]:
+    """All of them, two at a time."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        futures = {number: pool.submit(bench.try_out, number) for number in range(len(MUTANTS))}
+        yield futures
+        for future in futures.values():
+            future.cancel()
+
+
+@pytest.mark.parametrize(
+    "number", range(len(MUTANTS)), ids=[mutant.breaks.replace(" ", "-") for mutant in MUTANTS]
+)
+def test_mutant_is_caught(runs: Runs, number: int) -> None:
+    """The mistake turns the tests red: not an error of theirs, nor a passing run."""
+    done = runs[number].result()
+    assert done.returncode == 1, f"{MUTANTS[number]}\n{done.stdout}"
+    assert "failed" in done.stdout.splitlines()[-1], done.stdout

@@ -1,0 +1,383 @@
+"""What users write, as type checkers see it: checked by mypy and pyright, never run."""
+# The names tell the story.
+# ruff: noqa: D101, D103
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+from typing import Any, Dict, Hashable, List, Mapping, Optional, Tuple, Type
+
+from typing_extensions import assert_type
+
+import ate_dispatcher
+from ate_dispatcher import (
+    ATEDispatcher,
+    Clock,
+    Completion,
+    CurrentRequest,
+    Dispatcher,
+    DispatcherError,
+    DispatcherStopped,
+    Handle,
+    IncompleteError,
+    MemberReport,
+    Producer,
+    Reply,
+    Report,
+    RequestTimeout,
+    ResultListener,
+    Sender,
+    Standing,
+    Statistics,
+    Verdict,
+    current_request,
+)
+from ate_dispatcher.errors import BadType, BadValue, ClockMismatch
+from ate_dispatcher.events import (
+    Event,
+    MemberDeclined,
+    ProducerFailed,
+    ReplyAccepted,
+    ReplyDiscarded,
+    RequestCompleted,
+    RequestOpened,
+    RequestSkipped,
+)
+from ate_dispatcher.testing import VirtualClock, VirtualTimeStuck
+
+# -- producers: any signature whose first parameter takes the topic
+
+
+class AsIn010(Producer):
+    """In the style of 0.1.0, with attributes of its own."""
+
+    def __init__(self, _id: int, timeout: int, *topics: str) -> None:
+        super().__init__()
+        self.id = _id
+        self.timeout = timeout / 1000
+        self.topics = set(topics)
+
+    def run(self) -> None:
+        super().run()
+
+    def stop(self) -> None:
+        super().stop()
+
+    def produce_dispatcher_output(self, topic: str, *args: Any, **kwargs: Any) -> Any:
+        return {"id": self.id, "args": args, "kwargs": kwargs}
+
+
+class TopicOnly(Producer):
+    def produce_dispatcher_output(self, topic: str) -> None:
+        return None
+
+
+class Narrow(Producer):
+    def produce_dispatcher_output(self, topic: str, x: int) -> float:
+        return x / 2
+
+
+class WithDefaults(Producer):
+    def __init__(self) -> None:
+        super().__init__(name="with-defaults", daemon=False)
+
+    def produce_dispatcher_output(
+        self, topic: str, x: int = 1, *, gain: float = 1.0
+    ) -> Tuple[int, float]:
+        return (x, gain)
+
+
+class KeywordsOfOneType(Producer):
+    def produce_dispatcher_output(self, topic: str, **settings: float) -> Mapping[str, float]:
+        return settings
+
+
+class OtherTopics(Producer):
+    def produce_dispatcher_output(self, topic: Tuple[str, int], *values: int) -> int:
+        return topic[1] + sum(values)
+
+
+class AnotherName(Producer):
+    def produce_dispatcher_output(self, _topic: str, x: int) -> int:
+        return x
+
+
+class Looks(Producer):
+    def produce_dispatcher_output(self, topic: Hashable) -> bool:
+        request = current_request()
+        assert_type(request, Optional[CurrentRequest])
+        assert request is not None
+        assert_type(request.id, int)
+        assert_type(request.topic, Hashable)
+        assert_type(request.remaining_ms, Optional[float])
+        return assert_type(request.cancelled, bool)
+
+
+# -- listeners
+
+
+class OldListener(ResultListener):
+    def __init__(self) -> None:
+        super().__init__()
+        self.responses: Dict[str, List[Any]] = {}
+
+    def process_dispatcher_result(self, topic: str, response: Any) -> None:
+        self.responses.setdefault(topic, []).append(response)
+
+
+class FullListener(ResultListener):
+    def process_dispatcher_result(self, topic: str, response: float) -> None:
+        pass
+
+    def process_dispatcher_error(self, topic: str, reply: Reply) -> None:
+        assert_type(reply.error, Optional[BaseException])
+
+    def process_dispatcher_completion(self, topic: str, report: Report) -> None:
+        assert_type(report.completion, Optional[Completion])
+
+
+# -- the dispatcher
+
+
+class OwnDispatcher(Dispatcher):
+    def run(self) -> None:
+        super().run()
+
+
+def alias(dispatcher: ATEDispatcher) -> Dispatcher:
+    return dispatcher
+
+
+def module() -> None:
+    assert_type(ate_dispatcher.__version__, str)
+    version: Tuple[int, ...] = ate_dispatcher.VERSION_STR
+    assert version
+    assert_type(ate_dispatcher.dispatcher.Dispatcher, Type[Dispatcher])
+
+
+def life() -> None:
+    dispatcher = Dispatcher(name="rig", daemon=True, clock=None, hooks=[print])
+    dispatcher.start()
+    dispatcher.register_result_producer(TopicOnly(), "topic")
+    dispatcher.register_result_producer(TopicOnly(), "topic", ("other", 1), 2, start=True)
+    dispatcher.register_result_producer(producer=Narrow(), topic="topic")
+    dispatcher.register_result_listener(OldListener(), "topic", "other", start=True)
+    dispatcher.register_result_listener(listener=FullListener(), topic="topic")
+    dispatcher.deregister_result_producer(producer=Narrow(), topic="topic")
+    dispatcher.deregister_result_listener(listener=FullListener(), topic="topic")
+    dispatcher.stop()
+    dispatcher.stop(immediate=True)
+    dispatcher.stop(drain=None)
+    dispatcher.join(timeout=1.5)
+    assert_type(dispatcher.name, str)
+
+
+def context() -> None:
+    with Dispatcher() as dispatcher:
+        assert_type(dispatcher, Dispatcher)
+    with OwnDispatcher() as own:
+        assert_type(own, OwnDispatcher)
+
+
+def reachable_after_with() -> int:
+    # An exception leaves the block: a checker must not think that it is swallowed.
+    with Dispatcher() as dispatcher:
+        return dispatcher.send_request("topic").id
+
+
+def sending(dispatcher: Dispatcher) -> None:
+    assert_type(dispatcher.send_request("topic"), Handle)
+    dispatcher.send_request(topic="topic")
+    dispatcher.send_request(
+        ("topic", 1), 1, "two", ttl=250, uuid=3, reply_to=4, kind="x", timeout=5
+    )
+    dispatcher.send_request("topic", ttl=0.5)
+    dispatcher.send_request("topic", ttl=None)
+    dispatcher.send_request("topic", ttl=float("inf"))
+    dispatcher.send_request("topic", ttl=float(Fraction(1, 3)))
+    dispatcher.send_request("topic", ttl="soon")  # type: ignore[arg-type]
+    dispatcher.send_request(["topic"])  # type: ignore[arg-type]
+    dispatcher.send_request()  # type: ignore[call-arg]
+    sender = dispatcher.options(ttl=100)
+    assert_type(sender, Sender)
+    assert_type(sender.send_request("topic", 1, ttl="passed on"), Handle)
+    dispatcher.options(100)  # type: ignore[call-arg]
+    dispatcher.register_result_producer(OldListener(), "topic")  # type: ignore[arg-type]
+    dispatcher.register_result_listener(Narrow(), "topic")  # type: ignore[arg-type]
+
+
+# -- the handle
+
+
+def handle(handle: Handle) -> None:
+    assert_type(handle.id, int)
+    assert_type(handle.topic, Hashable)
+    assert_type(handle.done(), bool)
+    assert_type(handle.wait(), bool)
+    assert_type(handle.wait(timeout=0.5), bool)
+    assert_type(handle.completion, Optional[Completion])
+    assert_type(handle.replies, Tuple[Reply, ...])
+    # The producers themselves; their names are in the report.
+    assert_type(handle.missing, Tuple[Any, ...])
+    assert_type(handle.report(), Report)
+    assert_type(handle.results(), List[Any])
+    assert_type(handle.results(timeout=1, require="all"), List[Any])
+    assert_type([reply for reply in handle], List[Reply])  # noqa: C416
+    handle.cancel()
+    handle.add_done_callback(done)
+    handle.add_done_callback(lambda ended: ended.report())
+    handle.add_done_callback(wrong_callback)  # type: ignore[arg-type]
+
+
+def done(handle: Handle) -> None:
+    assert_type(handle.completion, Optional[Completion])
+
+
+def wrong_callback(report: Report) -> None: ...
+
+
+def reply(reply: Reply) -> None:
+    assert_type(reply.ok, bool)
+    assert_type(reply.producer, Any)
+    assert_type(reply.value, Any)
+    assert_type(reply.error, Optional[BaseException])
+    assert_type(reply.elapsed_ms, float)
+    assert_type(reply.unwrap(), Any)
+
+
+def report(report: Report) -> None:
+    assert_type(report.id, int)
+    assert_type(report.topic, Hashable)
+    assert_type(report.ttl_ms, Optional[float])
+    assert_type(report.elapsed_ms, float)
+    assert_type(report.complete, bool)
+    assert_type(report.missing, Tuple[str, ...])
+    assert_type(report.failed, Tuple[str, ...])
+    assert_type(report.count(Verdict.OK), int)
+    assert_type(report.to_dict(), Dict[str, Any])
+    assert_type(report.members, Tuple[MemberReport, ...])
+    for member in report.members:
+        assert_type(member.producer, str)
+        assert_type(member.verdict, Optional[Verdict])
+        assert_type(member.standing, Optional[Standing])
+        assert_type(member.waited_ms, Optional[float])
+        assert_type(member.ran_ms, Optional[float])
+        assert_type(member.late_ms, Optional[float])
+        assert_type(member.error, Optional[str])
+        assert_type(member.to_dict(), Dict[str, Any])
+
+
+def statistics(dispatcher: Dispatcher) -> None:
+    sums = dispatcher.statistics()
+    assert_type(sums, Statistics)
+    assert_type(sums.requests, int)
+    assert_type(sums.open, int)
+    assert_type(sums.fan_out, int)
+    assert_type(sums.pending, int)
+    assert_type(sums.verdicts[Verdict.LATE], int)
+    assert_type(sums.completions[Completion.DEADLINE], int)
+
+
+# -- in an event loop
+
+
+async def in_a_loop(dispatcher: Dispatcher) -> Report:
+    handle = dispatcher.send_request("topic")
+    async for reply in handle:
+        assert_type(reply, Reply)
+    assert_type(await handle, Report)
+    both = await asyncio.gather(handle, dispatcher.send_request("other"))
+    assert_type(both[0], Report)
+    return await asyncio.wait_for(handle, timeout=1)
+
+
+def from_outside(dispatcher: Dispatcher) -> None:
+    assert_type(asyncio.run(in_a_loop(dispatcher)), Report)
+
+
+# -- hooks
+
+
+def any_event(event: Event) -> None:
+    assert_type(event.name, str)
+    assert_type(event.at, float)
+    assert_type(event.request, int)
+    assert_type(event.topic, Hashable)
+    if isinstance(event, RequestOpened):
+        assert_type(event.deadline, Optional[float])
+        assert_type(event.members, Tuple[str, ...])
+    elif isinstance(event, ReplyAccepted):
+        assert_type(event.producer, str)
+        assert_type(event.elapsed_ms, float)
+        assert_type(event.ran_ms, float)
+    elif isinstance(event, ProducerFailed):
+        assert_type(event.error, BaseException)
+    elif isinstance(event, ReplyDiscarded):
+        assert_type(event.verdict, Verdict)
+        assert_type(event.late_ms, float)
+    elif isinstance(event, MemberDeclined):
+        assert_type(event.standing, Optional[Standing])
+    elif isinstance(event, RequestSkipped):
+        assert_type(event.producer, str)
+    elif isinstance(event, RequestCompleted):
+        assert_type(event.completion, Completion)
+        assert_type(event.verdicts, Tuple[Tuple[str, Optional[Verdict]], ...])
+
+
+class CountingHook:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, event: Event) -> int:
+        self.count += 1
+        return self.count
+
+
+def hooks(seen: List[Event]) -> None:
+    counter = CountingHook()
+    dispatcher = Dispatcher(hooks=[any_event, counter, seen.append])
+    dispatcher.add_hook(counter)
+    dispatcher.remove_hook(counter)
+    dispatcher.add_hook("no hook")  # type: ignore[arg-type]
+
+
+# -- errors
+
+
+def errors(handle: Handle) -> None:
+    try:
+        handle.results(timeout=1, require="all")
+    except IncompleteError as error:
+        assert_type(error.results, List[Any])
+        assert_type(error.missing, List[str])
+        assert_type(error.errors, List[BaseException])
+
+
+def timed_out(error: RequestTimeout) -> TimeoutError:
+    return error
+
+
+def families() -> None:
+    roots: List[Type[DispatcherError]] = [DispatcherStopped, VirtualTimeStuck, ClockMismatch]
+    types: List[Type[TypeError]] = [BadType]
+    values: List[Type[ValueError]] = [BadValue, ClockMismatch]
+    runtime: List[Type[RuntimeError]] = [DispatcherStopped, VirtualTimeStuck]
+    assert [roots, types, values, runtime]
+
+
+# -- time under test
+
+
+def virtual() -> None:
+    clock = VirtualClock(start=5.0, patience=1.0)
+    as_protocol: Clock = clock
+    assert_type(clock.now(), float)
+    clock.sleep(1.5)
+    clock.advance(250)
+    clock.settle()
+    assert_type(clock.advance_to_next(), bool)
+    with Dispatcher(clock=as_protocol) as dispatcher:
+        dispatcher.send_request("topic").wait()
+    Dispatcher(clock=clock)
+    Dispatcher(clock=1)  # type: ignore[arg-type]
