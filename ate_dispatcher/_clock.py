@@ -28,8 +28,13 @@ _LONGEST_WAIT = min(threading.TIMEOUT_MAX, 7 * 86400.0)
 class Bell(Protocol):
     """What exactly one thread parks on. A ring before the wait is not lost; two count as one."""
 
-    def ring(self) -> None:
-        """Wake the thread. From any thread, a signal handler or a finalizer; never blocks."""
+    @property
+    def ring(self) -> Callable[[], Any]:
+        """Called without arguments: wake the thread.
+
+        From any thread, a signal handler or a finalizer; never blocks. May raise RuntimeError if
+        it was rung before and not heard yet: rung is rung.
+        """
 
     @property
     def park(self) -> Callable[[], Any]:
@@ -69,22 +74,16 @@ class Clock(Protocol):
 class LockBell:
     """A bell for real time: one lock, held while there is nothing to tell."""
 
-    __slots__ = ("_lock", "_release", "park")
+    __slots__ = ("_lock", "park", "ring")
 
     park: Callable[[], Any]
+    ring: Callable[[], Any]
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
         self._lock.acquire()
         self.park = self._lock.acquire
-        self._release = self._lock.release
-
-    def ring(self) -> None:
-        try:
-            self._release()
-        except RuntimeError:
-            # Rung before, and not heard yet: rung is rung.
-            pass
+        self.ring = self._lock.release
 
     def wait(self, deadline: float) -> bool:
         if deadline == NEVER:
@@ -143,9 +142,9 @@ def spawn(clock: Clock, target: Callable[[], Any], name: str, bell: Bell) -> thr
     return thread
 
 
-def spawn_raw(target: Callable[[], Any]) -> None:
+def spawn_raw(target: Callable[..., Any], *args: Any) -> None:
     """Start a nameless thread without any lock of `threading`: safe in signal handlers."""
-    _thread.start_new_thread(target, ())
+    _thread.start_new_thread(target, args)
 
 
 def after(instant: float) -> float:
@@ -175,7 +174,7 @@ def milliseconds(name: str, value: Any) -> float:
             f"{name} must be a number of milliseconds or None, not {value!r} "
             f"({type(value).__name__})"
         )
-    if not value >= 0:
+    if not value >= 0:  # type: ignore[operator]
         raise BadValue(f"{name} must be at least 0 ms, not {value!r}")
     try:
         return float(value) / 1000

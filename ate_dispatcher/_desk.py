@@ -1,9 +1,9 @@
 """The desk of one dispatcher: where requests are handed out and answers handed in.
 
 Three kinds of threads meet here. *Callers* only append: to the ledger's nursery, to producers'
-mailboxes, to the keeper's inbox. *Producers' workers* and the *keeper* (the dispatcher's own thread)
-decide, inside the section: one plain lock around the ledger, in which no user code runs and nothing
-waits. Because callers never take it, nothing here can deadlock in a signal handler or a finalizer,
+mailboxes, to the keeper's inbox. *Producers' workers* and the *keeper* (the dispatcher's own
+thread) decide, inside the section: one plain lock around the ledger, in which no user code runs and
+nothing waits. Because callers never take it, nothing here can deadlock in a signal handler or a finalizer,
 and no exception of a signal handler can strike while the ledger changes.
 
 A worker's mailbox is emptied inside the section too, of the desk that is its *home* (the first it
@@ -64,10 +64,13 @@ _LARGE = 1e15
 
 
 class Desk:
-    """Attributes: *clock*, *ledger*, *registry*, *observers*; *inbox*, the keeper's mailbox;
+    """One dispatcher's shared state; who may touch what is told in the module.
+
+    Attributes: *clock*, *ledger*, *registry*, *observers*; *inbox*, the keeper's mailbox;
     *waiting*, the bells of those who wait, by request; *gate*, empty while requests may pass
     straight to the producers; *wakeup*, when the keeper will wake by itself; *refusal*, why
-    nothing new is taken; *draining*, whether the keeper waits for the last request to end."""
+    nothing new is taken; *draining*, whether the keeper waits for the last request to end.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -125,6 +128,7 @@ class Desk:
             kwargs or None,
         )
         try:
+            # No `try` in here: the instruction that begins one is covered by none.
             # Before the puts, so that the ledger knows the request when the first reply comes.
             self._nursery.append(entry)
             if self.hooks:
@@ -134,8 +138,12 @@ class Desk:
                 return entry
             for append, mailbox in roster.puts:
                 append(entry)
-                if mailbox.alert:
-                    self._attend(mailbox)
+                alert = mailbox.alert
+                if alert:
+                    if alert.__class__ is list:
+                        mailbox.attend()
+                    else:
+                        self.post("sweep", mailbox.reader)
             if deadline < self.wakeup and self.inbox.alert:
                 self.post("wake_by", deadline)
         except BaseException:
@@ -236,8 +244,16 @@ class Desk:
                         ears = entry.channel.listeners.roster
                         for append, ear in ears.puts:
                             append(record)
-                            if ear.alert:
-                                ear.attend()
+                            alert = ear.alert
+                            if alert:
+                                if alert.__class__ is list:
+                                    try:
+                                        ear.ring()
+                                    except RuntimeError:
+                                        pass
+                                    alert.clear()
+                                else:
+                                    ear.attend()
                         if effects != ACCEPTED:
                             heeding = ears.heeding or self.draining
                             for attributes in ears.attributes:
@@ -279,7 +295,7 @@ class Desk:
                     return
                 if entry is IDLE:
                     # Parked for long, perhaps: this frame keeps nobody's payload.
-                    record = value = call = kwargs = following = ears = attributes = None
+                    record = ears = ear = append = attributes = value = call = kwargs = None
                     # The alert is up: who appended before that is seen here, later ones see it.
                     if not items:
                         mailbox.bell.park()
@@ -290,7 +306,7 @@ class Desk:
                 continue
             # The member alone refers to the request from here: if it ends while this runs, for
             # long perhaps, the ledger puts a stub there that holds nobody's results.
-            entry = following = None
+            entry = following = record = ears = ear = append = attributes = value = None
             try:
                 if kwargs:
                     value = producer.produce_dispatcher_output(*call, **kwargs)
@@ -305,7 +321,7 @@ class Desk:
         with self.lock:
             began = self.now()
             self._its_turn(member)
-            call, kwargs = entry.call, entry.kwargs
+            call, kwargs = entry.call or (), entry.kwargs
             if entry.completion is None and began <= entry.deadline:
                 member.running = entry
                 member.began = began
@@ -418,7 +434,7 @@ class Desk:
             if effects & ABSENT:
                 self._clear(entry)
             if self.draining and not self.ledger.open_count():
-                self.inbox.bell.ring()
+                self.inbox.attend()
 
     def _tell_listeners(self, callback: str, entry: Entry, make: Any, *data: Any) -> None:
         if entry.channel is None:
@@ -450,12 +466,12 @@ class Desk:
     def clear(self, member: Member) -> None:
         """Take all that has ended out of *member*'s mailbox. Inside its home's section."""
         items = member.mailbox.items
+        if not member.mailbox.alert:
+            member.mailbox.alert = SWEEP
         taken = [items.popleft() for _ in range(len(items))]
         # In front of what was appended meanwhile.
         items.extendleft(
-            item
-            for item in reversed(taken)
-            if item.completion is None or item.__class__ is Signal
+            item for item in reversed(taken) if item.completion is None or item.__class__ is Signal
         )
         member.husks = 0
 
@@ -478,7 +494,7 @@ class Desk:
 
     # -- after the section ---------------------------------------------------------------------
 
-    def after(self, entry: Entry, effects: int) -> None:
+    def after(self, entry: Any, effects: int) -> None:
         """What a fact brings with it outside the section: wake who waits, say what is odd.
 
         The section's lock was released in between, which orders this look at ``waiting`` after
@@ -491,14 +507,16 @@ class Desk:
             bells = self.waiting.pop(entry.id, ()) if ended else self.waiting.get(entry.id, ())
             for bell, each in list(bells):
                 if ended or each:
-                    bell.ring()
+                    try:
+                        bell.ring()
+                    except RuntimeError:
+                        # Rung before, and not heard yet.
+                        pass
         if effects & ABSENT:
             for note in entry.notes:
                 if note.standing is Standing.NOT_STARTED and not note.member.warned:
                     note.member.warned = True
-                    _log.lost(
-                        "producer %s was asked but never started", note.member.producer.name
-                    )
+                    _log.lost("producer %s was asked but never started", note.member.producer.name)
 
 
 def _without_our_frame(error: BaseException) -> BaseException:

@@ -74,9 +74,8 @@ class Handle(Entry):
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Block until the request has ended, *timeout* seconds at most; whether it has."""
-        if self.completion is not None:
-            return True
-        return self._wait(timeout_deadline(self.desk.clock, timeout), None)
+        deadline = timeout_deadline(self.desk.clock, timeout)
+        return self.completion is not None or self._wait(deadline, None)
 
     def results(self, timeout: Optional[float] = None, require: Optional[str] = None) -> List[Any]:
         """Block until the end; the values of the OK replies in the order of arrival.
@@ -226,6 +225,8 @@ class Handle(Entry):
 
     def _incomplete(self, values: List[Any], errors: List[BaseException]) -> None:
         report = self.report()
+        if not report.members:
+            raise IncompleteError(f"nobody was registered for the topic of request {self.id}")
         silent = ", ".join(report.missing) or "nobody"
         raised = ", ".join(report.failed) or "nobody"
         completion: Optional[Completion] = self.completion

@@ -39,7 +39,7 @@ class Observers:
 
     def __init__(self, clock: Clock) -> None:
         self.mailbox = Mailbox()
-        self.mailbox.bell = clock.bell()
+        self.mailbox.hang(clock.bell())
         self.hooks: List[_Registration] = []
 
     def add(self, hook: Hook) -> None:

@@ -7,13 +7,13 @@ and then looks at what was appended; one of the two sees the other.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 
 from . import _log
 from ._clock import NEVER, after, spawn
 from ._desk import Desk
-from ._hooks import call_back
 from ._ledger import Entry
 from ._mailbox import CALM, DEAD
 from ._messages import SHUT, STOP
@@ -47,19 +47,27 @@ class Keeper:
         self._stopped: Set[int] = set()
         self._stoppers = 0
 
-    @property
-    def observers_thread(self) -> Any:
-        return self._observers_thread
+    def join_observers(self, until: float) -> None:
+        """Wait until the observers' thread has ended, or until then; not on that thread itself."""
+        thread = self._observers_thread
+        if thread is not None and thread is not threading.current_thread():
+            desk = self._desk
+            desk.clock.join(thread, desk.observers.mailbox.bell, until)
 
-    def run(self) -> None:
-        """Serve until a stop is done. A second call returns at once."""
+    def run(self, only_stop: bool = False) -> None:
+        """Serve until a stop is done; a second call returns at once.
+
+        With *only_stop* what was kept is not scattered any more.
+        """
         try:
             self._turn.pop()
         except IndexError:
             return
         try:
             self._expire()
-            self._open()
+            if not only_stop:
+                self._open()
+            self._messages()
             while not self._stopping or not self._finished():
                 self._park()
                 self._messages()
@@ -116,13 +124,12 @@ class Keeper:
     # -- what callers asked --------------------------------------------------------------------
 
     def _open(self) -> None:
-        gate = self._desk.gate
         if self._desk.observers.mailbox.items:
             self._observe()
-        if gate and gate[0] is SHUT and self._desk.refusal is None:
-            gate.popleft()
-        self._messages()
+        # The one that stood there from the beginning; a stop may have put up another behind it.
+        self._desk.gate.popleft()
         self._open_gate()
+        self._messages()
 
     def _open_gate(self) -> None:
         """Scatter what was held, in order. While any is left, later requests queue behind it."""
@@ -221,11 +228,7 @@ class Keeper:
     def _drained(self) -> bool:
         with self._desk.lock:
             self._desk.ledger.gather()
-            return (
-                self._desk.draining
-                and not self._stoppers
-                and not self._desk.ledger.open_count()
-            )
+            return self._desk.draining and not self._stoppers and not self._desk.ledger.open_count()
 
     def _finished(self) -> bool:
         return self._drained() or self._desk.now() >= self._drain_until

@@ -3,12 +3,12 @@
 Theory of operation
 ===================
 
-A **request** (:class:`Entry`) is open until it ends, once, with one :class:`Completion`. Each of its
-**members** (:class:`Member`, one per producer) gets one :class:`Verdict` in the end.
+A **request** (:class:`Entry`) is open until it ends, once, with one :class:`Completion`. Each of
+its **members** (:class:`Member`, one per producer) gets one :class:`Verdict` in the end.
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
-``replied``, ``declined``, ``died``, ``cancelled``, ``time_passed``, ``stopped``. Effects come out as
-bits of a small int, the data stay in the entry: who asks for a fact acts on the bits while nobody
+``replied``, ``declined``, ``died``, ``cancelled``, ``time_passed``, ``stopped``. Effects come out
+as bits of a small int, the data stay in the entry: who asks for a fact acts on the bits while nobody
 else can enter. ``opened`` is the one fact that callers append themselves (to ``nursery``, one
 atomic operation), because it may come from a signal handler.
 
@@ -217,10 +217,13 @@ class Entry:
         "topic",
     )
 
+    ended: float
+    """When it ended; not there before."""
+
     def __init__(
         self,
         desk: Any,
-        id: int,
+        number: int,
         topic: Hashable,
         channel: Any,
         roster: Tuple[Member, ...],
@@ -230,7 +233,7 @@ class Entry:
         kwargs: Optional[Dict[str, Any]],
     ) -> None:
         self.desk = desk
-        self.id = id
+        self.id = number
         self.topic = topic
         self.channel = channel
         self.roster = roster
@@ -257,9 +260,7 @@ class Entry:
 
     def stub(self, completion: Completion) -> Entry:
         """What a member that is still at it needs of the ended request: all but the replies."""
-        stub = Entry(
-            self.desk, self.id, self.topic, None, (), self.sent, self.deadline, None, None
-        )
+        stub = Entry(self.desk, self.id, self.topic, None, (), self.sent, self.deadline, None, None)
         stub.ended, stub.completion, stub.extra = self.sent, completion, self.extra
         return stub
 
@@ -337,7 +338,9 @@ class Ledger:
 
     def died(self, entry: Entry, member: Member, now: float) -> int:
         """*member*'s thread ended while the request waited in its mailbox."""
-        return self._unanswered(entry, Note(entry, member, Verdict.MISSING, Standing.DEAD, now), now)
+        return self._unanswered(
+            entry, Note(entry, member, Verdict.MISSING, Standing.DEAD, now), now
+        )
 
     def its_turn(self, member: Member, desk: Any) -> List[Note]:
         """Whatever of *desk* ended while *member* had not begun it: it will not be executed."""
@@ -370,7 +373,8 @@ class Ledger:
 
     def time_passed(self, now: float, limit: int = 256) -> List[Tuple[Entry, int]]:
         """End what is due before *now*, at most *limit* of them, in the order of deadlines."""
-        heap, due = self._heap, []
+        heap = self._heap
+        due: List[Tuple[Entry, int]] = []
         while heap and len(due) < limit and heap[0][0] < now:
             entry = heap[0][2]
             if entry is None:
@@ -383,7 +387,8 @@ class Ledger:
     def stopped(self, now: float, at_once: bool, limit: int = 256) -> List[Tuple[Entry, int]]:
         """End what is open, at most *limit* of them; *at_once* withdraws what has not begun."""
         self.gather()
-        heap, found = self._heap, []
+        heap = self._heap
+        found: List[Entry] = []
         while heap and len(found) < limit:
             # From the end, where taking one away leaves a heap. An empty cell leaves the count of
             # empty ones here; a full one will be counted as it is emptied.
@@ -443,7 +448,8 @@ class Ledger:
             cell[2] = entry.cell = None
             self._empty += 1
             if self._empty > _MANY and self._empty * 2 > len(self._heap):
-                self._heap = [cell for cell in self._heap if cell[2] is not None]
+                # In place: `time_passed` may be in the middle of it.
+                self._heap[:] = [cell for cell in self._heap if cell[2] is not None]
                 heapq.heapify(self._heap)
                 self._empty = 0
             return

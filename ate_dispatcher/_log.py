@@ -1,7 +1,7 @@
 """The one logger, and reports that cannot do harm.
 
-Errors of user code go to ``ate_dispatcher`` at ERROR, losses at WARNING, the traffic at DEBUG. There
-is no NullHandler: a program that configured nothing sees errors and losses on stderr.
+Errors of user code go to ``ate_dispatcher`` at ERROR, losses at WARNING, the traffic at DEBUG.
+There is no NullHandler: a program that configured nothing sees errors and losses on stderr.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ def report(level: int, message: str, *args: Any, error: Optional[BaseException] 
     """Log, with the traceback of *error*; whatever goes wrong in doing so changes nothing."""
     try:
         logger.log(level, message, *args, exc_info=error)
-    except BaseException:  # noqa: S110 - a report about a report has nowhere to go
+    except BaseException:
         pass
 
 
 def failed(what: str, error: BaseException) -> None:
-    """User code raised *error*: say so once, with its traceback, on the thread where it happened."""
+    """User code raised *error*: say so, with its traceback, on the thread where it happened."""
     report(logging.ERROR, "%s", what, error=error)
 
 

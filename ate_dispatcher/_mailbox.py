@@ -7,8 +7,8 @@ than that. So a put to a busy worker is one append and one look.
 Putting and parking can cross: the reader first says that it is parked, then looks at the items
 again, then parks; a putter first appends, then looks at the alert. One of the two sees the other.
 
-To say that it is parked the reader puts up a new list. A putter rings and then empties the very list
-that it saw: those after it need not ring again, and a reader that has parked anew meanwhile, with
+To say that it is parked the reader puts up a new list. A putter rings and then empties the very
+list that it saw: those after it need not ring again, and a reader that has parked anew meanwhile, with
 another list, is not touched. A putter that an exception strikes in between leaves the list full, so
 the next one rings.
 """
@@ -16,7 +16,7 @@ the next one rings.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, Sequence
+from typing import Any, Callable, Deque, Sequence
 
 from ._clock import NEVER, Bell, LockBell
 
@@ -31,17 +31,26 @@ DEAD: Sequence[Any] = ("dead",)
 
 
 class Mailbox:
-    """Attributes: *items*; *alert*, one of the above or a list while parked, written by the reader
-    and, inside the section, by the keeper; the reader's *bell*; *reader*, the ledger's member for a
-    producer's mailbox."""
+    """The queue, and how its reader is woken.
 
-    __slots__ = ("alert", "bell", "items", "reader")
+    Attributes: *items*; *alert*, one of the above or a list while parked, written by the reader
+    and, inside the section, by the keeper; the reader's *bell*; *reader*, the ledger's member for a
+    producer's mailbox.
+    """
+
+    __slots__ = ("alert", "bell", "items", "reader", "ring")
 
     def __init__(self) -> None:
         self.items: Deque[Any] = deque()
         self.alert: Sequence[Any] = CALM
-        self.bell: Bell = LockBell()
+        self.hang(LockBell())
         self.reader: Any = None
+
+    def hang(self, bell: Bell) -> None:
+        """Make *bell* the one that the reader parks on."""
+        self.bell = bell
+        #: May raise RuntimeError if it was rung before, and not heard yet.
+        self.ring: Callable[[], Any] = bell.ring
 
     def put(self, item: Any) -> None:
         """Append *item*; wake the reader if it is parked. Never blocks."""
@@ -53,8 +62,12 @@ class Mailbox:
         """The rest of a put when there is an alert: wake the reader, or clear up after it."""
         alert = self.alert
         if alert.__class__ is list:
-            self.bell.ring()
-            alert.clear()  # type: ignore[attr-defined]
+            try:
+                self.ring()
+            except RuntimeError:
+                # Two saw the same list and the other one was first: rung is rung.
+                pass
+            alert.clear()
         elif alert is DEAD:
             self.items.clear()
 

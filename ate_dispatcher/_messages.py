@@ -7,9 +7,9 @@ request needs no list and a listener takes the record as it is.
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Optional, Tuple
+from typing import Any, Tuple
 
-Record = Tuple[Hashable, Any, Optional[BaseException], Any, float, float, Any]
+Record = Tuple[Any, ...]
 """``(topic, value, error, member, began, stamp, previous record or None)``"""
 
 TOPIC, VALUE, ERROR, MEMBER, BEGAN, STAMP, PREVIOUS = range(7)
@@ -22,7 +22,7 @@ class Signal:
     desk from anything else, so a signal has them, and they are never those.
     """
 
-    __slots__ = ("completion", "desk", "_name")
+    __slots__ = ("_name", "completion", "desk")
 
     def __init__(self, name: str) -> None:
         self.completion = self._name = name

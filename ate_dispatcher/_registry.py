@@ -13,12 +13,12 @@ that names them.
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tuple
 
 from ._mailbox import Mailbox
 
 __all__ = ["Channel", "Registry", "Roster", "Seat"]
-
 
 
 Put = Tuple[Callable[[Any], None], Mailbox]
@@ -70,9 +70,10 @@ class Side:
         self.refresh()
 
     def discard(self, participant: Any) -> None:
-        if self._seats.pop(id(participant), None) is not None:
-            self.token = object()
-            self.refresh()
+        # Also if it is not there: a deregistration that was cut short may be tried again.
+        self._seats.pop(id(participant), None)
+        self.token = object()
+        self.refresh()
 
     def current(self) -> Roster:
         roster = self.roster
@@ -143,8 +144,10 @@ class Registry:
                 self._settle(topic, removed)
 
     def find(self, topic: Hashable) -> Optional[Channel]:
-        """The channel of *topic*, also while a deregistration that crossed a registration has
-        taken it away for a moment."""
+        """The channel of *topic*, if there is one.
+
+        Also while a deregistration that crossed a registration has taken it away for a moment.
+        """
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
 
@@ -164,7 +167,8 @@ class Registry:
 
     def _retire(self, channel: Channel) -> None:
         retired, key = self._retired, id(channel)
-        retired[key] = weakref.ref(channel, lambda _: retired.pop(key, None))
+        # Straight into C, where no signal handler comes in between.
+        retired[key] = weakref.ref(channel, partial(retired.pop, key))
 
     def _revived(self, topic: Hashable) -> Optional[Channel]:
         for reference in list(self._retired.values()):

@@ -47,7 +47,8 @@ class Reply:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Reply does not change; cannot set {name!r}")
 
-    __delattr__ = __setattr__  # type: ignore[assignment]
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Reply does not change; cannot delete {name!r}")
 
     @property
     def ok(self) -> bool:

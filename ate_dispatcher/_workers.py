@@ -1,6 +1,6 @@
 """Threads with a life cycle: the producers and listeners that users subclass.
 
-Their plain attribute names belong to the users' subclasses; all that is ours is called ``_ate_...``.
+Their plain attribute names belong to the users' subclasses; what is ours is called ``_ate_...``.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from functools import partial
 from typing import Any, Dict, Hashable, Iterator, Optional
 
 from . import _log
@@ -87,7 +88,7 @@ class Worker(threading.Thread):
         self.__dict__.pop("run", None)
         self.__dict__.update(self.__dict__.pop("_ate_kept", {}))
         key = id(self)
-        alive[key] = weakref.ref(self, lambda _: alive.pop(key, None))
+        alive[key] = weakref.ref(self, partial(alive.pop, key))
         (self._ate_clock or REAL).entered(self._ate_mailbox.bell)
         try:
             self.run()
@@ -104,12 +105,17 @@ class Worker(threading.Thread):
         self._ate_mailbox.alert = DEAD
         self._ate_mailbox.items.clear()
 
+    def _ate_forked(self) -> None:
+        """In a forked child, which has none of our threads."""
+        self._ate_mailbox.items.clear()
+        self._ate_mailbox.alert = DEAD
+
     def _ate_join_clock(self, clock: Clock) -> None:
         """Belong to *clock* from now on; parked already or not, started or not."""
         if self._ate_clock is None:
             mailbox = self._ate_mailbox
             self._ate_clock = clock
-            mailbox.bell = clock.adopt(mailbox.bell, self, mailbox.parked)
+            mailbox.hang(clock.adopt(mailbox.bell, self, mailbox.parked))
         elif self._ate_clock is not clock:
             raise ClockMismatch(f"{self.name} already belongs to another clock")
 
@@ -163,6 +169,11 @@ class Producer(Worker):
         if self._ate_member.standing is Standing.NOT_STARTED:
             self._ate_member.standing = Standing.QUEUED
 
+    def _ate_forked(self) -> None:
+        super()._ate_forked()
+        self._ate_member.standing = Standing.DEAD
+        self._ate_member.running = None
+
     def _ate_ends(self) -> None:
         member = self._ate_member
         member.standing = Standing.DEAD
@@ -179,7 +190,7 @@ class ResultListener(Worker):
     delays nobody else, and what it raises is logged.
     """
 
-    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+    def process_dispatcher_result(self, topic: Any, response: Any) -> Any:
         """One accepted value of one producer: override this.
 
         All listeners of a topic see the same order, which is that of arrival.
@@ -188,10 +199,10 @@ class ResultListener(Worker):
             f"{type(self).__qualname__} has not implemented process_dispatcher_result"
         )
 
-    def process_dispatcher_error(self, topic: Any, reply: Reply) -> None:
+    def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any:
         """A producer raised in time: *reply* has ``producer`` and ``error``. Optional."""
 
-    def process_dispatcher_completion(self, topic: Any, report: Report) -> None:
+    def process_dispatcher_completion(self, topic: Any, report: Report) -> Any:
         """A request ended, after its last result: the report as it stood then. Optional."""
 
     def run(self) -> None:
@@ -199,12 +210,16 @@ class ResultListener(Worker):
         mailbox = self._ate_mailbox
         items = mailbox.items
         popleft = items.popleft
+        item = value = None
         while True:
             while items:
                 item = popleft()
                 try:
                     if item.__class__ is tuple:
-                        self.process_dispatcher_result(item[TOPIC], item[VALUE])
+                        topic, value = item[TOPIC], item[VALUE]
+                        # The record is chained to those before it; the callback may take long.
+                        item = None
+                        self.process_dispatcher_result(topic, value)
                     elif item is STOP:
                         return
                     else:
@@ -212,7 +227,7 @@ class ResultListener(Worker):
                 except BaseException as error:
                     _log.failed(f"{self.name} raised while it processed a result", error)
             # Parked for long, perhaps: nobody's results stay alive in this frame.
-            item = None
+            item = topic = value = None
             mailbox.park()
 
     def _ate_heeds(self, callback: str) -> bool:
@@ -270,7 +285,8 @@ class CurrentRequest:
         """Milliseconds until the deadline, 0 when it has passed; None without one."""
         if self._entry.deadline == NEVER:
             return None
-        return max(0.0, (self._entry.deadline - self._entry.desk.clock.now()) * 1000)
+        now: float = self._entry.desk.clock.now()
+        return max(0.0, (self._entry.deadline - now) * 1000)
 
     @property
     def cancelled(self) -> bool:

@@ -1,39 +1,42 @@
 """The facade that users hold: one request to many, and what comes in time.
 
-    >>> from ate_dispatcher import Dispatcher, Producer
-    >>> class Site(Producer):
-    ...     def produce_dispatcher_output(self, topic, *args, **kwargs):
-    ...         return sum(args)
-    >>> with Dispatcher() as dispatcher:
-    ...     dispatcher.register_result_producer(Site(), "add", start=True)
-    ...     dispatcher.send_request("add", 1, 2, ttl=1000).results()
-    [3]
+>>> from ate_dispatcher import Dispatcher, Producer
+>>> class Site(Producer):
+...     def produce_dispatcher_output(self, topic, *args, **kwargs):
+...         return sum(args)
+>>> with Dispatcher() as dispatcher:
+...     dispatcher.register_result_producer(Site(), "add", start=True)
+...     dispatcher.send_request("add", 1, 2, ttl=1000).results()
+[3]
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import logging
 import os
 import threading
 import weakref
+from functools import partial
 from types import TracebackType
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type
 
 from typing_extensions import Self
 
 from . import _log, _workers
-from ._clock import NEVER, REAL, Clock, milliseconds, spawn_raw
+from ._clock import REAL, Clock, milliseconds, spawn_raw
 from ._completion import Completion
 from ._desk import COMPLETION, Desk
 from ._handle import Handle
 from ._hooks import Hook
 from ._keeper import Keeper
+from ._mailbox import DEAD
 from ._messages import SHUT
 from ._registry import Seat
 from ._report import Statistics, statistics_of
 from ._workers import Producer, ResultListener, Worker
-from .errors import BadType, DispatcherStopped
+from .errors import BadType, DispatcherError, DispatcherStopped
 
 __all__ = ["ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"]
 
@@ -114,8 +117,10 @@ class Dispatcher(Worker):
         self._ate_register(listener, listener, "listeners", (topic, *topics), start)
 
     def deregister_result_producer(self, producer: Producer, topic: Hashable) -> None:
-        """Ask *producer* no more on *topic*; it still answers what it was asked. Silent if it
-        was not registered, also after :meth:`stop`."""
+        """Ask *producer* no more on *topic*; it still answers what it was asked.
+
+        Silent if it was not registered, also after :meth:`stop`.
+        """
         self._ate_desk.registry.discard(topic, "producers", producer)
 
     def deregister_result_listener(self, listener: ResultListener, topic: Hashable) -> None:
@@ -217,9 +222,9 @@ class Dispatcher(Worker):
             desk.refusal = f"{self.name} was stopped; make a new dispatcher to send requests"
             desk.gate.append(SHUT)
         desk.post("stop", bool(immediate or unstarted), until)
-        if unstarted and desk.ledger.nursery:
-            # Nobody may ever start it, but what it keeps has to end.
-            spawn_raw(self._ate_keeper.run)
+        if unstarted and (desk.inbox.items or desk.channels):
+            # Nobody may ever start it, but what it keeps has to end, and its participants to stop.
+            spawn_raw(self._ate_keeper.run, True)
 
     def __enter__(self) -> Self:
         if self.ident is None:
@@ -238,8 +243,12 @@ class Dispatcher(Worker):
         if kind is None:
             threads += desk.registry.participants("producers")
             threads += desk.registry.participants("listeners")
-        self.stop(immediate=kind is not None)
+            # Without arguments: a subclass may have overridden it as 0.1.0 had it.
+            self.stop()
+        else:
+            self.stop(immediate=True)
         _join_all(threads, desk.clock, until)
+        self._ate_keeper.join_observers(until)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -267,7 +276,7 @@ class Dispatcher(Worker):
         participant._ate_join_clock(desk.clock)
         if side == "producers" and entry.home is None:
             entry.home = desk
-            participant._ate_mailbox.bell.ring()
+            participant._ate_mailbox.attend()
         heeding = side == "listeners" and participant._ate_heeds(COMPLETION)
         seat = Seat(participant, entry, participant._ate_mailbox, heeding)
         for topic in topics:
@@ -286,13 +295,17 @@ class Dispatcher(Worker):
         self._ate_keeper.run()
 
     def _ate_forked(self) -> None:
-        """In a forked child, which has none of our threads: what is open ends here."""
+        # What is open ends here.
         desk = self._ate_desk
         desk.refusal = f"{self.name} is a copy in a forked child; make a new dispatcher there"
         desk.gate.append(SHUT)
+        # A thread that is not here any more may hold the one that was copied.
+        desk.lock = _thread.allocate_lock()
         for entry in desk.ledger.open_requests():
             entry.ended = desk.now()
             entry.completion = Completion.STOPPED
+        desk.inbox.alert = DEAD
+        desk.post_mortem()
 
 
 ATEDispatcher = Dispatcher
@@ -335,7 +348,7 @@ _started: Dict[int, weakref.ref[Dispatcher]] = {}
 
 def _remember(dispatcher: Dispatcher) -> None:
     key = id(dispatcher)
-    _started[key] = weakref.ref(dispatcher, lambda _: _started.pop(key, None))
+    _started[key] = weakref.ref(dispatcher, partial(_started.pop, key))
 
 
 def _join_all(threads: Sequence[Any], clock: Clock, until: float) -> None:
@@ -352,7 +365,12 @@ def _at_exit() -> None:
         Dispatcher.stop(dispatcher, drain=_EXIT_MS)
     for dispatcher in dispatchers:
         clock = dispatcher._ate_desk.clock
-        _join_all([dispatcher], clock, clock.now() + _EXIT_MS / 1000 + 0.5)
+        try:
+            _join_all([dispatcher], clock, clock.now() + _EXIT_MS / 1000 + 0.5)
+            dispatcher._ate_keeper.join_observers(clock.now() + _EXIT_MS / 1000)
+        except DispatcherError as error:
+            # Only a virtual clock refuses to wait.
+            _log.lost("gave up waiting for %s at exit: %s", dispatcher.name, error)
     workers = [w for w in (ref() for ref in list(_workers.alive.values())) if w is not None]
     listeners = [w for w in workers if isinstance(w, ResultListener)]
     for listener in listeners:
@@ -371,6 +389,10 @@ def _after_fork() -> None:
         if dispatcher is not None:
             dispatcher._ate_forked()
     _started.clear()
+    for worker_reference in list(_workers.alive.values()):
+        worker = worker_reference()
+        if worker is not None and worker is not threading.current_thread():
+            worker._ate_forked()
     _workers.alive.clear()
 
 

@@ -144,7 +144,12 @@ class VirtualClock:
         bell = self.bell()
         with self._lock:
             self._settling.append(bell)
-        bell.wait(NEVER)
+        try:
+            bell.wait(NEVER)
+        finally:
+            with self._lock:
+                if bell in self._settling:
+                    self._settling.remove(bell)
 
     def advance_to_next(self) -> bool:
         """Go to the next instant somebody waits for and let everything due then happen.
@@ -164,11 +169,13 @@ class VirtualClock:
     # -- the clock protocol --------------------------------------------------------------------
 
     def bell(self) -> _Bell:
+        """See ``Clock.bell``."""
         return _Bell(self, _held_lock())
 
     def adopt(
         self, bell: Bell, thread: threading.Thread, parked: Callable[[], Optional[bool]]
     ) -> _Bell:
+        """See ``Clock.adopt``."""
         if not isinstance(bell, LockBell):
             raise BadValue("this bell is not free to be adopted by a virtual clock")
         # The same lock: a thread that is parked on it already will be let go by it.
@@ -187,11 +194,13 @@ class VirtualClock:
         return adopted
 
     def expected(self, bell: _Bell) -> None:
+        """See ``Clock.expected``."""
         with self._lock:
             bell.ready = True
             self._ready.append(bell)
 
     def entered(self, bell: _Bell) -> None:
+        """See ``Clock.entered``."""
         with self._lock:
             bell.ident = threading.get_ident()
             self._ours.add(bell.ident)
@@ -200,6 +209,7 @@ class VirtualClock:
             self._holder = bell.ident
 
     def left(self, bell: _Bell) -> None:
+        """See ``Clock.left``."""
         with self._lock:
             bell.over = True
             self._ours.discard(threading.get_ident())
@@ -209,6 +219,7 @@ class VirtualClock:
                 self._hand_on()
 
     def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
+        """See ``Clock.join``."""
         if isinstance(bell, _Bell) and thread.is_alive():
             waiter = self.bell()
             with self._lock:
@@ -256,7 +267,7 @@ class VirtualClock:
             if deadline < NEVER:
                 heapq.heappush(self._timers, (deadline, outside, bell.seq, token, bell))
             self._waiting_outside += outside
-            if self._holder in (here, None):
+            if self._holder in (here, None) or self._holder_is_gone():
                 self._hand_on()
         try:
             if outside:
@@ -281,22 +292,26 @@ class VirtualClock:
     def _hand_on(self) -> None:
         """Give the baton to whoever is next. Under the lock, with the baton free to give."""
         self._holder = None
-        if not self._ready:
-            if self._settling:
-                bell = self._settling.popleft()
-                self._make_ready(bell, rung=True)
-            elif self._waiting_outside:
-                self._drop_stale()
-                if self._timers:
-                    instant, _, _, _, bell = heapq.heappop(self._timers)
-                    self._now = max(self._now, instant)
-                    self._make_ready(bell, rung=False)
+        if not self._ready and self._waiting_outside:
+            self._drop_stale()
+            timers = self._timers
+            if self._settling and not (timers and timers[0][0] <= self._now):
+                self._make_ready(self._settling.popleft(), rung=True)
+            elif timers:
+                instant, _, _, _, bell = heapq.heappop(timers)
+                self._now = max(self._now, instant)
+                self._make_ready(bell, rung=False)
         if self._ready:
             bell = self._ready.popleft()
             bell.ready = False
             self._holder = bell.ident if bell.ident is not None else -1
             self._grants += 1
             bell.gate.release()
+
+    def _holder_is_gone(self) -> bool:
+        """Whether a thread of the test has ended while it was its turn."""
+        holder = self._holder
+        return holder != -1 and all(thread.ident != holder for thread in threading.enumerate())
 
     def _drop_stale(self) -> None:
         timers = self._timers

@@ -7,14 +7,17 @@ passes never uses it up.
 
 from __future__ import annotations
 
+import dis
+import functools
 import gc
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -148,21 +151,32 @@ def gone(reference: Callable[[], Any]) -> bool:
 
 
 def strike(action: Callable[[], Any], at: int, deed: Callable[[], Any]) -> bool:
-    """Run *action*, and *deed* at the *at*-th bytecode that it executes inside the package.
+    """Run *action*, and *deed* at the *at*-th moment of it inside the package.
 
-    So a signal handler comes to run, except that here it is known when. False if *action* was
-    over before; what *deed* raises comes out of *action*, or not, like any exception.
+    So a signal handler comes to run, except that here it is known when. The moments are those at
+    which an interpreter looks for signals: at the entry of a function, behind a call, at a jump
+    backwards; before 3.10 at nearly every instruction. False if *action* was over before; what
+    *deed* raises comes out of *action*, or not, like any exception.
     """
     count = 0
+    last: Dict[Any, int] = {}
 
     def inside(frame: Any, event: str, arg: Any) -> Any:
         nonlocal count
         if event == "opcode":
-            count += 1
-            if count == at:
-                sys.settrace(None)
-                deed()
+            code, here, there = _opcodes(frame.f_code), frame.f_lasti, last.get(frame, -1)
+            last[frame] = here
+            if there < 0 or here < there or "CALL" in code[there] or _LOOKS_EVERYWHERE:
+                # The interpreters that look everywhere do not look between a call and its `try`.
+                count += code[here] not in ("SETUP_FINALLY", "SETUP_WITH", "CALL", "PRECALL")
+                if count == at and not struck:
+                    sys.settrace(None)
+                    struck.append(at)
+                    last.clear()
+                    deed()
         return inside
+
+    struck: List[int] = []
 
     def entering(frame: Any, event: str, arg: Any) -> Any:
         if not frame.f_globals.get("__name__", "").startswith("ate_dispatcher"):
@@ -171,12 +185,23 @@ def strike(action: Callable[[], Any], at: int, deed: Callable[[], Any]) -> bool:
         return inside
 
     before = sys.gettrace()
+    # 3.12 and later trace instructions only if some frame wants it when the tracing is set.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(entering)
     try:
         action()
     finally:
         sys.settrace(before)
-    return count >= at
+    return bool(struck)
+
+
+_LOOKS_EVERYWHERE = sys.version_info < (3, 10)
+
+
+@functools.lru_cache(maxsize=None)
+def _opcodes(code: Any) -> Dict[int, str]:
+    """The name of the instruction at each offset."""
+    return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
 
 
 def python(code: str, *flags: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
@@ -190,6 +215,29 @@ def python(code: str, *flags: str, timeout: float = 50) -> subprocess.CompletedP
         text=True,
         timeout=timeout,
     )
+
+
+def seconds_to_exit(code: str, limit: float) -> float:
+    """Run *code*, which must print one line as the last thing it does: how long its exit takes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": PACKAGE_PARENT},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            began = time.perf_counter()
+            _, errors = process.communicate(timeout=limit)
+            took = time.perf_counter() - began
+        finally:
+            process.kill()
+    assert (line, process.returncode) == ("the end\n", 0), errors
+    assert "Traceback" not in errors
+    return took
 
 
 def silent(code: str, *flags: str) -> None:

@@ -54,7 +54,7 @@ class WeakEntry(Entry):
 
 
 class Books(Ledger):
-    """A ledger with the bits of a desk that the facts need around them."""
+    """A ledger with the bits of a desk that the facts need around them; its own desk."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Books(Ledger):
 
     def opened(self, *roster: Member, deadline: float = DEADLINE, sent: float = 0.0) -> WeakEntry:
         entry = WeakEntry(
-            None, next(self.ids), "t", None, roster, sent, deadline, ("t", Payload()), {"k": 1}
+            self, next(self.ids), "t", None, roster, sent, deadline, ("t", Payload()), {"k": 1}
         )
         self.nursery.append(entry)
         return entry
@@ -71,9 +71,12 @@ class Books(Ledger):
         self, entry: Entry, member: Member, stamp: float, error: Optional[BaseException] = None
     ) -> int:
         """*member* has begun, if the test did not say so before, and answers now."""
-        if member.running is not entry:
+        if member.running is None or member.running.id != entry.id:
             begins(entry, member, min(stamp, entry.deadline))
-        effects = self.replied(entry, member, None if error else "value", error, stamp)
+        assert member.running is not None
+        assert member.running.id == entry.id
+        # The worker answers to what it runs: after the end, that may be less than the entry.
+        effects = self.replied(member.running, member, None if error else "value", error, stamp)
         member.running = None
         return effects & TOLD
 
@@ -340,11 +343,11 @@ def test_turn_after_the_end(books: Books, standing: Standing) -> None:
     assert books.expire(AFTER) == [(entry, ENDED | ABSENT)]
     assert (verdicts(entry), standings(entry)) == ([Verdict.MISSING], [standing])
     assert counted(books) == {Verdict.MISSING: 1}
-    (note,) = books.its_turn(a)
+    (note,) = books.its_turn(a, books)
     assert (note.id, note.outcome) == (entry.id, Verdict.SKIPPED)
     assert verdicts(entry) == [Verdict.SKIPPED]
     assert counted(books) == {Verdict.SKIPPED: 1}
-    assert books.its_turn(a) == []
+    assert books.its_turn(a, books) == []
 
 
 def test_turn_after_the_deadline(
@@ -355,7 +358,7 @@ def test_turn_after_the_deadline(
     entry = books.opened(a)
     assert books.expired(entry, AFTER) & TOLD == ENDED | ABSENT
     assert entry.completion is Completion.DEADLINE
-    assert [note.id for note in books.its_turn(a)] == [entry.id]
+    assert [note.id for note in books.its_turn(a, books)] == [entry.id]
     assert verdicts(entry) == [Verdict.SKIPPED]
 
 
@@ -364,9 +367,9 @@ def test_turn_at_another_ledger(books: Books) -> None:
     a, other = member(), Books()
     entry = books.opened(a)
     books.expire(AFTER)
-    assert other.its_turn(a) == []
+    assert other.its_turn(a, other) == []
     assert verdicts(entry) == [Verdict.MISSING]
-    assert len(books.its_turn(a)) == 1
+    assert len(books.its_turn(a, books)) == 1
 
 
 def test_no_producer_is_kept(books: Books) -> None:
@@ -390,7 +393,7 @@ def test_cancelled_before_it_began(books: Books, standing: Standing) -> None:
     assert books.cancelled(entry, 1.0) & TOLD == ENDED | ABSENT
     assert (entry.completion, entry.ended) == (Completion.CANCELLED, 1.0)
     assert verdicts(entry) == [Verdict.CANCELLED]
-    assert books.its_turn(a) == []
+    assert books.its_turn(a, books) == []
     assert verdicts(entry) == [Verdict.CANCELLED]
     assert counted(books) == {Verdict.CANCELLED: 1}
 
@@ -421,7 +424,7 @@ def test_each_end_and_each_standing(
     assert standings(entry) == [QUEUED, NOT_STARTED, DEAD, RUNNING, None]
     assert sum(counted(books).values()) == 5
     # What is withdrawn or cancelled is final; who is running answers into the void.
-    assert len(books.its_turn(members[0])) == (not_begun is Verdict.MISSING)
+    assert len(books.its_turn(members[0], books)) == (not_begun is Verdict.MISSING)
     assert books.answers(entry, running, DEADLINE) == DISCARDED
     assert verdicts(entry)[3] is Verdict.SURPLUS
     assert sum(counted(books).values()) == 5
@@ -612,6 +615,23 @@ def test_payloads_are_let_go(
     gc.collect()
     assert [payload() for payload in payloads] == [None, None]
     assert (plain.kwargs, cancelled.kwargs) == (None, None)
+
+
+def test_a_hung_member_keeps_nothing(books: Books) -> None:
+    """A member that is still at a request which has ended keeps neither it nor what came."""
+    hung, b = member("hung"), member("b")
+    entry, value = books.opened(hung, b), Payload()
+    begins(entry, hung, 1.0)
+    books.replied(entry, b, value, None, 2.0)
+    books.expire(AFTER)
+    watched = [weakref.ref(entry), weakref.ref(value)]
+    del entry, value
+    gc.collect()
+    assert [reference() for reference in watched] == [None, None]
+    running = hung.running
+    assert running is not None
+    assert books.replied(running, hung, None, None, AFTER) & TOLD == DISCARDED
+    assert counted(books) == {Verdict.OK: 1, Verdict.LATE: 1}
 
 
 def stored(books: Books) -> int:

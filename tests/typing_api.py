@@ -149,11 +149,10 @@ def alias(dispatcher: ATEDispatcher) -> Dispatcher:
     return dispatcher
 
 
-def module() -> None:
+def module() -> Tuple[int, ...]:
     assert_type(ate_dispatcher.__version__, str)
-    version: Tuple[int, ...] = ate_dispatcher.VERSION_STR
-    assert version
     assert_type(ate_dispatcher.dispatcher.Dispatcher, Type[Dispatcher])
+    return ate_dispatcher.VERSION_STR
 
 
 def life() -> None:
@@ -358,12 +357,20 @@ def timed_out(error: RequestTimeout) -> TimeoutError:
     return error
 
 
-def families() -> None:
-    roots: List[Type[DispatcherError]] = [DispatcherStopped, VirtualTimeStuck, ClockMismatch]
-    types: List[Type[TypeError]] = [BadType]
-    values: List[Type[ValueError]] = [BadValue, ClockMismatch]
-    runtime: List[Type[RuntimeError]] = [DispatcherStopped, VirtualTimeStuck]
-    assert [roots, types, values, runtime]
+def roots() -> List[Type[DispatcherError]]:
+    return [DispatcherStopped, IncompleteError, RequestTimeout, VirtualTimeStuck, ClockMismatch]
+
+
+def runtime_errors() -> List[Type[RuntimeError]]:
+    return [DispatcherStopped, VirtualTimeStuck]
+
+
+def type_errors() -> List[Type[TypeError]]:
+    return [BadType]
+
+
+def value_errors() -> List[Type[ValueError]]:
+    return [BadValue, ClockMismatch]
 
 
 # -- time under test

@@ -1,0 +1,348 @@
+"""Virtual time drives real threads: the same story every time, in no time, and loud when stuck."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, List, Tuple
+
+import pytest
+from virtual import FOREVER, Attentive, Scripted, World, verdicts
+
+from ate_dispatcher import Completion, Dispatcher, Producer, ResultListener, Standing, Verdict
+from ate_dispatcher.errors import ClockMismatch, DispatcherError
+from ate_dispatcher.testing import VirtualClock, VirtualTimeStuck
+
+
+class Log(List[Any]):
+    """What happened, with the instant and the thread that saw it."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def says(self, *what: Any) -> None:
+        who = threading.current_thread()
+        self.append((self._clock.now(), getattr(who, "part", "test"), *what))
+
+
+class Ties(Producer):
+    """Answers at once or at the same instants as everybody else."""
+
+    def __init__(self, log: Log, part: str, ms: int) -> None:
+        super().__init__()
+        self.part = part
+        self._log = log
+        self._ms = ms
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        self._log.says("begins", *args)
+        if self._ms:
+            self._log._clock.sleep(self._ms / 1000)
+        self._log.says("answers", *args)
+        return (self.part, *args)
+
+
+class Ear(ResultListener):
+    """Writes down everything that it is told."""
+
+    def __init__(self, log: Log, part: str) -> None:
+        super().__init__()
+        self.part = part
+        self._log = log
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self._log.says("hears", *response)
+
+    def process_dispatcher_completion(self, topic: Any, report: Any) -> None:
+        found = [member.verdict.name for member in report.members]
+        self._log.says("is told", report.id, report.completion.name, *found)
+
+
+def a_scenario_of_ties() -> Log:
+    """Three producers that are due at the same instants, one of them at a deadline."""
+    clock = VirtualClock()
+    log = Log(clock)
+    dispatcher = Dispatcher(clock=clock)
+    dispatcher.add_hook(lambda event: log.says("event", event.name, event.request, event.at))
+    cast: List[Any] = [Ties(log, "a", 0), Ties(log, "b", 20), Ties(log, "c", 20)]
+    for producer in cast:
+        dispatcher.register_result_producer(producer, "t", start=True)
+    for ear in (Ear(log, "x"), Ear(log, "y")):
+        dispatcher.register_result_listener(ear, "t", start=True)
+        cast.append(ear)
+    dispatcher.start()
+    handles = [dispatcher.send_request("t", n, ttl=20) for n in range(2)]
+    for reply in handles[0]:
+        log.says("sees", *reply.value)
+    handles[1].wait()
+    log.says("waited", *verdicts(handles[1]))
+    clock.advance(10)
+    last = dispatcher.send_request("t", 2, ttl=None)
+    last.add_done_callback(lambda handle: log.says("done", handle.id))
+    clock.advance(5)
+    last.cancel()
+    last.wait()
+    dispatcher.stop()
+    for thread in (dispatcher, *cast):
+        thread.join()
+    log.says("over", *map(str, verdicts(last)))
+    return log
+
+
+def test_the_same_story_a_thousand_times() -> None:
+    """Equal instants, immediate answers, expiry and a cancel: one log, 1,000 times of 1,000."""
+    first = a_scenario_of_ties()
+    assert len(first) > 40
+    assert first[-1][1:] == (
+        "test",
+        "over",
+        "OK",
+        "CANCELLED(QUEUED)",
+        "CANCELLED(QUEUED)",
+    )
+    assert sum(a_scenario_of_ties() != first for _ in range(999)) == 0
+
+
+def test_time_does_not_move_while_the_tests_thread_runs() -> None:
+    """However long that takes; it moves in calls that wait, and only as far as needed."""
+    world = World()
+    producer = world.producer(10)
+    world.listener()
+    handle = world.send(ttl=1000)
+    until = time.perf_counter() + 0.05
+    while time.perf_counter() < until:
+        assert world.clock.now() == 0.0
+        assert producer.asked == []
+    assert not handle.done()
+    assert handle.results() == ["value"]
+    assert world.clock.now() == 0.01
+    world.clock.settle()
+    assert world.clock.now() == 0.01
+    assert world.clock.advance_to_next()
+    assert world.clock.now() == pytest.approx(1)
+    world.close()
+
+
+def test_the_published_cases_take_no_time() -> None:
+    """1000 and 500 ms, ttl 4000 and 600: milliseconds of real time at best.
+
+    The best of some runs, because the machine may be busy.
+    """
+
+    def once() -> float:
+        before = time.perf_counter()
+        world = World()
+        ear = world.listener()
+        world.producer(1000, "slow")
+        world.producer(500, "fast")
+        assert world.send(ttl=4000).results() == ["fast", "slow"]
+        assert world.send(ttl=600).results() == ["fast"]
+        assert ear.heard == ["fast", "slow", "fast"]
+        taken = time.perf_counter() - before
+        world.close()
+        return taken
+
+    assert min(once() for _ in range(20)) < 0.05
+
+
+def test_a_century_takes_no_time_either() -> None:
+    """Instants are jumped to, not waited for."""
+    world = World()
+    century = 100 * 365.25 * 86400 * 1000
+    world.producer(century)
+    handle = world.send(ttl=century + 1)
+    assert handle.results() == ["value"]
+    assert world.clock.now() == century / 1000
+    world.close()
+
+
+def test_advance_goes_from_instant_to_instant() -> None:
+    """Everything due within happens, at its own time and in its order; nothing beyond."""
+    world = World()
+    seen: List[Tuple[str, float]] = []
+    for ms in (30, 10, 20, 50):
+        world.producer(ms, lambda topic, ms=ms: seen.append((ms, world.clock.now())))
+    world.send(ttl=None)
+    world.clock.advance(30)
+    assert seen == [(10, 0.01), (20, 0.02), (30, 0.03)]
+    assert world.clock.now() == 0.03
+    world.clock.advance(19)
+    assert len(seen) == 3
+    world.clock.advance(1)
+    assert seen[3:] == [(50, pytest.approx(0.05))]
+    world.close()
+
+
+def test_a_deadline_exactly_at_the_end_of_an_advance_has_not_passed() -> None:
+    """It is in time still; the next step of a float is past it."""
+    world = World()
+    world.producer(FOREVER)
+    handle = world.send(ttl=250)
+    world.clock.advance(250)
+    assert world.clock.now() == 0.25
+    assert not handle.done()
+    assert world.clock.advance_to_next()
+    assert handle.completion is Completion.DEADLINE
+    assert world.clock.now() == 0.25 * (1 + 2.0**-52)
+    world.close()
+
+
+def test_advance_to_next_tells_when_nobody_waits_any_more() -> None:
+    """Then time stands still for good."""
+    world = World()
+    world.producer(10)
+    world.send(ttl=None)
+    assert world.clock.advance_to_next()
+    assert world.clock.now() == 0.01
+    assert not world.clock.advance_to_next()
+    assert world.clock.now() == 0.01
+    world.close()
+
+
+@pytest.mark.parametrize("method", ["advance", "settle"])
+def test_what_is_for_the_tests_thread_is_refused_elsewhere(method: str) -> None:
+    """A participant that pushes time would push it under its own feet."""
+    world = World()
+    arguments = (1,) if method == "advance" else ()
+    world.producer(0, lambda topic: getattr(world.clock, method)(*arguments))
+    handle = world.send()
+    handle.wait()
+    (reply,) = handle.replies
+    assert isinstance(reply.error, DispatcherError)
+    world.close()
+
+
+@pytest.mark.parametrize("bad", ["1", True, None, -1, float("nan")], ids=repr)
+def test_a_nonsense_sleep_is_refused(bad: Any) -> None:
+    """TypeError or ValueError, naming it."""
+    clock = VirtualClock()
+    with pytest.raises((TypeError, ValueError), match="seconds"):
+        clock.sleep(bad)
+    assert clock.now() == 0
+
+
+def really_blocks(call: Callable[[World, Any], Any]) -> str:
+    """What the failure says when a producer blocks in real time."""
+    world = World()
+    world.clock._patience = 0.1
+    gate = threading.Event()
+
+    def blocks_for_real(topic: Any) -> None:
+        assert gate.wait(30)
+
+    world.producer(0, blocks_for_real, name="the culprit")
+    world.producer(10, name="somebody else")
+    handle = world.send(ttl=1000)
+    with pytest.raises(VirtualTimeStuck) as caught:
+        call(world, handle)
+    gate.set()
+    world.clock._patience = 2.0
+    assert handle.results(timeout=30) == [None, "value"]
+    world.close()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda world, handle: handle.wait(),
+        lambda world, handle: handle.results(timeout=5),
+        lambda world, handle: list(handle),
+        lambda world, handle: world.clock.advance(100),
+        lambda world, handle: world.clock.settle(),
+    ],
+    ids=["wait", "results", "iterate", "advance", "settle"],
+)
+def test_a_thread_that_really_blocks_fails_loudly(call: Callable[[World, Any], Any]) -> None:
+    """After the clock's patience, naming the thread and where it is; and things can go on."""
+    message = really_blocks(call)
+    assert "the culprit runs and does not come back" in message
+    assert "blocks_for_real" in message
+    assert "somebody else runs" not in message
+
+
+def test_waiting_for_what_cannot_come_fails_loudly() -> None:
+    """Everybody is parked, nobody waits for an instant, and the request has no deadline."""
+    world = World()
+    world.clock._patience = 0.1
+    world.producer(start=False)
+    handle = world.send(ttl=None)
+    with pytest.raises(VirtualTimeStuck, match="everybody is parked"):
+        handle.wait()
+    world.clock._patience = 10.0
+    handle.cancel()
+    assert handle.wait()
+    world.close()
+
+
+def test_a_participant_belongs_to_one_clock() -> None:
+    """Registering it under a second one is refused, whichever came first, and changes nothing."""
+    world = World()
+    producer, listener = world.producer(), world.listener()
+    for other in (Dispatcher(), Dispatcher(clock=VirtualClock())):
+        with pytest.raises(ClockMismatch, match=producer.name):
+            other.register_result_producer(producer, "t")
+        with pytest.raises(ClockMismatch, match=listener.name):
+            other.register_result_listener(listener, "t")
+        assert other.send_request("t").completion is Completion.NO_PRODUCERS
+    assert world.send().results() == ["value"]
+    real, late = Dispatcher(), Scripted(world.clock, 0, "late", None)
+    real.register_result_producer(late, "t")
+    with pytest.raises(ValueError, match=late.name):
+        world.dispatcher.register_result_producer(late, "t")
+    world.close()
+
+
+def test_two_dispatchers_of_one_clock_share_participants() -> None:
+    """That is no mismatch."""
+    world = World()
+    producer = world.producer(10)
+    second = world.second()
+    second.register_result_producer(producer, "t")
+    handles = [world.send(), second.send_request("t")]
+    assert [handle.results() for handle in handles] == [["value"], ["value"]]
+    assert world.clock.now() == 0.02
+    world.close()
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_who_was_started_before_registering_joins_virtual_time(settled: bool) -> None:
+    """Whether it has come to its loop by then or not."""
+    world = World()
+    producer = world.cast(Scripted(world.clock, 1000, "value", None))
+    listener = world.cast(Attentive(world.clock, 0, None, None))
+    for worker in (producer, listener):
+        worker.start()
+        while settled and not worker._ate_mailbox.alert:
+            time.sleep(0)
+    world.dispatcher.register_result_producer(producer, "t")
+    world.dispatcher.register_result_listener(listener, "t")
+    handle = world.send(ttl=1000)
+    assert handle.results() == ["value"]
+    assert world.clock.now() == 1
+    world.clock.settle()
+    assert listener.heard == ["value", handle.report()]
+    world.close()
+
+
+def test_one_that_starts_in_the_middle_takes_part_from_then_on() -> None:
+    """The instant of its start is that of its first request."""
+    world = World()
+    producer = world.producer(10, start=False)
+    handle = world.send(ttl=1000)
+    world.clock.advance(500)
+    assert handle.report().members[0].standing is Standing.NOT_STARTED
+    producer.start()
+    assert handle.results() == ["value"]
+    member = handle.report().members[0]
+    assert member.verdict is Verdict.OK
+    assert member.waited_ms == pytest.approx(500)
+    assert member.ran_ms == pytest.approx(10)
+    world.close()
+
+
+def test_a_clock_that_lacks_the_protocol_is_refused() -> None:
+    """At the constructor, naming what is missing."""
+    with pytest.raises(TypeError, match=r"clock must have the method now\(\)"):
+        Dispatcher(clock=time)  # type: ignore[arg-type]
