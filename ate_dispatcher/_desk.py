@@ -3,8 +3,8 @@
 Three kinds of threads meet here. *Callers* only append: to the ledger's nursery, to producers'
 mailboxes, to the keeper's inbox. *Producers' workers* and the *keeper* (the dispatcher's own
 thread) decide, inside the section: one plain lock around the ledger, in which no user code runs and
-nothing waits. Because callers never take it, nothing here can deadlock in a signal handler or a finalizer,
-and no exception of a signal handler can strike while the ledger changes.
+nothing waits. Because callers never take it, nothing here can deadlock in a signal handler or a
+finalizer, and no exception of a signal handler can strike while the ledger changes.
 
 A worker's mailbox is emptied inside the section too, of the desk that is its *home* (the first it
 was registered with), so the keeper can clear away what has ended. And what a worker does between
@@ -20,44 +20,18 @@ from typing import Any, Callable, Deque, Dict, Hashable, List, Optional, Tuple
 
 from . import _log
 from ._clock import NEVER, Clock, milliseconds
-from ._completion import Completion, Standing
+from ._completion import Completion
+from ._effects import COMPLETION, act, after, its_turn
+from ._entry import Entry, Member
 from ._handle import Handle
-from ._hooks import (
-    Observers,
-    call_back,
-    event_completed,
-    event_discarded,
-    event_noted,
-    event_opened,
-    event_replied,
-    event_skipped,
-)
-from ._ledger import (
-    ABSENT,
-    ACCEPTED,
-    DISCARDED,
-    ENDED,
-    FAILED,
-    NOT_BEGUN,
-    NOTED,
-    ORDINARY,
-    Entry,
-    Ledger,
-    Member,
-)
-from ._mailbox import CALM, DEAD, SWEEP, Mailbox
-from ._messages import IDLE, SHUT, STOP, Signal
+from ._hooks import Observers, call_back, event_opened
+from ._ledger import ABSENT, ACCEPTED, ORDINARY, Ledger
+from ._mailbox import CALM, DEAD, Mailbox
+from ._messages import IDLE, SHUT, STOP
 from ._registry import Channel, Registry
-from ._workers import EndMessage, ErrorMessage
 from .errors import BadType, DispatcherStopped
 
-__all__ = ["COMPLETION", "Desk"]
-
-COMPLETION = "process_dispatcher_completion"
-ERROR = "process_dispatcher_error"
-
-_SHORT = 64
-"""Mailboxes below this length are cleared at once, longer ones when half of them has ended."""
+__all__ = ["Desk"]
 
 _LARGE = 1e15
 """Milliseconds beyond which a ttl takes the careful way."""
@@ -162,9 +136,10 @@ class Desk:
             inbox.attend()
 
     def post_mortem(self) -> None:
-        """The keeper has ended, and every request with it: only callbacks are still owed.
+        """The keeper has ended, and every request with it: what is still owed.
 
-        On whichever thread comes; taking a message out is atomic, so each is seen once.
+        Callbacks, and tidying up. On whichever thread comes; taking a message out is atomic, so
+        each is seen once.
         """
         items = self.inbox.items
         while items:
@@ -174,6 +149,18 @@ class Desk:
                 return
             if what == "call_when_done":
                 call_back(data[1], data[0])
+            elif what == "cancel" and data[0].completion is None:
+                # A send that crossed the stop and was refused: nobody else has the entry.
+                data[0].ended, data[0].completion = self.now(), Completion.CANCELLED
+                for kept in (self._nursery, self.gate):
+                    if data[0] in kept:
+                        kept.remove(data[0])
+            elif what == "sweep" and data[0].mailbox.alert is DEAD:
+                left = data[0].mailbox.items
+                for _ in range(len(left)):
+                    item = left.popleft()
+                    if item.completion is None:
+                        left.append(item)
 
     def cancel(self, entry: Entry) -> None:
         if entry.completion is None:
@@ -260,11 +247,11 @@ class Desk:
                                 if COMPLETION in attributes:
                                     heeding = True
                             if heeding or hooks or effects > ORDINARY:
-                                self.act(entry, effects, member)
+                                act(self, entry, effects, member)
                         elif hooks:
-                            self.act(entry, effects, member)
+                            act(self, entry, effects, member)
                     else:
-                        self.act(entry, effects, member)
+                        act(self, entry, effects, member)
                 if items and not member.absences:
                     following = popleft()
                     if (
@@ -285,7 +272,7 @@ class Desk:
             finally:
                 release()
             if waiting or effects > ORDINARY:
-                self.after(entry, effects)
+                after(self, entry, effects)
                 if error is not None:
                     _failed(producer, entry, error)
                     error = None
@@ -320,7 +307,7 @@ class Desk:
         """Serve one request of this desk for a *producer* that is at home at another."""
         with self.lock:
             began = self.now()
-            self._its_turn(member)
+            its_turn(self, member)
             call, kwargs = entry.call or (), entry.kwargs
             if entry.completion is None and began <= entry.deadline:
                 member.running = entry
@@ -329,7 +316,7 @@ class Desk:
             else:
                 effects = self._missed(member, entry, began)
         if member.running is not entry:
-            self.after(entry, effects)
+            after(self, entry, effects)
             return
         value = error = None
         del entry
@@ -344,8 +331,8 @@ class Desk:
                 for _, ear in entry.channel.listeners.roster.puts:
                     ear.put(entry.chain)
             member.running = None
-            self.act(entry, effects, member)
-        self.after(entry, effects)
+            act(self, entry, effects, member)
+        after(self, entry, effects)
         if error is not None:
             _failed(producer, entry, error)
 
@@ -360,7 +347,7 @@ class Desk:
         else:
             for desk in list(member.absences):
                 with desk.lock:
-                    desk._its_turn(member)
+                    its_turn(desk, member)
 
     # -- inside the section --------------------------------------------------------------------
 
@@ -373,7 +360,7 @@ class Desk:
         mailbox = member.mailbox
         items = mailbox.items
         if member.absences:
-            self._its_turn(member)
+            its_turn(self, member)
             if member.absences:
                 # Of other desks, whose sections may not be entered from inside this one.
                 self.post("sweep", member)
@@ -401,79 +388,9 @@ class Desk:
         effects = 0
         if entry.completion is None:
             effects = self.ledger.expired(entry, now)
-            self.act(entry, effects)
-        self._its_turn(member)
+            act(self, entry, effects)
+        its_turn(self, member)
         return effects
-
-    def _its_turn(self, member: Member) -> None:
-        if member.mailbox.alert is SWEEP and member.home is self:
-            member.mailbox.alert = CALM
-        for note in self.ledger.its_turn(member, self):
-            if self.hooks:
-                self.observers.tell(event_skipped, note, self.now())
-
-    def act(self, entry: Entry, effects: int, member: Optional[Member] = None) -> None:
-        """Carry out what the ledger answered, as far as it belongs inside the section."""
-        if effects & FAILED:
-            self._tell_listeners(ERROR, entry, ErrorMessage, entry.chain)
-        if self.hooks:
-            if effects & NOTED:
-                self.observers.tell(event_noted, entry, entry.notes[-1])
-            if effects & (ACCEPTED | FAILED):
-                self.observers.tell(event_replied, entry, entry.chain)
-            elif effects & DISCARDED:
-                self.observers.tell(event_discarded, entry, member)
-        if effects & ENDED:
-            self._tell_listeners(COMPLETION, entry, EndMessage)
-            if self.hooks:
-                self.observers.tell(event_completed, entry)
-            if entry.extra is not None and entry.extra.callbacks:
-                for callback in entry.extra.callbacks:
-                    self.observers.call(callback, entry)
-                entry.extra.callbacks = ()
-            if effects & ABSENT:
-                self._clear(entry)
-            if self.draining and not self.ledger.open_count():
-                self.inbox.attend()
-
-    def _tell_listeners(self, callback: str, entry: Entry, make: Any, *data: Any) -> None:
-        if entry.channel is None:
-            return
-        for listener in entry.channel.listeners.roster.members:
-            if listener._ate_heeds(callback):
-                listener._ate_mailbox.put(make(entry, *data))
-
-    def _clear(self, entry: Entry) -> None:
-        """Take the ended *entry* out of the mailboxes of those who had not begun it."""
-        for note in entry.notes:
-            if note.standing not in NOT_BEGUN:
-                continue
-            member = note.member
-            if member.home is not self:
-                member.home.post("clear", member)
-                continue
-            mailbox = member.mailbox
-            items = mailbox.items
-            if not mailbox.alert:
-                mailbox.alert = SWEEP
-            if items and items[0] is entry:
-                items.popleft()
-                continue
-            member.husks += 1
-            if len(items) < _SHORT or member.husks * 2 > len(items):
-                self.clear(member)
-
-    def clear(self, member: Member) -> None:
-        """Take all that has ended out of *member*'s mailbox. Inside its home's section."""
-        items = member.mailbox.items
-        if not member.mailbox.alert:
-            member.mailbox.alert = SWEEP
-        taken = [items.popleft() for _ in range(len(items))]
-        # In front of what was appended meanwhile.
-        items.extendleft(
-            item for item in reversed(taken) if item.completion is None or item.__class__ is Signal
-        )
-        member.husks = 0
 
     def _bury(self, member: Member, fact: Callable[..., int]) -> None:
         home = member.home
@@ -487,36 +404,10 @@ class Desk:
                 desk = entry.desk
                 with desk.lock:
                     effects = fact(desk.ledger, entry, member, desk.now())
-                    desk.act(entry, effects)
-                desk.after(entry, effects)
+                    act(desk, entry, effects)
+                after(desk, entry, effects)
         with self.lock:
-            self._its_turn(member)
-
-    # -- after the section ---------------------------------------------------------------------
-
-    def after(self, entry: Any, effects: int) -> None:
-        """What a fact brings with it outside the section: wake who waits, say what is odd.
-
-        The section's lock was released in between, which orders this look at ``waiting`` after
-        the ledger's last word on the entry.
-        """
-        if entry is IDLE:
-            return
-        if self.waiting:
-            ended = entry.completion is not None
-            bells = self.waiting.pop(entry.id, ()) if ended else self.waiting.get(entry.id, ())
-            for bell, each in list(bells):
-                if ended or each:
-                    try:
-                        bell.ring()
-                    except RuntimeError:
-                        # Rung before, and not heard yet.
-                        pass
-        if effects & ABSENT:
-            for note in entry.notes:
-                if note.standing is Standing.NOT_STARTED and not note.member.warned:
-                    note.member.warned = True
-                    _log.lost("producer %s was asked but never started", note.member.producer.name)
+            its_turn(self, member)
 
 
 def _without_our_frame(error: BaseException) -> BaseException:

@@ -21,7 +21,7 @@ from typing import (
 
 from ._clock import timeout_deadline
 from ._completion import Completion
-from ._ledger import Entry
+from ._entry import Entry
 from ._messages import ERROR, VALUE, Record
 from ._report import Reply, Report, report_of
 from .errors import BadType, BadValue, IncompleteError, RequestTimeout

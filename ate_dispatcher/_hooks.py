@@ -11,7 +11,7 @@ from typing import Any, Callable, List
 
 from . import _log, events
 from ._clock import NEVER, Clock
-from ._ledger import Entry, Member, Note
+from ._entry import Entry, Member, Note
 from ._mailbox import DEAD, Mailbox
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, STOP, Record
 from ._report import report_of

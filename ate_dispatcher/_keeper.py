@@ -14,7 +14,9 @@ from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 from . import _log
 from ._clock import NEVER, after, spawn
 from ._desk import Desk
-from ._ledger import Entry
+from ._effects import act, clear
+from ._effects import after as after_section
+from ._entry import Entry
 from ._mailbox import CALM, DEAD
 from ._messages import SHUT, STOP
 from ._workers import Worker
@@ -112,14 +114,14 @@ class Keeper:
                 more = desk.ledger.gather(_BATCH)
                 ended = desk.ledger.time_passed(now, _BATCH)
                 for entry, effects in ended:
-                    desk.act(entry, effects)
+                    act(desk, entry, effects)
             self._after(ended)
             if not more and len(ended) < _BATCH:
                 return
 
     def _after(self, ended: List[Tuple[Entry, int]]) -> None:
         for entry, effects in ended:
-            self._desk.after(entry, effects)
+            after_section(self._desk, entry, effects)
 
     # -- what callers asked --------------------------------------------------------------------
 
@@ -143,22 +145,22 @@ class Keeper:
         desk = self._desk
         with desk.lock:
             effects = desk.ledger.cancelled(entry, desk.now())
-            desk.act(entry, effects)
-        desk.after(entry, effects)
+            act(desk, entry, effects)
+        after_section(desk, entry, effects)
 
     def _nobody(self, entry: Entry) -> None:
         with self._desk.lock:
-            self._desk.act(entry, self._desk.ledger.nobody(entry))
+            act(self._desk, entry, self._desk.ledger.nobody(entry))
 
     def _after_section(self, entry: Entry, effects: int) -> None:
-        self._desk.after(entry, effects)
+        after_section(self._desk, entry, effects)
 
     def _sweep(self, member: Any) -> None:
         self._desk.swept(member)
 
     def _clear(self, member: Any) -> None:
         with self._desk.lock:
-            self._desk.clear(member)
+            clear(member)
 
     def _wake_by(self, deadline: float) -> None:
         self._alarm = min(self._alarm, deadline)
@@ -242,7 +244,7 @@ class Keeper:
             with desk.lock:
                 ended = desk.ledger.stopped(desk.now(), self._at_once, _BATCH)
                 for entry, effects in ended:
-                    desk.act(entry, effects)
+                    act(desk, entry, effects)
             self._after(ended)
             if not ended:
                 break

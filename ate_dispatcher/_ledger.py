@@ -1,16 +1,18 @@
-"""What is open, and what each stamped fact does to it. Pure: no lock, thread, clock or user code.
+"""What is open, and what each stamped fact does to it.
+
+Pure: no lock, no thread, no clock, no user code.
 
 Theory of operation
 ===================
 
-A **request** (:class:`Entry`) is open until it ends, once, with one :class:`Completion`. Each of
-its **members** (:class:`Member`, one per producer) gets one :class:`Verdict` in the end.
+A **request** (``Entry``) is open until it ends, once, with one :class:`Completion`. Each of
+its **members** (``Member``, one per producer) gets one :class:`Verdict` in the end.
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
 ``replied``, ``declined``, ``died``, ``cancelled``, ``time_passed``, ``stopped``. Effects come out
-as bits of a small int, the data stay in the entry: who asks for a fact acts on the bits while nobody
-else can enter. ``opened`` is the one fact that callers append themselves (to ``nursery``, one
-atomic operation), because it may come from a signal handler.
+as bits of a small int, the data stay in the entry: who asks for a fact acts on the bits while
+nobody else can enter. ``opened`` is the one fact that callers append themselves (to ``nursery``,
+one atomic operation), because it may come from a signal handler.
 
 What a fact about one member does:
 
@@ -40,10 +42,11 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import Any, Deque, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Deque, Dict, List, Mapping, Optional, Tuple
 
 from ._completion import Completion, Standing, Verdict
-from ._messages import MEMBER, Record
+from ._entry import Entry, Member, Note
+from ._messages import MEMBER
 
 __all__ = [
     "ABSENT",
@@ -53,10 +56,8 @@ __all__ = [
     "FAILED",
     "NOTED",
     "ORDINARY",
-    "Entry",
+    "SPECIAL",
     "Ledger",
-    "Member",
-    "Note",
 ]
 
 ACCEPTED = 1
@@ -101,174 +102,6 @@ NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)
 
 _MANY = 64
 """Below so many empty cells the heap is left alone."""
-
-
-class Member:
-    """A producer as the ledger sees it: what it is at, and since when.
-
-    ``running`` is the entry its worker is in, set and cleared in the section of that entry's own
-    dispatcher, so that ``running is entry`` can be asked there and changes nowhere else.
-    """
-
-    __slots__ = (
-        "absences",
-        "began",
-        "home",
-        "husks",
-        "mailbox",
-        "producer",
-        "running",
-        "standing",
-        "warned",
-    )
-
-    def __init__(self, producer: Any, mailbox: Any) -> None:
-        self.producer = producer
-        self.mailbox = mailbox
-        #: The desk in whose section its worker takes messages out; the first that it joined.
-        self.home: Any = None
-        #: How many ended requests its mailbox still holds, at most.
-        self.husks = 0
-        self.running: Optional[Entry] = None
-        self.began = 0.0
-        #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
-        self.standing = Standing.NOT_STARTED
-        #: Notes on what ended before it began, by the desk of the request: here and not there,
-        #: so that no dispatcher keeps a producer that was deregistered.
-        self.absences: Dict[Any, List[Note]] = {}
-        self.warned = False
-
-    def standing_on(self, entry: Entry) -> Standing:
-        return Standing.RUNNING if self.running is entry else self.standing
-
-
-class Note:
-    """A member's verdict that is not a reply. What became of it afterwards is added once."""
-
-    __slots__ = (
-        "answered",
-        "began",
-        "id",
-        "late",
-        "member",
-        "outcome",
-        "stamp",
-        "standing",
-        "topic",
-        "verdict",
-    )
-
-    def __init__(
-        self,
-        entry: Entry,
-        member: Member,
-        verdict: Verdict,
-        standing: Optional[Standing],
-        stamp: float,
-    ) -> None:
-        # Not the entry itself: a note may wait long for its member's turn.
-        self.id = entry.id
-        self.topic = entry.topic
-        self.member = member
-        self.verdict = verdict
-        self.standing = standing
-        self.stamp = stamp
-        self.began = member.began if standing is Standing.RUNNING else None
-        #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
-        self.outcome: Optional[Verdict] = None
-        #: When it began and answered, if it did so after the end; by how much too late.
-        self.answered: Optional[Tuple[float, float]] = None
-        self.late = 0.0
-
-
-class Extra:
-    """What few requests need: verdicts without a reply, errors, done callbacks."""
-
-    __slots__ = ("callbacks", "errors", "notes")
-
-    def __init__(self) -> None:
-        self.notes: Sequence[Note] = ()
-        self.errors = 0
-        self.callbacks: Tuple[Any, ...] = ()
-
-
-class Entry:
-    """One request: what was asked, of whom, until when, and what came.
-
-    Written by the ledger alone, but for the constructor. Read by anybody: every field is replaced
-    whole, and ``completion`` last of all.
-    """
-
-    __slots__ = (
-        "call",
-        "cell",
-        "chain",
-        "channel",
-        "completion",
-        "deadline",
-        "desk",
-        "ended",
-        "extra",
-        "id",
-        "kwargs",
-        "pending",
-        "roster",
-        "sent",
-        "topic",
-    )
-
-    ended: float
-    """When it ended; not there before."""
-
-    def __init__(
-        self,
-        desk: Any,
-        number: int,
-        topic: Hashable,
-        channel: Any,
-        roster: Tuple[Member, ...],
-        sent: float,
-        deadline: float,
-        call: Optional[Tuple[Any, ...]],
-        kwargs: Optional[Dict[str, Any]],
-    ) -> None:
-        self.desk = desk
-        self.id = number
-        self.topic = topic
-        self.channel = channel
-        self.roster = roster
-        self.sent = sent
-        self.deadline = deadline
-        #: The positional arguments of the producers' method, the topic first.
-        self.call = call
-        self.kwargs = kwargs
-        self.pending = len(roster)
-        self.chain: Optional[Record] = None
-        self.completion: Optional[Completion] = None
-        self.cell: Optional[List[Any]] = None
-        self.extra: Optional[Extra] = None
-
-    @property
-    def notes(self) -> Sequence[Note]:
-        """Verdicts that are not replies; the list is replaced whole, never changed."""
-        return () if self.extra is None else self.extra.notes
-
-    @property
-    def errors(self) -> int:
-        """How many of the accepted replies are errors."""
-        return 0 if self.extra is None else self.extra.errors
-
-    def stub(self, completion: Completion) -> Entry:
-        """What a member that is still at it needs of the ended request: all but the replies."""
-        stub = Entry(self.desk, self.id, self.topic, None, (), self.sent, self.deadline, None, None)
-        stub.ended, stub.completion, stub.extra = self.sent, completion, self.extra
-        return stub
-
-    def more(self) -> Extra:
-        """What few requests need, made when the first needs it. Inside the section."""
-        if self.extra is None:
-            self.extra = Extra()
-        return self.extra
 
 
 class Ledger:
@@ -390,15 +223,16 @@ class Ledger:
         heap = self._heap
         found: List[Entry] = []
         while heap and len(found) < limit:
-            # From the end, where taking one away leaves a heap. An empty cell leaves the count of
-            # empty ones here; a full one will be counted as it is emptied.
+            # From the end, where taking one away leaves a heap.
             entry = heap.pop()[2]
-            self._empty -= 1
-            if entry is not None:
+            if entry is None:
+                self._empty -= 1
+            else:
+                entry.cell = None
                 found.append(entry)
         found.sort(key=lambda entry: entry.id)
         judge = WITHDRAWN_AT_ONCE if at_once else None
-        return [(entry, self._end(entry, Completion.STOPPED, now, judge)) for entry in found]
+        return [(entry, self._close(entry, Completion.STOPPED, now, judge)) for entry in found]
 
     def gather(self, limit: int = 1 << 62) -> bool:
         """Move the nursery into the heap, *limit* at most; whether some are left."""
@@ -461,14 +295,17 @@ class Ledger:
             if eldest.completion is None:
                 self._keep(eldest)
 
-    def _end(
+    def _end(self, entry: Entry, completion: Completion, now: float) -> int:
+        self._release(entry)
+        return self._close(entry, completion, now)
+
+    def _close(
         self,
         entry: Entry,
         completion: Completion,
         now: float,
         judge: Optional[Mapping[Standing, Verdict]] = None,
     ) -> int:
-        self._release(entry)
         effects = ENDED | SPECIAL
         if entry.pending:
             effects |= self._judge_absent(entry, completion, judge or AT_THE_END[completion], now)

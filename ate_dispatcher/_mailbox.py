@@ -8,9 +8,9 @@ Putting and parking can cross: the reader first says that it is parked, then loo
 again, then parks; a putter first appends, then looks at the alert. One of the two sees the other.
 
 To say that it is parked the reader puts up a new list. A putter rings and then empties the very
-list that it saw: those after it need not ring again, and a reader that has parked anew meanwhile, with
-another list, is not touched. A putter that an exception strikes in between leaves the list full, so
-the next one rings.
+list that it saw: those after it need not ring again, and a reader that has parked anew meanwhile,
+with another list, is not touched. A putter that an exception strikes in between leaves the list
+full, so the next one rings.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ from typing import Any, Dict, Hashable, Iterable, List, Mapping, Optional, Seque
 
 from ._clock import NEVER
 from ._completion import Completion, Standing, Verdict
-from ._ledger import Entry, Ledger, Member, Note
+from ._entry import Entry, Member, Note
+from ._ledger import Ledger
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Record
 
 __all__ = ["MemberReport", "Reply", "Report", "Statistics", "report_of", "statistics_of"]

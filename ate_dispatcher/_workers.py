@@ -14,7 +14,7 @@ from typing import Any, Dict, Hashable, Iterator, Optional
 from . import _log
 from ._clock import NEVER, REAL, Clock, timeout_deadline
 from ._completion import Standing
-from ._ledger import Entry, Member
+from ._entry import Entry, Member
 from ._mailbox import DEAD, Mailbox
 from ._messages import STOP, TOPIC, VALUE
 from ._report import Reply, Report, report_of

@@ -27,7 +27,8 @@ from typing_extensions import Self
 from . import _log, _workers
 from ._clock import REAL, Clock, milliseconds, spawn_raw
 from ._completion import Completion
-from ._desk import COMPLETION, Desk
+from ._desk import Desk
+from ._effects import COMPLETION
 from ._handle import Handle
 from ._hooks import Hook
 from ._keeper import Keeper

@@ -7,6 +7,7 @@ passes never uses it up.
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import gc
@@ -16,6 +17,7 @@ import sys
 import textwrap
 import threading
 import time
+import types
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
@@ -159,43 +161,89 @@ def strike(action: Callable[[], Any], at: int, deed: Callable[[], Any]) -> bool:
     *deed* raises comes out of *action*, or not, like any exception.
     """
     count = 0
+    struck = False
     last: Dict[Any, int] = {}
 
-    def inside(frame: Any, event: str, arg: Any) -> Any:
-        nonlocal count
-        if event == "opcode":
-            code, here, there = _opcodes(frame.f_code), frame.f_lasti, last.get(frame, -1)
-            last[frame] = here
-            if there < 0 or here < there or "CALL" in code[there] or _LOOKS_EVERYWHERE:
-                # The interpreters that look everywhere do not look between a call and its `try`.
-                count += code[here] not in ("SETUP_FINALLY", "SETUP_WITH", "CALL", "PRECALL")
-                if count == at and not struck:
-                    sys.settrace(None)
-                    struck.append(at)
-                    last.clear()
-                    deed()
-        return inside
+    def moment(frame: Any, code: Any, here: int) -> None:
+        nonlocal count, struck
+        opcodes, there = _opcodes(code), last.get(frame, -1)
+        last[frame] = here
+        if struck or opcodes[here] in _NEVER:
+            return
+        if there < 0 or here < there or "CALL" in opcodes[there] or _LOOKS_EVERYWHERE:
+            count += 1
+            if count == at:
+                struck = True
+                last.clear()
+                deed()
 
-    struck: List[int] = []
-
-    def entering(frame: Any, event: str, arg: Any) -> Any:
-        if not frame.f_globals.get("__name__", "").startswith("ate_dispatcher"):
-            return None
-        frame.f_trace_opcodes = True
-        return inside
-
-    before = sys.gettrace()
-    # 3.12 and later trace instructions only if some frame wants it when the tracing is set.
-    sys._getframe().f_trace_opcodes = True
-    sys.settrace(entering)
-    try:
+    with _instructions(moment):
         action()
-    finally:
-        sys.settrace(before)
-    return bool(struck)
+    return struck
+
+
+@contextlib.contextmanager
+def _instructions(tell: Callable[[Any, Any, int], None]) -> Iterator[None]:
+    """Within the block ``tell(frame, code, offset)`` comes before each instruction of the package
+    on this thread.
+    """
+    if sys.version_info >= (3, 12):
+        # There settrace tells of instructions only in code that it knew before it began.
+        monitoring, tool, me = sys.monitoring, sys.monitoring.DEBUGGER_ID, threading.get_ident()
+
+        def told(code: Any, offset: int) -> None:
+            if threading.get_ident() == me:
+                tell(sys._getframe(1), code, offset)
+
+        monitoring.use_tool_id(tool, "rig")
+        monitoring.register_callback(tool, monitoring.events.INSTRUCTION, told)
+        for code in _codes():
+            monitoring.set_local_events(tool, code, monitoring.events.INSTRUCTION)
+        try:
+            yield
+        finally:
+            for code in _codes():
+                monitoring.set_local_events(tool, code, 0)
+            monitoring.register_callback(tool, monitoring.events.INSTRUCTION, None)
+            monitoring.free_tool_id(tool)
+    else:
+
+        def inside(frame: Any, event: str, arg: Any) -> Any:
+            if event == "opcode":
+                tell(frame, frame.f_code, frame.f_lasti)
+            return inside
+
+        def entering(frame: Any, event: str, arg: Any) -> Any:
+            if not frame.f_globals.get("__name__", "").startswith("ate_dispatcher"):
+                return None
+            frame.f_trace_opcodes = True
+            return inside
+
+        before = sys.gettrace()
+        sys.settrace(entering)
+        try:
+            yield
+        finally:
+            sys.settrace(before)
 
 
 _LOOKS_EVERYWHERE = sys.version_info < (3, 10)
+_NEVER = ("SETUP_FINALLY", "SETUP_WITH", "CALL", "PRECALL")
+"""Before these no interpreter looks: so nothing comes between a call and the `try` behind it."""
+
+
+@functools.lru_cache(maxsize=None)
+def _codes() -> List[Any]:
+    """All code of the package that can be run, for 3.12 and later."""
+    package = os.path.dirname(ate_dispatcher.__file__)
+    found = [
+        thing.__code__
+        for thing in gc.get_objects()
+        if isinstance(thing, types.FunctionType) and thing.__code__.co_filename.startswith(package)
+    ]
+    for code in found:
+        found += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    return list(dict.fromkeys(found))
 
 
 @functools.lru_cache(maxsize=None)
@@ -204,12 +252,17 @@ def _opcodes(code: Any) -> Dict[int, str]:
     return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
 
 
+def _at_this_pace(code: str) -> str:
+    code = textwrap.dedent(code)
+    if sys.getswitchinterval() < 1e-4:
+        code = f"import sys; sys.setswitchinterval({HECTIC})\n{code}"
+    return code
+
+
 def python(code: str, *flags: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
     """Run *code* in a fresh interpreter, at the pace of this one."""
-    if sys.getswitchinterval() < 1e-4:
-        code = f"import sys; sys.setswitchinterval({HECTIC})\n" + textwrap.dedent(code)
     return subprocess.run(
-        [sys.executable, *flags, "-c", textwrap.dedent(code)],
+        [sys.executable, *flags, "-c", _at_this_pace(code)],
         env={**os.environ, "PYTHONPATH": PACKAGE_PARENT},
         capture_output=True,
         text=True,
@@ -220,7 +273,7 @@ def python(code: str, *flags: str, timeout: float = 50) -> subprocess.CompletedP
 def seconds_to_exit(code: str, limit: float) -> float:
     """Run *code*, which must print one line as the last thing it does: how long its exit takes."""
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", _at_this_pace(code)],
         env={**os.environ, "PYTHONPATH": PACKAGE_PARENT},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

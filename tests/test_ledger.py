@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import itertools
 import weakref
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 
 from ate_dispatcher._clock import NEVER
 from ate_dispatcher._completion import Completion, Standing, Verdict
+from ate_dispatcher._entry import Entry, Member
 from ate_dispatcher._ledger import (
     ABSENT,
     ACCEPTED,
@@ -19,9 +20,7 @@ from ate_dispatcher._ledger import (
     FAILED,
     NOTED,
     ORDINARY,
-    Entry,
     Ledger,
-    Member,
 )
 from ate_dispatcher._messages import VALUE
 from ate_dispatcher._report import report_of, statistics_of
@@ -570,7 +569,7 @@ def test_gather_in_pieces(books: Books) -> None:
     assert books.open_count() == 5
 
 
-ENDS = {
+ENDS: Dict[str, Callable[[Ledger, Entry], int]] = {
     "reply": lambda books, entry: books.replied(entry, entry.roster[0], "value", None, 1.0),
     "error": lambda books, entry: books.replied(entry, entry.roster[0], None, ValueError(), 1.0),
     "cancel": lambda books, entry: books.cancelled(entry, 1.0),
@@ -624,7 +623,7 @@ def test_a_hung_member_keeps_nothing(books: Books) -> None:
     begins(entry, hung, 1.0)
     books.replied(entry, b, value, None, 2.0)
     books.expire(AFTER)
-    watched = [weakref.ref(entry), weakref.ref(value)]
+    watched: List[Any] = [weakref.ref(entry), weakref.ref(value)]
     del entry, value
     gc.collect()
     assert [reference() for reference in watched] == [None, None]

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ate_dispatcher import _ledger
 from ate_dispatcher._clock import NEVER
 from ate_dispatcher._completion import Completion, Standing, Verdict
+from ate_dispatcher._entry import Entry, Member
 from ate_dispatcher._ledger import (
     ABSENT,
     ACCEPTED,
@@ -28,9 +29,7 @@ from ate_dispatcher._ledger import (
     FAILED,
     NOTED,
     ORDINARY,
-    Entry,
     Ledger,
-    Member,
 )
 from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE
 from ate_dispatcher._report import report_of, statistics_of
@@ -542,4 +541,9 @@ def same(milliseconds: Optional[float], steps: Optional[int]) -> bool:
 
 
 TestTheLedgerAgainstItsModel = Desks.TestCase
-TestTheLedgerAgainstItsModel.settings = settings(max_examples=150, stateful_step_count=50)
+TestTheLedgerAgainstItsModel.settings = settings(
+    max_examples=150,
+    stateful_step_count=50,
+    # To explain a failure takes longer than to find it, and longer than a test may take.
+    phases=[phase for phase in settings().phases if phase is not Phase.explain],
+)

@@ -22,7 +22,7 @@ import ate_dispatcher
 
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
-LEDGER, REPORT = "_ledger.py", "_report.py"
+LEDGER, ENTRY, REPORT = "_ledger.py", "_entry.py", "_report.py"
 MODEL, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
 
 pytestmark = pytest.mark.thorough
@@ -88,7 +88,7 @@ MUTANTS = [
     ),
     Mutant(LEDGER, "if at_once else None", "if not at_once else None", "stops are swapped"),
     Mutant(
-        LEDGER,
+        ENTRY,
         "Standing.RUNNING if self.running is entry",
         "Standing.RUNNING if self.running is not None",
         "whoever runs anything runs this",
@@ -127,6 +127,13 @@ MUTANTS = [
     Mutant(LEDGER, IN_SHORT, IN_SHORT.replace("nursery[0] is entry", "nursery"), "pops another"),
     Mutant(LEDGER, IN_SHORT, IN_SHORT[len("entry.extra is None and ") :], "extra is forgotten"),
     Mutant(LEDGER, "heapq.heapify(self._heap)", "pass", "a rebuilt heap is in disorder", EXAMPLES),
+    Mutant(LEDGER, "self._heap[:] = [", "self._heap = [", "expiry goes on in the heap of before"),
+    Mutant(
+        LEDGER,
+        "self._empty -= 1\n            else:\n                entry.cell",
+        "pass\n            else:\n                entry.cell",
+        "a stop forgets that it took empty cells away",
+    ),
     Mutant(LEDGER, "cell[2] = entry.cell = None", "entry.cell = None", "a cell is not emptied"),
     Mutant(LEDGER, "self._empty += 1", "pass", "empty cells are not counted"),
     Mutant(LEDGER, "self._empty > _MANY and", "False and", "the heap grows", EXAMPLES),

@@ -1,6 +1,6 @@
 """A dispatcher on virtual time with its cast: scripted producers, recording listeners, exact sums.
 
-Nothing here sleeps. The test's thread waits through handles or the clock, and time passes only then.
+Nothing here sleeps. The test's thread waits through handles or the clock; time passes only then.
 """
 
 from __future__ import annotations
@@ -198,4 +198,5 @@ def errors(caplog: pytest.LogCaptureFixture) -> List[logging.LogRecord]:
 
 
 def logged(caplog: pytest.LogCaptureFixture, level: int) -> List[logging.LogRecord]:
+    """What the package logged at *level*."""
     return [r for r in caplog.records if r.name == "ate_dispatcher" and r.levelno == level]

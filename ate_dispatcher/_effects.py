@@ -1,0 +1,133 @@
+"""What the ledger answers, carried out: inside the section, and after it.
+
+Functions of a desk. Inside the section nothing here blocks or calls users: it appends to mailboxes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from . import _log
+from ._completion import Standing
+from ._entry import Entry, Member
+from ._hooks import event_completed, event_discarded, event_noted, event_replied, event_skipped
+from ._ledger import ABSENT, ACCEPTED, DISCARDED, ENDED, FAILED, NOT_BEGUN, NOTED
+from ._mailbox import CALM, SWEEP
+from ._messages import IDLE, Signal
+from ._workers import EndMessage, ErrorMessage
+
+__all__ = ["COMPLETION", "act", "after", "clear", "its_turn"]
+
+COMPLETION = "process_dispatcher_completion"
+ERROR = "process_dispatcher_error"
+
+_SHORT = 64
+"""Mailboxes below this length are cleared at once, longer ones when half of them has ended."""
+
+
+# -- inside the section ------------------------------------------------------------------------
+
+
+def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) -> None:
+    """Carry out what the ledger answered, as far as it belongs inside the section."""
+    if effects & FAILED:
+        _tell_listeners(desk, ERROR, entry, ErrorMessage, entry.chain)
+    if desk.hooks:
+        if effects & NOTED:
+            desk.observers.tell(event_noted, entry, entry.notes[-1])
+        if effects & (ACCEPTED | FAILED):
+            desk.observers.tell(event_replied, entry, entry.chain)
+    if effects & ENDED:
+        _tell_listeners(desk, COMPLETION, entry, EndMessage)
+        if desk.hooks:
+            desk.observers.tell(event_completed, entry)
+        if entry.extra is not None and entry.extra.callbacks:
+            for callback in entry.extra.callbacks:
+                desk.observers.call(callback, entry)
+            entry.extra.callbacks = ()
+        if effects & ABSENT:
+            _clear(desk, entry)
+        if desk.draining and not desk.ledger.open_count():
+            desk.inbox.attend()
+    if effects & DISCARDED and desk.hooks:
+        # Behind the end, which may have come with it.
+        desk.observers.tell(event_discarded, entry, member)
+
+
+def its_turn(desk: Any, member: Member) -> None:
+    """Tell the ledger that *member* has come to what ended before it began it."""
+    if member.mailbox.alert is SWEEP and member.home is desk:
+        member.mailbox.alert = CALM
+    for note in desk.ledger.its_turn(member, desk):
+        if desk.hooks:
+            desk.observers.tell(event_skipped, note, desk.now())
+
+
+def clear(member: Member) -> None:
+    """Take all that has ended out of *member*'s mailbox. Inside its home's section."""
+    items = member.mailbox.items
+    if not member.mailbox.alert:
+        member.mailbox.alert = SWEEP
+    taken = [items.popleft() for _ in range(len(items))]
+    # In front of what was appended meanwhile.
+    items.extendleft(
+        item for item in reversed(taken) if item.completion is None or item.__class__ is Signal
+    )
+    member.husks = 0
+
+
+def _tell_listeners(desk: Any, callback: str, entry: Entry, make: Any, *data: Any) -> None:
+    if entry.channel is None:
+        return
+    for listener in entry.channel.listeners.roster.members:
+        if listener._ate_heeds(callback):
+            listener._ate_mailbox.put(make(entry, *data))
+
+
+def _clear(desk: Any, entry: Entry) -> None:
+    """Take the ended *entry* out of the mailboxes of those who had not begun it."""
+    for note in entry.notes:
+        if note.standing not in NOT_BEGUN:
+            continue
+        member = note.member
+        if member.home is not desk:
+            member.home.post("clear", member)
+            continue
+        mailbox = member.mailbox
+        items = mailbox.items
+        if not mailbox.alert:
+            mailbox.alert = SWEEP
+        if items and items[0] is entry:
+            items.popleft()
+            continue
+        member.husks += 1
+        if len(items) < _SHORT or member.husks * 2 > len(items):
+            clear(member)
+
+
+# -- after the section -------------------------------------------------------------------------
+
+
+def after(desk: Any, entry: Any, effects: int) -> None:
+    """What a fact brings with it outside the section: wake who waits, say what is odd.
+
+    The section's lock was released in between, which orders this look at ``waiting`` after
+    the ledger's last word on the entry.
+    """
+    if entry is IDLE:
+        return
+    if desk.waiting:
+        ended = entry.completion is not None
+        bells = desk.waiting.pop(entry.id, ()) if ended else desk.waiting.get(entry.id, ())
+        for bell, each in list(bells):
+            if ended or each:
+                try:
+                    bell.ring()
+                except RuntimeError:
+                    # Rung before, and not heard yet.
+                    pass
+    if effects & ABSENT:
+        for note in entry.notes:
+            if note.standing is Standing.NOT_STARTED and not note.member.warned:
+                note.member.warned = True
+                _log.lost("producer %s was asked but never started", note.member.producer.name)

@@ -1,0 +1,182 @@
+"""The records of the ledger: a request, its members, and the notes on members without a reply.
+
+Plain objects with slots. All but the constructors' arguments is written by the ledger and, where it
+says so, by the desk, inside the section; anybody may read them, since fields are replaced whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
+
+from ._completion import Completion, Standing, Verdict
+from ._messages import Record
+
+__all__ = ["Entry", "Extra", "Member", "Note"]
+
+
+class Member:
+    """A producer as the ledger sees it: what it is at, and since when.
+
+    ``running`` is the entry its worker is in, set and cleared in the section of that entry's own
+    dispatcher, so that ``running is entry`` can be asked there and changes nowhere else.
+    """
+
+    __slots__ = (
+        "absences",
+        "began",
+        "home",
+        "husks",
+        "mailbox",
+        "producer",
+        "running",
+        "standing",
+        "warned",
+    )
+
+    def __init__(self, producer: Any, mailbox: Any) -> None:
+        self.producer = producer
+        self.mailbox = mailbox
+        #: The desk in whose section its worker takes messages out; the first that it joined.
+        self.home: Any = None
+        #: How many ended requests its mailbox still holds, at most.
+        self.husks = 0
+        self.running: Optional[Entry] = None
+        self.began = 0.0
+        #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
+        self.standing = Standing.NOT_STARTED
+        #: Notes on what ended before it began, by the desk of the request: here and not there,
+        #: so that no dispatcher keeps a producer that was deregistered.
+        self.absences: Dict[Any, List[Note]] = {}
+        self.warned = False
+
+    def standing_on(self, entry: Entry) -> Standing:
+        return Standing.RUNNING if self.running is entry else self.standing
+
+
+class Note:
+    """A member's verdict that is not a reply. What became of it afterwards is added once."""
+
+    __slots__ = (
+        "answered",
+        "began",
+        "id",
+        "late",
+        "member",
+        "outcome",
+        "stamp",
+        "standing",
+        "topic",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        entry: Entry,
+        member: Member,
+        verdict: Verdict,
+        standing: Optional[Standing],
+        stamp: float,
+    ) -> None:
+        # Not the entry itself: a note may wait long for its member's turn.
+        self.id = entry.id
+        self.topic = entry.topic
+        self.member = member
+        self.verdict = verdict
+        self.standing = standing
+        self.stamp = stamp
+        self.began = member.began if standing is Standing.RUNNING else None
+        #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
+        self.outcome: Optional[Verdict] = None
+        #: When it began and answered, if it did so after the end; by how much too late.
+        self.answered: Optional[Tuple[float, float]] = None
+        self.late = 0.0
+
+
+class Extra:
+    """What few requests need: verdicts without a reply, errors, done callbacks."""
+
+    __slots__ = ("callbacks", "errors", "notes")
+
+    def __init__(self) -> None:
+        self.notes: Sequence[Note] = ()
+        self.errors = 0
+        self.callbacks: Tuple[Any, ...] = ()
+
+
+class Entry:
+    """One request: what was asked, of whom, until when, and what came.
+
+    Written by the ledger alone, but for the constructor. Read by anybody: every field is replaced
+    whole, and ``completion`` last of all.
+    """
+
+    __slots__ = (
+        "call",
+        "cell",
+        "chain",
+        "channel",
+        "completion",
+        "deadline",
+        "desk",
+        "ended",
+        "extra",
+        "id",
+        "kwargs",
+        "pending",
+        "roster",
+        "sent",
+        "topic",
+    )
+
+    ended: float
+    """When it ended; not there before."""
+
+    def __init__(
+        self,
+        desk: Any,
+        number: int,
+        topic: Hashable,
+        channel: Any,
+        roster: Tuple[Member, ...],
+        sent: float,
+        deadline: float,
+        call: Optional[Tuple[Any, ...]],
+        kwargs: Optional[Dict[str, Any]],
+    ) -> None:
+        self.desk = desk
+        self.id = number
+        self.topic = topic
+        self.channel = channel
+        self.roster = roster
+        self.sent = sent
+        self.deadline = deadline
+        #: The positional arguments of the producers' method, the topic first.
+        self.call = call
+        self.kwargs = kwargs
+        self.pending = len(roster)
+        self.chain: Optional[Record] = None
+        self.completion: Optional[Completion] = None
+        self.cell: Optional[List[Any]] = None
+        self.extra: Optional[Extra] = None
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        """Verdicts that are not replies; the list is replaced whole, never changed."""
+        return () if self.extra is None else self.extra.notes
+
+    @property
+    def errors(self) -> int:
+        """How many of the accepted replies are errors."""
+        return 0 if self.extra is None else self.extra.errors
+
+    def stub(self, completion: Completion) -> Entry:
+        """What a member that is still at it needs of the ended request: all but the replies."""
+        stub = Entry(self.desk, self.id, self.topic, None, (), self.sent, self.deadline, None, None)
+        stub.ended, stub.completion, stub.extra = self.sent, completion, self.extra
+        return stub
+
+    def more(self) -> Extra:
+        """What few requests need, made when the first needs it. Inside the section."""
+        if self.extra is None:
+            self.extra = Extra()
+        return self.extra
