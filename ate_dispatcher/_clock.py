@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import math
 import numbers
+import queue
 import threading
 import time
 from typing import Any, Callable, Optional
@@ -26,14 +27,13 @@ _LONGEST_WAIT = min(threading.TIMEOUT_MAX, 7 * 86400.0)
 
 
 class Bell(Protocol):
-    """What exactly one thread parks on. A ring before the wait is not lost; two count as one."""
+    """What exactly one thread parks on. A ring before the wait is not lost; two may be one."""
 
     @property
-    def ring(self) -> Callable[[], Any]:
-        """Called without arguments: wake the thread.
+    def ring(self) -> Callable[[Any], Any]:
+        """Called with None: wake the thread.
 
-        From any thread, a signal handler or a finalizer; never blocks. May raise RuntimeError if
-        it was rung before and not heard yet: rung is rung.
+        From any thread, a signal handler or a finalizer; never blocks, never raises.
         """
 
     @property
@@ -71,29 +71,37 @@ class Clock(Protocol):
         """Wait until *thread*, which parks on *bell*, has ended, or until *deadline*."""
 
 
-class LockBell:
-    """A bell for real time: one lock, held while there is nothing to tell."""
+class QueueBell:
+    """A bell for real time: a C queue of rings, the cheapest thing to park on that never raises.
 
-    __slots__ = ("_lock", "park", "ring")
+    Two rings before a wait let the next two waits return at once; whoever waits looks again anyway.
+    """
+
+    __slots__ = ("park", "ring", "rings")
 
     park: Callable[[], Any]
-    ring: Callable[[], Any]
+    ring: Callable[[Any], Any]
 
     def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
-        self._lock.acquire()
-        self.park = self._lock.acquire
-        self.ring = self._lock.release
+        self.rings: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.park = self.rings.get
+        self.ring = self.rings.put
 
     def wait(self, deadline: float) -> bool:
         if deadline == NEVER:
-            return self._lock.acquire()
+            self.park()
+            return True
         while True:
             remaining = deadline - time.perf_counter()
-            if remaining <= 0:
-                return self._lock.acquire(False)
-            if self._lock.acquire(True, min(remaining, _LONGEST_WAIT)):
+            try:
+                if remaining <= 0:
+                    self.rings.get(False)
+                else:
+                    self.rings.get(True, min(remaining, _LONGEST_WAIT))
                 return True
+            except queue.Empty:
+                if remaining <= _LONGEST_WAIT:
+                    return False
 
 
 class RealClock:
@@ -104,7 +112,7 @@ class RealClock:
     """
 
     now = staticmethod(time.perf_counter)
-    bell = staticmethod(LockBell)
+    bell = staticmethod(QueueBell)
 
     def adopt(
         self, bell: Any, thread: threading.Thread, parked: Callable[[], Optional[bool]]

@@ -18,10 +18,9 @@ import itertools
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Hashable, List, Optional, Tuple
 
-from . import _log
 from ._clock import NEVER, Clock, milliseconds
 from ._completion import Completion
-from ._effects import COMPLETION, act, after, its_turn
+from ._effects import COMPLETION, act, after, failed, its_turn, without_our_frame
 from ._entry import Entry, Member
 from ._handle import Handle
 from ._hooks import Observers, call_back, event_opened
@@ -60,9 +59,13 @@ class Desk:
         self.wakeup = NEVER
         self.refusal: Optional[str] = None
         self.draining = False
-        self.lock = _thread.allocate_lock()
+        self.renew()
         self._nursery = self.ledger.nursery
         self._next_id = itertools.count(1).__next__
+
+    def renew(self) -> None:
+        """A new lock: in a forked child a thread that is not there may hold the one before."""
+        self.lock = _thread.allocate_lock()
 
     # -- callers: append, never decide ---------------------------------------------------------
 
@@ -115,7 +118,9 @@ class Desk:
                 alert = mailbox.alert
                 if alert:
                     if alert.__class__ is list:
-                        mailbox.attend()
+                        # Mailbox.attend, in place: between parked threads this is all the time.
+                        mailbox.ring(None)
+                        alert.clear()
                     else:
                         self.post("sweep", mailbox.reader)
             if deadline < self.wakeup and self.inbox.alert:
@@ -234,10 +239,7 @@ class Desk:
                             alert = ear.alert
                             if alert:
                                 if alert.__class__ is list:
-                                    try:
-                                        ear.ring()
-                                    except RuntimeError:
-                                        pass
+                                    ear.ring(None)
                                     alert.clear()
                                 else:
                                     ear.attend()
@@ -274,7 +276,7 @@ class Desk:
             if waiting or effects > ORDINARY:
                 after(self, entry, effects)
                 if error is not None:
-                    _failed(producer, entry, error)
+                    failed(producer, entry, error)
                     error = None
             entry = following
             if entry.desk is not self:
@@ -300,7 +302,7 @@ class Desk:
                 else:
                     value = producer.produce_dispatcher_output(*call)
             except BaseException as raised:
-                value, error = None, _without_our_frame(raised)
+                value, error = None, without_our_frame(raised)
             entry = member.running
 
     def serve_guest(self, producer: Any, member: Member, entry: Entry) -> None:
@@ -323,7 +325,7 @@ class Desk:
         try:
             value = producer.produce_dispatcher_output(*call, **(kwargs or {}))
         except BaseException as raised:
-            error = _without_our_frame(raised)
+            error = without_our_frame(raised)
         with self.lock:
             entry = member.running
             effects = self.ledger.replied(entry, member, value, error, self.now())
@@ -334,7 +336,7 @@ class Desk:
             act(self, entry, effects, member)
         after(self, entry, effects)
         if error is not None:
-            _failed(producer, entry, error)
+            failed(producer, entry, error)
 
     def ended(self, member: Member) -> None:
         """*member*'s thread is over: whatever waits in its mailbox gets its verdict."""
@@ -408,13 +410,3 @@ class Desk:
                 after(desk, entry, effects)
         with self.lock:
             its_turn(self, member)
-
-
-def _without_our_frame(error: BaseException) -> BaseException:
-    """*error* without the frame that caught it, which would keep whatever comes next alive."""
-    traceback = error.__traceback__
-    return error.with_traceback(None if traceback is None else traceback.tb_next)
-
-
-def _failed(producer: Any, entry: Entry, error: BaseException) -> None:
-    _log.failed(f"{producer.name} raised while it served request {entry.id}", error)

@@ -16,7 +16,7 @@ from ._mailbox import CALM, SWEEP
 from ._messages import IDLE, Signal
 from ._workers import EndMessage, ErrorMessage
 
-__all__ = ["COMPLETION", "act", "after", "clear", "its_turn"]
+__all__ = ["COMPLETION", "act", "after", "clear", "failed", "its_turn", "without_our_frame"]
 
 COMPLETION = "process_dispatcher_completion"
 ERROR = "process_dispatcher_error"
@@ -121,13 +121,20 @@ def after(desk: Any, entry: Any, effects: int) -> None:
         bells = desk.waiting.pop(entry.id, ()) if ended else desk.waiting.get(entry.id, ())
         for bell, each in list(bells):
             if ended or each:
-                try:
-                    bell.ring()
-                except RuntimeError:
-                    # Rung before, and not heard yet.
-                    pass
+                bell.ring(None)
     if effects & ABSENT:
         for note in entry.notes:
             if note.standing is Standing.NOT_STARTED and not note.member.warned:
                 note.member.warned = True
                 _log.lost("producer %s was asked but never started", note.member.producer.name)
+
+
+def without_our_frame(error: BaseException) -> BaseException:
+    """*error* without the frame that caught it, which would keep whatever comes next alive."""
+    traceback = error.__traceback__
+    return error.with_traceback(None if traceback is None else traceback.tb_next)
+
+
+def failed(producer: Any, entry: Entry, error: BaseException) -> None:
+    """Say that *producer* raised while it served *entry*."""
+    _log.failed(f"{producer.name} raised while it served request {entry.id}", error)

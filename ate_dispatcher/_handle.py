@@ -253,7 +253,7 @@ class LoopBell:
         self._loop = loop
         self.future: asyncio.Future[None] = loop.create_future()
 
-    def ring(self) -> None:
+    def ring(self, _: None) -> None:
         try:
             self._loop.call_soon_threadsafe(self._heard)
         except RuntimeError:

@@ -7,7 +7,6 @@ and then looks at what was appended; one of the two sees the other.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 
@@ -49,12 +48,10 @@ class Keeper:
         self._stopped: Set[int] = set()
         self._stoppers = 0
 
-    def join_observers(self, until: float) -> None:
-        """Wait until the observers' thread has ended, or until then; not on that thread itself."""
-        thread = self._observers_thread
-        if thread is not None and thread is not threading.current_thread():
-            desk = self._desk
-            desk.clock.join(thread, desk.observers.mailbox.bell, until)
+    @property
+    def observers_thread(self) -> Any:
+        """The thread of hooks and done callbacks, if there ever was one."""
+        return self._observers_thread
 
     def run(self, only_stop: bool = False) -> None:
         """Serve until a stop is done; a second call returns at once.

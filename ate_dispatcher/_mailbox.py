@@ -16,9 +16,9 @@ full, so the next one rings.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Sequence
+from typing import Any, Deque, Sequence
 
-from ._clock import NEVER, Bell, LockBell
+from ._clock import Bell, QueueBell
 
 __all__ = ["CALM", "DEAD", "SWEEP", "Mailbox"]
 
@@ -43,14 +43,13 @@ class Mailbox:
     def __init__(self) -> None:
         self.items: Deque[Any] = deque()
         self.alert: Sequence[Any] = CALM
-        self.hang(LockBell())
+        self.hang(QueueBell())
         self.reader: Any = None
 
     def hang(self, bell: Bell) -> None:
         """Make *bell* the one that the reader parks on."""
         self.bell = bell
-        #: May raise RuntimeError if it was rung before, and not heard yet.
-        self.ring: Callable[[], Any] = bell.ring
+        self.ring = bell.ring
 
     def put(self, item: Any) -> None:
         """Append *item*; wake the reader if it is parked. Never blocks."""
@@ -62,26 +61,19 @@ class Mailbox:
         """The rest of a put when there is an alert: wake the reader, or clear up after it."""
         alert = self.alert
         if alert.__class__ is list:
-            try:
-                self.ring()
-            except RuntimeError:
-                # Two saw the same list and the other one was first: rung is rung.
-                pass
+            self.ring(None)
             alert.clear()
         elif alert is DEAD:
             self.items.clear()
 
-    def park(self, deadline: float = NEVER) -> None:
-        """Wait until there is an item, or until *deadline*. The reader's thread only."""
+    def park(self) -> None:
+        """Wait until there is an item, perhaps. The reader's thread only."""
         self.alert = [True]
         # Nothing to rotate: on a build without a GIL this takes the deque's own lock, so the look
         # cannot come before the alert.
         self.items.rotate(0)
         if not self.items:
-            if deadline == NEVER:
-                self.bell.park()
-            else:
-                self.bell.wait(deadline)
+            self.bell.park()
         self.alert = CALM
 
     def parked(self) -> bool:

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import logging
 import os
@@ -249,7 +248,7 @@ class Dispatcher(Worker):
         else:
             self.stop(immediate=True)
         _join_all(threads, desk.clock, until)
-        self._ate_keeper.join_observers(until)
+        self._ate_join_observers(until)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -290,6 +289,11 @@ class Dispatcher(Worker):
         if start and participant.ident is None:
             participant.start()
 
+    def _ate_join_observers(self, until: float) -> None:
+        desk, thread = self._ate_desk, self._ate_keeper.observers_thread
+        if thread is not None and thread is not threading.current_thread():
+            desk.clock.join(thread, desk.observers.mailbox.bell, until)
+
     def _ate_ends(self) -> None:
         # Does nothing if the keeper ran to its end; a subclass's `run` may have missed it.
         self._ate_desk.post("stop", True, self._ate_desk.now())
@@ -300,8 +304,7 @@ class Dispatcher(Worker):
         desk = self._ate_desk
         desk.refusal = f"{self.name} is a copy in a forked child; make a new dispatcher there"
         desk.gate.append(SHUT)
-        # A thread that is not here any more may hold the one that was copied.
-        desk.lock = _thread.allocate_lock()
+        desk.renew()
         for entry in desk.ledger.open_requests():
             entry.ended = desk.now()
             entry.completion = Completion.STOPPED
@@ -368,7 +371,7 @@ def _at_exit() -> None:
         clock = dispatcher._ate_desk.clock
         try:
             _join_all([dispatcher], clock, clock.now() + _EXIT_MS / 1000 + 0.5)
-            dispatcher._ate_keeper.join_observers(clock.now() + _EXIT_MS / 1000)
+            dispatcher._ate_join_observers(clock.now() + _EXIT_MS / 1000)
         except DispatcherError as error:
             # Only a virtual clock refuses to wait.
             _log.lost("gave up waiting for %s at exit: %s", dispatcher.name, error)

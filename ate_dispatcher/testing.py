@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import queue
 import sys
 import threading
 import time
@@ -27,7 +28,7 @@ import traceback
 from collections import deque
 from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 
-from ._clock import NEVER, Bell, LockBell, milliseconds
+from ._clock import NEVER, Bell, QueueBell, milliseconds
 from .errors import BadType, BadValue, DispatcherError
 
 __all__ = ["VirtualClock", "VirtualTimeStuck"]
@@ -58,7 +59,7 @@ class _Bell:
 
     def __init__(self, clock: VirtualClock, gate: Any, ident: Optional[int] = None) -> None:
         self.clock = clock
-        #: Held; released once for each time the thread may run.
+        #: Gets one item for each time the thread may run.
         self.gate = gate
         self.ident = ident
         self.seq = next(clock._numbers)
@@ -70,7 +71,7 @@ class _Bell:
         self.over = False
         self.joiners: List[_Bell] = []
 
-    def ring(self) -> None:
+    def ring(self, _: None = None) -> None:
         self.clock._ring(self)
 
     def park(self) -> None:
@@ -170,16 +171,16 @@ class VirtualClock:
 
     def bell(self) -> _Bell:
         """See ``Clock.bell``."""
-        return _Bell(self, _held_lock())
+        return _Bell(self, queue.SimpleQueue())
 
     def adopt(
         self, bell: Bell, thread: threading.Thread, parked: Callable[[], Optional[bool]]
     ) -> _Bell:
         """See ``Clock.adopt``."""
-        if not isinstance(bell, LockBell):
+        if not isinstance(bell, QueueBell):
             raise BadValue("this bell is not free to be adopted by a virtual clock")
-        # The same lock: a thread that is parked on it already will be let go by it.
-        adopted = _Bell(self, bell._lock, thread.ident)
+        # The same queue: a thread that is parked on it already will be let go by it.
+        adopted = _Bell(self, bell.rings, thread.ident)
         patience = time.monotonic() + self._patience
         while thread.is_alive():
             if parked():
@@ -204,7 +205,7 @@ class VirtualClock:
         with self._lock:
             bell.ident = threading.get_ident()
             self._ours.add(bell.ident)
-        bell.gate.acquire()
+        bell.gate.get()
         with self._lock:
             self._holder = bell.ident
 
@@ -273,7 +274,7 @@ class VirtualClock:
             if outside:
                 self._wait_outside(bell)
             else:
-                bell.gate.acquire()
+                bell.gate.get()
         finally:
             with self._lock:
                 self._waiting_outside -= outside
@@ -282,12 +283,16 @@ class VirtualClock:
 
     def _wait_outside(self, bell: _Bell) -> None:
         grants = -1
-        while not bell.gate.acquire(True, self._patience):
-            with self._lock:
-                if self._grants == grants:
-                    bell.parked = None
-                    raise VirtualTimeStuck(self._explain())
-                grants = self._grants
+        while True:
+            try:
+                bell.gate.get(True, self._patience)
+                return
+            except queue.Empty:
+                with self._lock:
+                    if self._grants == grants:
+                        bell.parked = None
+                        raise VirtualTimeStuck(self._explain()) from None
+                    grants = self._grants
 
     def _hand_on(self) -> None:
         """Give the baton to whoever is next. Under the lock, with the baton free to give."""
@@ -306,7 +311,7 @@ class VirtualClock:
             bell.ready = False
             self._holder = bell.ident if bell.ident is not None else -1
             self._grants += 1
-            bell.gate.release()
+            bell.gate.put(None)
 
     def _holder_is_gone(self) -> bool:
         """Whether a thread of the test has ended while it was its turn."""
@@ -330,9 +335,3 @@ class VirtualClock:
         if self._holder is None:
             lines.append("\neverybody is parked and nobody waits for an instant")
         return "\n".join(line.rstrip("\n") for line in lines)
-
-
-def _held_lock() -> Any:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock

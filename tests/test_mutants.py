@@ -25,7 +25,8 @@ TESTS = Path(__file__).resolve().parent
 LEDGER, ENTRY, REPORT = "_ledger.py", "_entry.py", "_report.py"
 MODEL, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
 
-pytestmark = pytest.mark.thorough
+# All runs share two processes, so the first result may wait for a busy machine.
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
 
 
 class Mutant(NamedTuple):
@@ -219,7 +220,7 @@ class Bench:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=50,
+            timeout=240,
         )
 
     def try_out(self, number: int) -> subprocess.CompletedProcess[str]:

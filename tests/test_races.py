@@ -38,7 +38,7 @@ from ate_dispatcher import (
     Producer,
     ResultListener,
 )
-from ate_dispatcher._clock import NEVER, LockBell, RealClock
+from ate_dispatcher._clock import NEVER, QueueBell, RealClock
 from ate_dispatcher._mailbox import Mailbox
 
 __all__ = ["pace"]
@@ -77,11 +77,11 @@ class GatedBell:
         self._bell = bell
         self.park = bell.park
 
-    def ring(self) -> None:
+    def ring(self, _: None) -> None:
         gate = self._clock.at_ring.get(self)
         if gate is not None:
             gate.here()
-        self._bell.ring()
+        self._bell.ring(None)
 
     def wait(self, deadline: float = NEVER) -> bool:
         return bool(self._bell.wait(deadline))
@@ -102,7 +102,7 @@ class GatedClock(RealClock):
         return instant
 
     def bell(self) -> Any:  # type: ignore[override]
-        return GatedBell(self, LockBell())
+        return GatedBell(self, QueueBell())
 
     def adopt(self, bell: Any, thread: Any, parked: Any) -> Any:
         return GatedBell(self, bell)
@@ -137,6 +137,8 @@ class Theatre:
         self.clock = GatedClock()
         self.dispatcher = Dispatcher(clock=self.clock)
         self.dispatcher.start()
+        # What is sent before is scattered by the keeper, who is not to be held by accident.
+        parked(self.dispatcher._ate_mailbox)
         self._cast: List[Any] = []
         self._threads: List[threading.Thread] = []
         self._failures: List[BaseException] = []
@@ -313,23 +315,30 @@ def test_a_slow_topic_holds_nobody_up(theatre: Theatre) -> None:
 
 
 def test_a_reply_stamped_in_time_is_not_overtaken_by_the_expiry(theatre: Theatre) -> None:
-    """Its thread is held, stamp in hand, until long after the deadline."""
-    producer = theatre.add(Gated())
+    """Its thread is held, stamp in hand, until after the deadline."""
     heard = theatre.add(Recorder())
-    handle = theatre.dispatcher.send_request("t", 1, ttl=400)
-    came(producer.entered)
-    gate = theatre.hold_in_section(producer)
-    producer.gate.set()
-    came(gate.held)
-    if time.perf_counter() > handle.deadline:
+    in_time = False
+    # The machine may be too busy to have the stamp before a near deadline.
+    for ttl in (100, 1000, 10_000):
+        producer = theatre.add(Gated(), ttl)
+        theatre.dispatcher.register_result_listener(heard, ttl)
+        handle = theatre.dispatcher.send_request(ttl, "answer", ttl=ttl)
+        came(producer.entered)
+        gate = theatre.hold_in_section(producer)
+        producer.gate.set()
+        came(gate.held)
+        in_time = time.perf_counter() < handle.deadline
+        past(handle.deadline)
+        if in_time:
+            assert not handle.done()
         gate.open.set()
-        pytest.skip("the machine was too busy to be in time")
-    past(handle.deadline)
-    assert not handle.done()
-    gate.open.set()
-    assert handle.results(PATIENCE) == [(1,)]
+        ended(handle)
+        if in_time:
+            break
+    assert in_time
+    assert handle.results() == [("answer",)]
     assert handle.completion is Completion.ALL_REPLIED
-    heard.after(1)
+    assert heard.after(1) == [(ttl, ("answer",))]
 
 
 def test_a_reply_behind_the_expiry_is_late(theatre: Theatre) -> None:
@@ -899,10 +908,18 @@ def crossed(theatre: Theatre, kind: Any, items: Crossing) -> bool:
         # What a producer's thread does in that moment.
         items.append(("t", 2, None, producer, 0.0, 0.0, None))
 
-    participant.heard = lambda n: heard.set() if n == 2 else None
-    parked(participant._ate_mailbox)
-    items.deed = send if kind is Crossed else put
+    def hears(n: int) -> None:
+        if n == 1:
+            # From the reader's own callback: the look that comes next is the one before parking.
+            items.deed = send if kind is Crossed else put
+            crossing.set()
+        else:
+            heard.set()
+
+    crossing = threading.Event()
+    participant.heard = hears
     theatre.dispatcher.send_request("t", 1, ttl=None)
+    came(crossing)
     until(lambda: items.deed is None)
     served = heard.wait(PATIENCE if type(items) is Crossing else 0.1)
     for handle in sent:

@@ -188,7 +188,8 @@ def verdicts(handle: Handle) -> List[str]:
 
 def gone(reference: Callable[[], Any]) -> bool:
     """Whether the weakly referenced object is garbage."""
-    gc.collect()
+    if reference() is not None:
+        gc.collect()
     return reference() is None
 
 
