@@ -1563,9 +1563,6 @@ def test_a_new_dispatcher_works_in_a_forked_child() -> None:
         assert log.heard == [(5,)], log.heard
 
     in_child(check)
-    gate.set()
-    dispatcher.stop()
-    dispatcher.join(30)
 
     # Through the ordinary end of the interpreter as well.
     sys.stdout.flush()
@@ -1573,6 +1570,7 @@ def test_a_new_dispatcher_works_in_a_forked_child() -> None:
     if pid:
         _, status = os.waitpid(pid, 0)
         assert status == 0, status
+        gate.set()
     else:
         new = Dispatcher()
         new.register_result_producer(Site(), 't', start=True)

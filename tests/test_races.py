@@ -75,7 +75,12 @@ class GatedBell:
     def __init__(self, clock: GatedClock, bell: Any) -> None:
         self._clock = clock
         self._bell = bell
-        self.park = bell.park
+        #: Its thread has looked for the last time: now only a ring wakes it.
+        self.parking = threading.Event()
+
+    def park(self) -> None:
+        self.parking.set()
+        self._bell.park()
 
     def ring(self, _: None) -> None:
         gate = self._clock.at_ring.get(self)
@@ -347,7 +352,7 @@ def test_a_reply_behind_the_expiry_is_late(theatre: Theatre) -> None:
     heard = theatre.add(Recorder())
     other = theatre.add(Answer(lambda *_: "other"), "u")
     theatre.add(heard, "u")
-    handle = theatre.dispatcher.send_request("t", 1, ttl=20)
+    handle = theatre.dispatcher.send_request("t", 1, ttl=400)
     gate = theatre.hold_in_section(theatre.dispatcher, handle.deadline)
     came(producer.entered)
     came(gate.held)
@@ -918,6 +923,7 @@ def crossed(theatre: Theatre, kind: Any, items: Crossing) -> bool:
 
     crossing = threading.Event()
     participant.heard = hears
+    came(participant._ate_mailbox.bell.parking)
     theatre.dispatcher.send_request("t", 1, ttl=None)
     came(crossing)
     until(lambda: items.deed is None)
