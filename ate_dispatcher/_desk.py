@@ -221,6 +221,7 @@ class Desk:
         mailbox, items = member.mailbox, member.mailbox.items
         popleft = items.popleft
         entry: Any = IDLE
+        result: Any
         value = error = None
         while True:
             acquire()
@@ -230,12 +231,11 @@ class Desk:
                     effects = 0
                 else:
                     effects = replied(entry, member, value, error, stamp)
-                    member.running = None
                     if effects & ACCEPTED:
-                        record = entry.chain
+                        result = (entry.topic, value)
                         ears = entry.channel.listeners.roster
                         for append, ear in ears.puts:
-                            append(record)
+                            append(result)
                             alert = ear.alert
                             if alert:
                                 if alert.__class__ is list:
@@ -244,12 +244,13 @@ class Desk:
                                 else:
                                     ear.attend()
                         if effects != ACCEPTED:
-                            heeding = ears.heeding or self.draining
-                            for attributes in ears.attributes:
-                                if COMPLETION in attributes:
-                                    heeding = True
-                            if heeding or hooks or effects > ORDINARY:
+                            if effects > ORDINARY or hooks or self.draining or ears.heeding:
                                 act(self, entry, effects, member)
+                            else:
+                                for attributes in ears.attributes:
+                                    if COMPLETION in attributes:
+                                        act(self, entry, effects, member)
+                                        break
                         elif hooks:
                             act(self, entry, effects, member)
                     else:
@@ -270,6 +271,7 @@ class Desk:
                     following, call, kwargs = self._sift(member, None, stamp)
                 else:
                     following = IDLE
+                    member.running = None
                     mailbox.alert = [True]
             finally:
                 release()
@@ -284,7 +286,7 @@ class Desk:
                     return
                 if entry is IDLE:
                     # Parked for long, perhaps: this frame keeps nobody's payload.
-                    record = ears = ear = append = attributes = value = call = kwargs = None
+                    result = ears = attributes = value = call = kwargs = None
                     # The alert is up: who appended before that is seen here, later ones see it.
                     if not items:
                         mailbox.bell.park()
@@ -295,7 +297,7 @@ class Desk:
                 continue
             # The member alone refers to the request from here: if it ends while this runs, for
             # long perhaps, the ledger puts a stub there that holds nobody's results.
-            entry = following = record = ears = ear = append = attributes = value = None
+            entry = following = result = ears = attributes = value = None
             try:
                 if kwargs:
                     value = producer.produce_dispatcher_output(*call, **kwargs)
@@ -331,7 +333,7 @@ class Desk:
             effects = self.ledger.replied(entry, member, value, error, self.now())
             if effects & ACCEPTED:
                 for _, ear in entry.channel.listeners.roster.puts:
-                    ear.put(entry.chain)
+                    ear.put((entry.topic, value))
             member.running = None
             act(self, entry, effects, member)
         after(self, entry, effects)
@@ -359,6 +361,7 @@ class Desk:
         An open request, which has begun; one of another desk; STOP; or IDLE, after which the
         mailbox counts as parked: wait for its bell, then come again.
         """
+        member.running = None
         mailbox = member.mailbox
         items = mailbox.items
         if member.absences:

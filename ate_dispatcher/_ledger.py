@@ -132,15 +132,7 @@ class Ledger:
         """The producer's method returned *value* or raised *error*."""
         if entry.completion is None:
             if stamp <= entry.deadline:
-                entry.chain = (
-                    entry.topic,
-                    value,
-                    error,
-                    member,
-                    member.began,
-                    stamp,
-                    entry.chain,
-                )
+                entry.chain = (value, error, member, member.began, stamp, entry.chain)
                 entry.pending = pending = entry.pending - 1
                 if error is None:
                     effects = ACCEPTED

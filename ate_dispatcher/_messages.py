@@ -2,7 +2,8 @@
 
 A *record* is a plain tuple, because it is made once per reply on the hot path and then only read.
 It is chained: its last field is the record of the reply before it in the same request, so the
-request needs no list and a listener takes the record as it is.
+request needs no list, and what it held at any moment is one reference. A listener gets the pair of
+topic and value, and none of those before.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from typing import Any, Tuple
 
 Record = Tuple[Any, ...]
-"""``(topic, value, error, member, began, stamp, previous record or None)``"""
+"""``(value, error, member, began, stamp, previous record or None)``"""
 
-TOPIC, VALUE, ERROR, MEMBER, BEGAN, STAMP, PREVIOUS = range(7)
+VALUE, ERROR, MEMBER, BEGAN, STAMP, PREVIOUS = range(6)
 
 
 class Signal:

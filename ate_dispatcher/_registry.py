@@ -38,7 +38,7 @@ class Roster:
     """One immutable reading of a side of a topic, in the order of registration.
 
     For listeners also what tells whether any of them wants to hear of completions: *heeding*, by
-    its class, or by an attribute of its own, looked up at each end in *attributes*.
+    its class, or by an attribute of its own, which is looked for in *attributes* at each end.
     """
 
     __slots__ = ("attributes", "heeding", "members", "puts", "token")

@@ -16,7 +16,7 @@ from ._clock import NEVER, REAL, Clock, timeout_deadline
 from ._completion import Standing
 from ._entry import Entry, Member
 from ._mailbox import DEAD, Mailbox
-from ._messages import STOP, TOPIC, VALUE
+from ._messages import STOP
 from ._report import Reply, Report, report_of
 from .errors import ClockMismatch
 
@@ -210,15 +210,12 @@ class ResultListener(Worker):
         mailbox = self._ate_mailbox
         items = mailbox.items
         popleft = items.popleft
-        item = value = None
         while True:
             while items:
                 item = popleft()
                 try:
                     if item.__class__ is tuple:
-                        topic, value = item[TOPIC], item[VALUE]
-                        # The record is chained to those before it; the callback may take long.
-                        item = None
+                        topic, value = item
                         self.process_dispatcher_result(topic, value)
                     elif item is STOP:
                         return
