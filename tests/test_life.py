@@ -1188,6 +1188,10 @@ def test_a_stop_from_a_handler_that_interrupts_a_send(started: bool, done: bool)
                 dispatcher.start()
             producer.stop()
         over(dispatcher, producer)
+        # What was never started is tidied up on a thread that nobody can join: look until it has.
+        deadline = time.perf_counter() + (0 if started else PATIENCE)
+        while dispatcher.statistics().open and time.perf_counter() < deadline:
+            pass
         sums_add_up(dispatcher)
         at += 1
 

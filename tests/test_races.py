@@ -874,6 +874,11 @@ class Crossing(Deque[Any]):
         super().__init__()
         self.deed: Optional[Callable[[], Any]] = None
         self.blind = False
+        self.newest: Any = None
+
+    def append(self, item: Any) -> None:
+        self.newest = item
+        super().append(item)
 
     def __bool__(self) -> bool:
         found = len(self) > 0
@@ -900,7 +905,8 @@ def crossed(theatre: Theatre, kind: Any, items: Crossing) -> bool:
     """Whether a message that comes while the reader is about to park is served."""
     participant = kind()
     participant._ate_mailbox.items = items
-    producer = participant if kind is Crossed else theatre.add(Answer(lambda topic, n: n))
+    if kind is CrossedListener:
+        theatre.add(Answer(lambda topic, n: n))
     theatre.add(participant)
     sent: List[Handle] = []
     heard = threading.Event()
@@ -910,11 +916,11 @@ def crossed(theatre: Theatre, kind: Any, items: Crossing) -> bool:
         sent.append(theatre.dispatcher.send_request("t", 2, ttl=None))
 
     def put() -> None:
-        # What a producer's thread does in that moment.
-        items.append(("t", 2, None, producer, 0.0, 0.0, None))
+        # What a producer's thread does in that moment: the same message once more.
+        items.append(items.newest)
 
     def hears(n: int) -> None:
-        if n == 1:
+        if not crossing.is_set():
             # From the reader's own callback: the look that comes next is the one before parking.
             items.deed = send if kind is Crossed else put
             crossing.set()
