@@ -35,13 +35,16 @@ class Bell(Protocol):
 
         From any thread, a signal handler or a finalizer; never blocks, never raises.
         """
+        ...
 
     @property
     def park(self) -> Callable[[], Any]:
         """Called without arguments: park until rung."""
+        ...
 
     def wait(self, deadline: float) -> bool:
         """Park until rung (True) or until *deadline*, an instant of this clock (False)."""
+        ...
 
 
 class Clock(Protocol):
@@ -49,26 +52,33 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """The present instant in seconds; never goes backwards."""
+        ...
 
     def bell(self) -> Bell:
         """A new bell for one thread."""
+        ...
 
     def adopt(
         self, bell: Any, thread: threading.Thread, parked: Callable[[], Optional[bool]]
     ) -> Bell:
         """The bell of *thread*, which may be parked on it already, from now on of this clock."""
+        ...
 
     def expected(self, bell: Any) -> None:
         """A thread that will park on *bell* is about to be started."""
+        ...
 
     def entered(self, bell: Any) -> None:
         """Called first thing by that thread; returns when it may run."""
+        ...
 
     def left(self, bell: Any) -> None:
         """Called last thing by that thread."""
+        ...
 
     def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
         """Wait until *thread*, which parks on *bell*, has ended, or until *deadline*."""
+        ...
 
 
 class QueueBell:
@@ -79,13 +89,10 @@ class QueueBell:
 
     __slots__ = ("park", "ring", "rings")
 
-    park: Callable[[], Any]
-    ring: Callable[[Any], Any]
-
     def __init__(self) -> None:
         self.rings: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.park = self.rings.get
-        self.ring = self.rings.put
+        self.park: Any = self.rings.get
+        self.ring: Any = self.rings.put
 
     def wait(self, deadline: float) -> bool:
         if deadline == NEVER:

@@ -115,7 +115,7 @@ class Desk:
                 return entry
             for append, mailbox in roster.puts:
                 append(entry)
-                alert = mailbox.alert
+                alert: Any = mailbox.alert
                 if alert:
                     if alert.__class__ is list:
                         # Mailbox.attend, in place: between parked threads this is all the time.
@@ -222,7 +222,10 @@ class Desk:
         popleft = items.popleft
         entry: Any = IDLE
         result: Any
-        value = error = None
+        value: Any = None
+        error: Any = None
+        call: Any = ()
+        kwargs: Any = None
         while True:
             acquire()
             try:
@@ -307,7 +310,7 @@ class Desk:
                 value, error = None, without_our_frame(raised)
             entry = member.running
 
-    def serve_guest(self, producer: Any, member: Member, entry: Entry) -> None:
+    def serve_guest(self, producer: Any, member: Member, entry: Any) -> None:
         """Serve one request of this desk for a *producer* that is at home at another."""
         with self.lock:
             began = self.now()

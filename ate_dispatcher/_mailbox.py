@@ -59,7 +59,7 @@ class Mailbox:
 
     def attend(self) -> None:
         """The rest of a put when there is an alert: wake the reader, or clear up after it."""
-        alert = self.alert
+        alert: Any = self.alert
         if alert.__class__ is list:
             self.ring(None)
             alert.clear()
