@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 
 from . import _log
-from ._clock import NEVER, after, spawn
+from ._clock import NEVER, QueueBell, after, spawn
 from ._desk import Desk
 from ._effects import act, clear
 from ._effects import after as after_section
@@ -37,6 +37,7 @@ class Keeper:
         self._name = name
         # Whoever takes it runs the keeper: once, whatever start and stop come together.
         self._turn: Deque[bool] = deque([True])
+        self._over = QueueBell()
         self._observers_thread: Any = None
         self._stopping = False
         self._at_once = False
@@ -54,13 +55,15 @@ class Keeper:
         return self._observers_thread
 
     def run(self, only_stop: bool = False) -> None:
-        """Serve until a stop is done; a second call returns at once.
+        """Serve until a stop is done; a second call waits for the first one's end.
 
         With *only_stop* what was kept is not scattered any more.
         """
         try:
             self._turn.pop()
         except IndexError:
+            self._over.park()
+            self._over.ring(None)
             return
         try:
             self._expire()
@@ -72,7 +75,10 @@ class Keeper:
                 self._messages()
                 self._expire()
         finally:
-            self._finish()
+            try:
+                self._finish()
+            finally:
+                self._over.ring(None)
 
     # -- the loop ------------------------------------------------------------------------------
 

@@ -15,12 +15,15 @@ full, so the next one rings.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any, Deque, Sequence
 
 from ._clock import Bell, QueueBell
 
 __all__ = ["CALM", "DEAD", "SWEEP", "Mailbox"]
+
+_NO_GIL = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 CALM: Sequence[Any] = ()
 """Append, and that is all."""
@@ -69,9 +72,10 @@ class Mailbox:
     def park(self) -> None:
         """Wait until there is an item, perhaps. The reader's thread only."""
         self.alert = [True]
-        # Nothing to rotate: on a build without a GIL this takes the deque's own lock, so the look
-        # cannot come before the alert.
-        self.items.rotate(0)
+        if _NO_GIL:
+            # Nothing to rotate, but it takes the deque's own lock: the look cannot come before
+            # the alert. (The workers of producers have the section's lock in between.)
+            self.items.rotate(0)
         if not self.items:
             self.bell.park()
         self.alert = CALM

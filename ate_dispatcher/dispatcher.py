@@ -297,7 +297,7 @@ class Dispatcher(Worker):
     def _ate_ends(self) -> None:
         # Does nothing if the keeper ran to its end; a subclass's `run` may have missed it.
         self._ate_desk.post("stop", True, self._ate_desk.now())
-        self._ate_keeper.run()
+        self._ate_keeper.run(only_stop=True)
 
     def _ate_forked(self) -> None:
         # What is open ends here.
