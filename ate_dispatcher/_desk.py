@@ -167,13 +167,6 @@ class Desk:
                     if item.completion is None:
                         left.append(item)
 
-    def cancel(self, entry: Entry) -> None:
-        if entry.completion is None:
-            self.post("cancel", entry)
-
-    def call_when_done(self, entry: Entry, callback: Callable[[Any], Any]) -> None:
-        self.post("call_when_done", entry, callback)
-
     def _nobody(
         self, topic: Hashable, channel: Optional[Channel], now: float, deadline: float
     ) -> Handle:

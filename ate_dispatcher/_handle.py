@@ -133,7 +133,8 @@ class Handle(Entry):
         Producers that have not begun will not; one that runs can see it in
         ``current_request().cancelled``, and its answer is discarded.
         """
-        self.desk.cancel(self)
+        if self.completion is None:
+            self.desk.post("cancel", self)
 
     def add_done_callback(self, callback: Callable[[Handle], Any]) -> None:
         """Call ``callback(handle)`` once after the end, on the dispatcher's observer thread.
@@ -144,7 +145,7 @@ class Handle(Entry):
         """
         if not callable(callback):
             raise BadType(f"callback must be callable, not {callback!r}")
-        self.desk.call_when_done(self, callback)
+        self.desk.post("call_when_done", self, callback)
 
     # -- in an event loop ----------------------------------------------------------------------
 
