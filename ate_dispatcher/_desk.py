@@ -42,7 +42,8 @@ class Desk:
     Attributes: *clock*, *ledger*, *registry*, *observers*; *inbox*, the keeper's mailbox;
     *waiting*, the bells of those who wait, by request; *gate*, empty while requests may pass
     straight to the producers; *wakeup*, when the keeper will wake by itself; *refusal*, why
-    nothing new is taken; *draining*, whether the keeper waits for the last request to end.
+    nothing new is taken; *draining*, whether the keeper waits for the last request to end; *begun*,
+    whether the keeper runs or ran.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -59,6 +60,7 @@ class Desk:
         self.wakeup = NEVER
         self.refusal: Optional[str] = None
         self.draining = False
+        self.begun = False
         self.renew()
         self._nursery = self.ledger.nursery
         self._next_id = itertools.count(1).__next__
@@ -83,7 +85,7 @@ class Desk:
         try:
             channel = self.channels.get(topic)
         except TypeError as error:
-            raise BadType(f"topic must be hashable, not {type(topic).__name__}") from error
+            raise BadType(f"topic must be hashable, not {type(topic).__name__}: {error}") from error
         if channel is None:
             channel = self.registry.find(topic)
             if channel is None:

@@ -34,20 +34,20 @@ class Member:
     )
 
     def __init__(self, producer: Any, mailbox: Any) -> None:
-        self.producer = producer
-        self.mailbox = mailbox
+        self.producer: Any = producer
+        self.mailbox: Any = mailbox
         #: The desk in whose section its worker takes messages out; the first that it joined.
         self.home: Any = None
         #: How many ended requests its mailbox still holds, at most.
-        self.husks = 0
+        self.husks: int = 0
         self.running: Optional[Entry] = None
-        self.began = 0.0
+        self.began: float = 0.0
         #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
-        self.standing = Standing.NOT_STARTED
+        self.standing: Standing = Standing.NOT_STARTED
         #: Notes on what ended before it began, by the desk of the request: here and not there,
         #: so that no dispatcher keeps a producer that was deregistered.
         self.absences: Dict[Any, List[Note]] = {}
-        self.warned = False
+        self.warned: bool = False
 
     def standing_on(self, entry: Entry) -> Standing:
         return Standing.RUNNING if self.running is entry else self.standing
@@ -78,18 +78,18 @@ class Note:
         stamp: float,
     ) -> None:
         # Not the entry itself: a note may wait long for its member's turn.
-        self.id = entry.id
-        self.topic = entry.topic
-        self.member = member
-        self.verdict = verdict
-        self.standing = standing
-        self.stamp = stamp
-        self.began = member.began if standing is Standing.RUNNING else None
+        self.id: int = entry.id
+        self.topic: Hashable = entry.topic
+        self.member: Member = member
+        self.verdict: Verdict = verdict
+        self.standing: Optional[Standing] = standing
+        self.stamp: float = stamp
+        self.began: Optional[float] = member.began if standing is Standing.RUNNING else None
         #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
         self.outcome: Optional[Verdict] = None
         #: When it began and answered, if it did so after the end; by how much too late.
         self.answered: Optional[Tuple[float, float]] = None
-        self.late = 0.0
+        self.late: float = 0.0
 
 
 class Extra:
@@ -99,7 +99,7 @@ class Extra:
 
     def __init__(self) -> None:
         self.notes: Sequence[Note] = ()
-        self.errors = 0
+        self.errors: int = 0
         self.callbacks: Tuple[Any, ...] = ()
 
 
@@ -143,17 +143,17 @@ class Entry:
         call: Optional[Tuple[Any, ...]],
         kwargs: Optional[Dict[str, Any]],
     ) -> None:
-        self.desk = desk
-        self.id = number
-        self.topic = topic
-        self.channel = channel
-        self.roster = roster
-        self.sent = sent
-        self.deadline = deadline
+        self.desk: Any = desk
+        self.id: int = number
+        self.topic: Hashable = topic
+        self.channel: Any = channel
+        self.roster: Tuple[Member, ...] = roster
+        self.sent: float = sent
+        self.deadline: float = deadline
         #: The positional arguments of the producers' method, the topic first.
-        self.call = call
-        self.kwargs = kwargs
-        self.pending = len(roster)
+        self.call: Optional[Tuple[Any, ...]] = call
+        self.kwargs: Optional[Dict[str, Any]] = kwargs
+        self.pending: int = len(roster)
         self.chain: Optional[Record] = None
         self.completion: Optional[Completion] = None
         self.cell: Optional[List[Any]] = None

@@ -19,6 +19,7 @@ from typing import (
     Tuple,
 )
 
+from . import _log
 from ._clock import timeout_deadline
 from ._completion import Completion
 from ._entry import Entry
@@ -83,7 +84,9 @@ class Handle(Entry):
         Parameters
         ----------
         timeout: float, optional
-            Seconds to wait; None waits for the end, which comes at the ttl at the latest.
+            Seconds to wait; None waits for the end, which comes at the ttl at the latest once the
+            dispatcher is started. Before that nothing ends; a wait beyond the ttl says so in the
+            log.
         require: "all", optional
             Insist on a value from every producer that was asked.
 
@@ -192,6 +195,12 @@ class Handle(Entry):
                 self._enlist(waiter)
                 if self._moved(seen):
                     return True
+                if self.deadline < deadline and not self.desk.begun:
+                    # Nothing ends before the dispatcher is started: somebody may have forgotten.
+                    if bell.wait(self.deadline):
+                        continue
+                    if not self.desk.begun:
+                        _log.lost("request %d waits for its dispatcher to be started", self.id)
                 if not bell.wait(deadline):
                     return self._moved(seen)
         finally:

@@ -65,6 +65,7 @@ class Keeper:
             self._over.park()
             self._over.ring(None)
             return
+        self._desk.begun = True
         try:
             self._expire()
             if not only_stop:

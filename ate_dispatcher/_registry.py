@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tuple
 
 from ._mailbox import Mailbox
+from .errors import BadType
 
 __all__ = ["Channel", "Registry", "Roster", "Seat"]
 
@@ -131,7 +132,10 @@ class Registry:
         self._settle(topic, channel)
 
     def discard(self, topic: Hashable, side: str, participant: Any) -> None:
-        channel = self.channels.get(topic)
+        try:
+            channel = self.channels.get(topic)
+        except TypeError as error:
+            raise BadType(f"topic must be hashable, not {type(topic).__name__}: {error}") from error
         if channel is None:
             return
         getattr(channel, side).discard(participant)

@@ -263,6 +263,14 @@ class Statistics:
     verdicts: Mapping[Verdict, int]
     completions: Mapping[Completion, int]
 
+    def __str__(self) -> str:
+        parts = [f"{self.requests} requests ({self.open} open), fan-out {self.fan_out}"]
+        parts += [f"{number} {verdict.name}" for verdict, number in self.verdicts.items() if number]
+        if self.pending:
+            parts.append(f"{self.pending} pending")
+        ends = [f"{number} {end.name}" for end, number in self.completions.items() if number]
+        return ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
+
 
 def statistics_of(ledger: Ledger) -> Statistics:
     """The sums of *ledger*, with what the open requests have so far."""

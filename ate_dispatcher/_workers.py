@@ -45,6 +45,7 @@ class Worker(threading.Thread):
     """
 
     def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
+        """Keyword arguments only, all optional; see the class. Starts nothing."""
         super().__init__(name=name or _telling_name(self), daemon=daemon)
         self._ate_mailbox = Mailbox()
         # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
@@ -79,6 +80,7 @@ class Worker(threading.Thread):
     def join(self, timeout: Optional[float] = None) -> None:
         """Wait until the thread has ended, *timeout* seconds at most."""
         clock = self._ate_clock
+        timeout_deadline(REAL, timeout)
         if clock is None or clock is REAL:
             super().join(timeout)
         else:
@@ -128,6 +130,7 @@ class Producer(Worker):
     """
 
     def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
+        """Keyword arguments only, both optional: the thread's name, and whether it is a daemon."""
         super().__init__(name=name, daemon=daemon)
         self._ate_member = Member(self, self._ate_mailbox)
         self._ate_mailbox.reader = self._ate_member

@@ -73,6 +73,7 @@ class Dispatcher(Worker):
         clock: Optional[Clock] = None,
         hooks: Sequence[Hook] = (),
     ) -> None:
+        """Make a dispatcher; see the class. Starts nothing."""
         super().__init__(name=name, daemon=daemon)
         for method in ("now", "bell", "adopt"):
             if clock is not None and not callable(getattr(clock, method, None)):
@@ -81,6 +82,8 @@ class Dispatcher(Worker):
         self._ate_mailbox = self._ate_desk.inbox
         self._ate_join_clock(self._ate_desk.clock)
         self._ate_keeper = Keeper(self._ate_desk, _NameOf(self))
+        if callable(hooks):
+            raise BadType(f"hooks must be a sequence of callables, not {hooks!r}")
         for hook in hooks:
             self.add_hook(hook)
 
@@ -215,6 +218,8 @@ class Dispatcher(Worker):
         drain: real number or None
             Milliseconds.
         """
+        if not isinstance(immediate, (bool, int)):
+            raise BadType(f"immediate must be True or False, not {immediate!r}")
         desk = self._ate_desk
         until = desk.now() + milliseconds("drain", drain)
         unstarted = self.ident is None
@@ -267,10 +272,7 @@ class Dispatcher(Worker):
     ) -> None:
         desk = self._ate_desk
         for topic in topics:
-            try:
-                hash(topic)
-            except TypeError as error:
-                raise BadType(f"topic must be hashable, not {type(topic).__name__}") from error
+            _hashable(topic)
         if desk.refusal is not None:
             raise DispatcherStopped(desk.refusal)
         participant._ate_join_clock(desk.clock)
@@ -328,6 +330,14 @@ class Sender:
     def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
         return self._desk.send(topic, args, kwargs, self._ttl)
+
+
+def _hashable(topic: Hashable) -> Hashable:
+    try:
+        hash(topic)
+    except TypeError as error:
+        raise BadType(f"topic must be hashable, not {type(topic).__name__}: {error}") from error
+    return topic
 
 
 class _NameOf:

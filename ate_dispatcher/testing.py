@@ -135,6 +135,8 @@ class VirtualClock:
         lies exactly there has not passed yet.
         """
         seconds = milliseconds("ms", ms)
+        if seconds == NEVER:
+            raise BadValue(f"ms must be a finite number of milliseconds, not {ms!r}")
         self._only_outside("advance")
         self.bell().wait(self._now + seconds)
         self.settle()
@@ -282,7 +284,7 @@ class VirtualClock:
         return bell.woken
 
     def _wait_outside(self, bell: _Bell) -> None:
-        grants = -1
+        grants = self._grants
         while True:
             try:
                 bell.gate.get(True, self._patience)

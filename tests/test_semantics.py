@@ -36,6 +36,7 @@ from virtual import (
 from ate_dispatcher import (
     Completion,
     Dispatcher,
+    DispatcherError,
     DispatcherStopped,
     IncompleteError,
     Producer,
@@ -46,6 +47,7 @@ from ate_dispatcher import (
     current_request,
     events,
 )
+from ate_dispatcher.testing import VirtualClock
 
 
 @pytest.fixture
@@ -2248,3 +2250,32 @@ def test_a_sleeping_keeper_is_not_woken_by_what_can_wait(world: World) -> None:
     assert inbox.bell.ready  # type: ignore[attr-defined]
     handle.wait()
     assert world.clock.now() == pytest.approx(0.5)
+
+
+class Hasty(Producer):
+    """Answers at once."""
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        return args
+
+
+def test_a_wait_for_a_dispatcher_that_nobody_started_says_so(caplog: Any) -> None:
+    """Nothing ends before the start; whoever waits beyond the ttl finds a line in the log."""
+    dispatcher = Dispatcher(name="rig")
+    dispatcher.register_result_producer(Hasty(), "t", start=True)
+    handle = dispatcher.send_request("t", ttl=1)
+    with caplog.at_level(logging.WARNING, logger="ate_dispatcher"):
+        assert handle.wait(0.05) is False
+    assert [record.getMessage() for record in caplog.records] == [
+        f"request {handle.id} waits for its dispatcher to be started"
+    ]
+    with dispatcher:
+        assert handle.results() == []
+    assert handle.completion is Completion.DEADLINE
+
+
+@pytest.mark.parametrize("ms", [None, float("inf"), float("nan"), -1, "5", True])
+def test_a_clock_is_not_advanced_by_what_is_no_duration(ms: Any) -> None:
+    """Refused at the call, by name."""
+    with pytest.raises(DispatcherError, match="ms must be"):
+        VirtualClock().advance(ms)
