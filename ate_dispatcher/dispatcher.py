@@ -323,13 +323,14 @@ class Sender:
 
     __slots__ = ("_desk", "_ttl")
 
-    def __init__(self, desk: Desk, ttl: Optional[float]) -> None:
+    def __init__(self, desk: Any, ttl: Optional[float]) -> None:
         self._desk = desk
         self._ttl = ttl
 
     def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
-        return self._desk.send(topic, args, kwargs, self._ttl)
+        handle: Handle = self._desk.send(topic, args, kwargs, self._ttl)
+        return handle
 
 
 def _hashable(topic: Hashable) -> Hashable:

@@ -58,17 +58,17 @@ class _Bell:
     )
 
     def __init__(self, clock: VirtualClock, gate: Any, ident: Optional[int] = None) -> None:
-        self.clock = clock
+        self.clock: VirtualClock = clock
         #: Gets one item for each time the thread may run.
-        self.gate = gate
-        self.ident = ident
-        self.seq = next(clock._numbers)
+        self.gate: Any = gate
+        self.ident: Optional[int] = ident
+        self.seq: int = next(clock._numbers)
         #: Which wait it is parked in; None while it is not.
         self.parked: Optional[int] = None
-        self.ready = False
-        self.rung = False
-        self.woken = False
-        self.over = False
+        self.ready: bool = False
+        self.rung: bool = False
+        self.woken: bool = False
+        self.over: bool = False
         self.joiners: List[_Bell] = []
 
     def ring(self, _: None = None) -> None:
