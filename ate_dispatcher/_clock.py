@@ -142,7 +142,10 @@ REAL = RealClock()
 
 
 def spawn(clock: Clock, target: Callable[[], Any], name: str, bell: Bell) -> threading.Thread:
-    """Start a daemon thread of ours that lives under *clock* and parks on *bell*."""
+    """Start a daemon thread of ours that lives under *clock* and parks on *bell*.
+
+    A RuntimeError if there can be none, as at the exit of the interpreter from Python 3.12 on.
+    """
 
     def run() -> None:
         clock.entered(bell)
@@ -153,7 +156,11 @@ def spawn(clock: Clock, target: Callable[[], Any], name: str, bell: Bell) -> thr
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     clock.expected(bell)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        clock.left(bell)
+        raise
     return thread
 
 

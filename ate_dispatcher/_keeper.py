@@ -180,12 +180,13 @@ class Keeper:
     def _observe(self) -> None:
         if self._observers_thread is None:
             observers = self._desk.observers
-            self._observers_thread = spawn(
-                self._desk.clock,
-                observers.serve,
-                f"{self._name()}-observers",
-                observers.mailbox.bell,
-            )
+            name = f"{self._name()}-observers"
+            try:
+                self._observers_thread = spawn(
+                    self._desk.clock, observers.serve, name, observers.mailbox.bell
+                )
+            except RuntimeError as error:
+                _log.lost("hooks and done callbacks are not called: %s", error)
 
     # -- stopping ------------------------------------------------------------------------------
 
@@ -208,6 +209,7 @@ class Keeper:
 
     def _stop_all(self, side: str) -> None:
         """Call the participants' own ``stop()``, each once; nobody's override holds us up."""
+        here: List[Any] = []
         for participant in self._desk.registry.participants(side):
             if id(participant) in self._stopped:
                 continue
@@ -218,7 +220,13 @@ class Keeper:
                 self._stoppers += 1
                 clock = self._desk.clock
                 name = f"{self._name()}-stopper"
-                spawn(clock, self._stopper(participant), name, clock.bell())
+                try:
+                    spawn(clock, self._stopper(participant), name, clock.bell())
+                except RuntimeError:
+                    here.append(participant)
+        for participant in here:
+            # No thread for it: behind all others, for it may not come back.
+            self._stopper(participant)()
 
     def _stopper(self, participant: Any) -> Callable[[], None]:
         def stop() -> None:

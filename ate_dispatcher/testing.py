@@ -215,6 +215,8 @@ class VirtualClock:
         """See ``Clock.left``."""
         with self._lock:
             bell.over = True
+            if bell in self._ready:
+                self._ready.remove(bell)
             self._ours.discard(threading.get_ident())
             for joiner in bell.joiners:
                 self._ring(joiner)
