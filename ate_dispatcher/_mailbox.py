@@ -66,7 +66,8 @@ class Mailbox:
         if alert.__class__ is list:
             self.ring(None)
             alert.clear()
-        elif alert is DEAD:
+        elif alert is DEAD and self.reader is None:
+            # A producer's is emptied inside the section: what others asked gets its verdict there.
             self.items.clear()
 
     def park(self) -> None:

@@ -260,6 +260,8 @@ class Dispatcher(Worker):
     def _ate_admit(self, participant: Any, kind: Any, parameter: str, method: str) -> None:
         if not isinstance(participant, kind):
             raise BadType(f"{parameter} must be a {kind.__name__}, not {participant!r}")
+        if isinstance(participant, Producer) and isinstance(participant, ResultListener):
+            raise BadType(f"{parameter} must not be a Producer and a ResultListener at once")
         shown = type(participant).__qualname__
         if "_ate_mailbox" not in participant.__dict__:
             raise BadType(f"{parameter} of class {shown} has not called super().__init__()")

@@ -42,6 +42,7 @@ from ate_dispatcher import (
     Producer,
     Reply,
     RequestTimeout,
+    ResultListener,
     Standing,
     Verdict,
     current_request,
@@ -2279,3 +2280,32 @@ def test_a_clock_is_not_advanced_by_what_is_no_duration(ms: Any) -> None:
     """Refused at the call, by name."""
     with pytest.raises(DispatcherError, match="ms must be"):
         VirtualClock().advance(ms)
+
+
+def test_a_second_stop_of_an_ended_producer_takes_nobodys_request() -> None:
+    """Whoever asks a producer that has ended is told so, whatever else reaches its mailbox."""
+    with Dispatcher() as dispatcher:
+        producer = Hasty()
+        dispatcher.register_result_producer(producer, "t", start=True)
+        producer.stop()
+        producer.join(30)
+        assert not producer.is_alive()
+        for _ in range(50):
+            handle = dispatcher.send_request("t", ttl=None)
+            producer.stop()
+            assert handle.wait(30)
+            assert [line.verdict for line in handle.report().members] == [Verdict.DECLINED]
+
+
+def test_nobody_is_a_producer_and_a_listener_at_once() -> None:
+    """One thread serves one kind of message; the mixture is refused at the call."""
+
+    class Both(Producer, ResultListener):
+        def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+            return args
+
+        def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+            pass
+
+    with pytest.raises(DispatcherError, match="at once"):
+        Dispatcher().register_result_producer(Both(), "t")
