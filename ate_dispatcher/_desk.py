@@ -27,8 +27,8 @@ from ._hooks import Observers, call_back, event_opened
 from ._ledger import ABSENT, ACCEPTED, ORDINARY, Ledger
 from ._mailbox import CALM, DEAD, Mailbox
 from ._messages import IDLE, SHUT, STOP
-from ._registry import Channel, Registry
-from .errors import BadType, DispatcherStopped
+from ._registry import Channel, Registry, unhashable
+from .errors import DispatcherStopped
 
 __all__ = ["Desk"]
 
@@ -85,7 +85,7 @@ class Desk:
         try:
             channel = self.channels.get(topic)
         except TypeError as error:
-            raise BadType(f"topic must be hashable, not {type(topic).__name__}: {error}") from error
+            raise unhashable(topic, error) from error
         if channel is None:
             channel = self.registry.find(topic)
             if channel is None:

@@ -135,7 +135,6 @@ class Keeper:
         # The one that stood there from the beginning; a stop may have put up another behind it.
         self._desk.gate.popleft()
         self._open_gate()
-        self._messages()
 
     def _open_gate(self) -> None:
         """Scatter what was held, in order. While any is left, later requests queue behind it."""

@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tu
 from ._mailbox import Mailbox
 from .errors import BadType
 
-__all__ = ["Channel", "Registry", "Roster", "Seat"]
+__all__ = ["Channel", "Registry", "Roster", "Seat", "unhashable"]
 
 
 Put = Tuple[Callable[[Any], None], Mailbox]
@@ -76,10 +76,6 @@ class Side:
         self.token = object()
         self.refresh()
 
-    def current(self) -> Roster:
-        roster = self.roster
-        return roster if roster.token is self.token else self.refresh()
-
     def refresh(self) -> Roster:
         while True:
             token = self.token
@@ -115,6 +111,11 @@ class Channel:
                 mine.add(seat)
 
 
+def unhashable(topic: Any, error: TypeError) -> BadType:
+    """What a topic is refused with that cannot be a key."""
+    return BadType(f"topic must be hashable, not {type(topic).__name__}: {error}")
+
+
 class Registry:
     """All topics of one dispatcher that somebody is registered for."""
 
@@ -135,7 +136,7 @@ class Registry:
         try:
             channel = self.channels.get(topic)
         except TypeError as error:
-            raise BadType(f"topic must be hashable, not {type(topic).__name__}: {error}") from error
+            raise unhashable(topic, error) from error
         if channel is None:
             return
         getattr(channel, side).discard(participant)

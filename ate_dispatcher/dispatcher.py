@@ -33,7 +33,7 @@ from ._hooks import Hook
 from ._keeper import Keeper
 from ._mailbox import DEAD
 from ._messages import SHUT
-from ._registry import Seat
+from ._registry import Seat, unhashable
 from ._report import Statistics, statistics_of
 from ._workers import Producer, ResultListener, Worker
 from .errors import BadType, DispatcherError, DispatcherStopped
@@ -274,7 +274,10 @@ class Dispatcher(Worker):
     ) -> None:
         desk = self._ate_desk
         for topic in topics:
-            _hashable(topic)
+            try:
+                hash(topic)
+            except TypeError as error:
+                raise unhashable(topic, error) from error
         if desk.refusal is not None:
             raise DispatcherStopped(desk.refusal)
         participant._ate_join_clock(desk.clock)
@@ -333,14 +336,6 @@ class Sender:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
         handle: Handle = self._desk.send(topic, args, kwargs, self._ttl)
         return handle
-
-
-def _hashable(topic: Hashable) -> Hashable:
-    try:
-        hash(topic)
-    except TypeError as error:
-        raise BadType(f"topic must be hashable, not {type(topic).__name__}: {error}") from error
-    return topic
 
 
 class _NameOf:
