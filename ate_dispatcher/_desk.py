@@ -20,7 +20,7 @@ from typing import Any, Callable, Deque, Dict, Hashable, List, Optional, Tuple
 
 from ._clock import NEVER, Clock, milliseconds
 from ._completion import Completion
-from ._effects import COMPLETION, act, after, failed, its_turn, without_our_frame
+from ._effects import COMPLETION, act, after, failed, its_turn, tidy, without_our_frame
 from ._entry import Entry, Member
 from ._handle import Handle
 from ._hooks import Observers, call_back, event_opened
@@ -124,7 +124,7 @@ class Desk:
                         mailbox.ring(None)
                         alert.clear()
                     else:
-                        self.post("sweep", mailbox.reader)
+                        self.post("sweep", mailbox.reader, entry)
             if deadline < self.wakeup and self.inbox.alert:
                 self.post("wake_by", deadline)
         except BaseException:
@@ -134,12 +134,16 @@ class Desk:
         return entry
 
     def post(self, what: str, *data: Any) -> None:
-        """Leave a message for the keeper. Never blocks."""
+        """Leave a message for the keeper. Never blocks. Not inside a section, see `leave`."""
+        self.leave(what, *data)
+        if self.inbox.alert is DEAD:
+            self.post_mortem()
+
+    def leave(self, what: str, *data: Any) -> None:
+        """The same from inside a section: if the keeper has ended, so has every request."""
         inbox = self.inbox
         inbox.items.append((what, data))
-        if inbox.alert is DEAD:
-            self.post_mortem()
-        elif inbox.alert:
+        if inbox.alert.__class__ is list:
             inbox.attend()
 
     def post_mortem(self) -> None:
@@ -162,12 +166,13 @@ class Desk:
                 for kept in (self._nursery, self.gate):
                     if data[0] in kept:
                         kept.remove(data[0])
-            elif what == "sweep" and data[0].mailbox.alert is DEAD:
-                left = data[0].mailbox.items
-                for _ in range(len(left)):
-                    item = left.popleft()
-                    if item.completion is None:
-                        left.append(item)
+            elif what == "sweep" and data[1].completion is not None:
+                # A send that crossed the stop, to a producer that may have ended as well. No
+                # section may be entered here; taking one item away is a single operation.
+                try:
+                    data[0].mailbox.items.remove(data[1])
+                except ValueError:
+                    pass
 
     def _nobody(
         self, topic: Hashable, channel: Optional[Channel], now: float, deadline: float
@@ -214,7 +219,7 @@ class Desk:
         acquire, release, now = self.lock.acquire, self.lock.release, self.now
         replied, waiting, hooks = self.ledger.replied, self.waiting, self.hooks
         mailbox, items = member.mailbox, member.mailbox.items
-        popleft = items.popleft
+        popleft, absences = items.popleft, member.absences
         entry: Any = IDLE
         result: Any
         value: Any = None
@@ -231,7 +236,10 @@ class Desk:
                     effects = replied(entry, member, value, error, stamp)
                     if effects & ACCEPTED:
                         result = (entry.topic, value)
-                        ears = entry.channel.listeners.roster
+                        side = entry.channel.listeners
+                        ears = side.roster
+                        if ears.token is not side.token:
+                            ears = side.refresh()
                         for append, ear in ears.puts:
                             append(result)
                             alert = ear.alert
@@ -253,7 +261,7 @@ class Desk:
                             act(self, entry, effects, member)
                     else:
                         act(self, entry, effects, member)
-                if items and not member.absences:
+                if items:
                     following = popleft()
                     if (
                         following.completion is None
@@ -265,14 +273,14 @@ class Desk:
                         call, kwargs = following.call, following.kwargs
                     else:
                         following, call, kwargs = self._sift(member, following, stamp)
-                elif member.absences:
-                    following, call, kwargs = self._sift(member, None, stamp)
                 else:
                     following = IDLE
                     member.running = None
                     mailbox.alert = [True]
             finally:
                 release()
+            if absences:
+                self.come_to(member)
             if waiting or effects > ORDINARY:
                 after(self, entry, effects)
                 if error is not None:
@@ -282,16 +290,16 @@ class Desk:
             if entry.desk is not self:
                 if entry is STOP:
                     return
+                # Parked or with a guest for long, perhaps: this frame keeps nobody's payload.
+                result = ears = attributes = value = call = kwargs = None
                 if entry is IDLE:
-                    # Parked for long, perhaps: this frame keeps nobody's payload.
-                    result = ears = attributes = value = call = kwargs = None
                     # The alert is up: who appended before that is seen here, later ones see it.
                     if not items:
                         mailbox.bell.park()
                     mailbox.alert = CALM
                 else:
-                    entry.desk.serve_guest(producer, member, entry)
-                    entry = following = IDLE
+                    guest, entry, following = [entry], IDLE, IDLE
+                    guest[0].desk.serve_guest(producer, member, guest)
                 continue
             # The member alone refers to the request from here: if it ends while this runs, for
             # long perhaps, the ledger puts a stub there that holds nobody's results.
@@ -305,11 +313,14 @@ class Desk:
                 value, error = None, without_our_frame(raised)
             entry = member.running
 
-    def serve_guest(self, producer: Any, member: Member, entry: Any) -> None:
-        """Serve one request of this desk for a *producer* that is at home at another."""
+    def serve_guest(self, producer: Any, member: Member, guest: List[Any]) -> None:
+        """Serve one request of this desk for a *producer* that is at home at another.
+
+        It comes in a list and is taken out: while it runs no frame of ours holds it.
+        """
+        entry: Any = guest.pop()
         with self.lock:
             began = self.now()
-            its_turn(self, member)
             call, kwargs = entry.call or (), entry.kwargs
             if entry.completion is None and began <= entry.deadline:
                 member.running = entry
@@ -330,7 +341,7 @@ class Desk:
             entry = member.running
             effects = self.ledger.replied(entry, member, value, error, self.now())
             if effects & ACCEPTED:
-                for _, ear in entry.channel.listeners.roster.puts:
+                for _, ear in entry.channel.listeners.refresh().puts:
                     ear.put((entry.topic, value))
             member.running = None
             act(self, entry, effects, member)
@@ -347,9 +358,15 @@ class Desk:
         if member.mailbox.alert is DEAD:
             self._bury(member, Ledger.declined)
         else:
-            for desk in list(member.absences):
-                with desk.lock:
-                    its_turn(desk, member)
+            with member.home.lock:
+                tidy(member)
+            self.come_to(member)
+
+    def come_to(self, member: Member) -> None:
+        """*member* has come to what ended before it began it, on whatever desk."""
+        for desk in list(member.absences):
+            with desk.lock:
+                its_turn(desk, member)
 
     # -- inside the section --------------------------------------------------------------------
 
@@ -362,14 +379,7 @@ class Desk:
         member.running = None
         mailbox = member.mailbox
         items = mailbox.items
-        if member.absences:
-            its_turn(self, member)
-            if member.absences:
-                # Of other desks, whose sections may not be entered from inside this one.
-                self.post("sweep", member)
-        while entry is not None or items:
-            if entry is None:
-                entry = items.popleft()
+        while True:
             if entry.completion is None:
                 if entry.desk is not self:
                     return entry, None, None
@@ -379,10 +389,12 @@ class Desk:
                     return entry, entry.call, entry.kwargs
                 effects = self._missed(member, entry, now)
                 if effects and (self.waiting or effects & ABSENT):
-                    self.post("after_section", entry, effects)
+                    self.leave("after_section", entry, effects)
             elif entry is STOP:
                 return STOP, None, None
-            entry = None
+            if not items:
+                break
+            entry = items.popleft()
         mailbox.alert = [True]
         return IDLE, None, None
 
@@ -392,7 +404,6 @@ class Desk:
         if entry.completion is None:
             effects = self.ledger.expired(entry, now)
             act(self, entry, effects)
-        its_turn(self, member)
         return effects
 
     def _bury(self, member: Member, fact: Callable[..., int]) -> None:
@@ -409,5 +420,4 @@ class Desk:
                     effects = fact(desk.ledger, entry, member, desk.now())
                     act(desk, entry, effects)
                 after(desk, entry, effects)
-        with self.lock:
-            its_turn(self, member)
+        self.come_to(member)

@@ -16,13 +16,25 @@ from ._mailbox import CALM, SWEEP
 from ._messages import IDLE, Signal
 from ._workers import EndMessage, ErrorMessage
 
-__all__ = ["COMPLETION", "act", "after", "clear", "failed", "its_turn", "without_our_frame"]
+__all__ = [
+    "COMPLETION",
+    "act",
+    "after",
+    "failed",
+    "husk",
+    "its_turn",
+    "tidy",
+    "without_our_frame",
+]
 
 COMPLETION = "process_dispatcher_completion"
 ERROR = "process_dispatcher_error"
 
 _SHORT = 64
 """Mailboxes below this length are cleared at once, longer ones when half of them has ended."""
+
+_LONG = 4096
+"""From here on the next request does not clear a mailbox of which less than half has ended."""
 
 
 # -- inside the section ------------------------------------------------------------------------
@@ -46,7 +58,7 @@ def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) 
                 desk.observers.call(callback, entry)
             entry.extra.callbacks = ()
         if effects & ABSENT:
-            _clear(desk, entry)
+            _husks(desk, entry)
         if desk.draining and not desk.ledger.open_count():
             desk.inbox.attend()
     if effects & DISCARDED and desk.hooks:
@@ -56,24 +68,49 @@ def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) 
 
 def its_turn(desk: Any, member: Member) -> None:
     """Tell the ledger that *member* has come to what ended before it began it."""
-    if member.mailbox.alert is SWEEP and member.home is desk:
-        member.mailbox.alert = CALM
     for note in desk.ledger.its_turn(member, desk):
         if desk.hooks:
             desk.observers.tell(event_skipped, note, desk.now())
 
 
-def clear(member: Member) -> None:
+def _clear(member: Member) -> None:
     """Take all that has ended out of *member*'s mailbox. Inside its home's section."""
     items = member.mailbox.items
-    if not member.mailbox.alert:
-        member.mailbox.alert = SWEEP
     taken = [items.popleft() for _ in range(len(items))]
     # In front of what was appended meanwhile.
     items.extendleft(
         item for item in reversed(taken) if item.completion is None or item.__class__ is Signal
     )
     member.husks = 0
+
+
+def husk(member: Member, entry: Entry) -> None:
+    """*entry* has ended in *member*'s mailbox: take it out, or count it. Inside its home's section.
+
+    One alone in a long mailbox waits for more, since finding it takes as long as finding all.
+    """
+    mailbox = member.mailbox
+    items = mailbox.items
+    if not mailbox.alert:
+        mailbox.alert = SWEEP
+    if items and items[0] is entry:
+        items.popleft()
+        return
+    member.husks += 1
+    if len(items) < _SHORT or member.husks * 2 > len(items):
+        _clear(member)
+
+
+def tidy(member: Member) -> None:
+    """The next request has come to *member*: whatever has ended before it goes, if that is quick.
+
+    Inside its home's section.
+    """
+    mailbox = member.mailbox
+    if mailbox.alert is SWEEP:
+        mailbox.alert = CALM
+    if member.husks and (len(mailbox.items) < _LONG or member.husks * 2 > len(mailbox.items)):
+        _clear(member)
 
 
 def _tell_listeners(desk: Any, callback: str, entry: Entry, make: Any, *data: Any) -> None:
@@ -84,25 +121,17 @@ def _tell_listeners(desk: Any, callback: str, entry: Entry, make: Any, *data: An
             listener._ate_mailbox.put(make(entry, *data))
 
 
-def _clear(desk: Any, entry: Entry) -> None:
+def _husks(desk: Any, entry: Entry) -> None:
     """Take the ended *entry* out of the mailboxes of those who had not begun it."""
     for note in entry.notes:
         if note.standing not in NOT_BEGUN:
             continue
         member = note.member
-        if member.home is not desk:
-            member.home.post("clear", member)
-            continue
-        mailbox = member.mailbox
-        items = mailbox.items
-        if not mailbox.alert:
-            mailbox.alert = SWEEP
-        if items and items[0] is entry:
-            items.popleft()
-            continue
-        member.husks += 1
-        if len(items) < _SHORT or member.husks * 2 > len(items):
-            clear(member)
+        if member.home is desk:
+            husk(member, entry)
+        else:
+            # Two sections are never entered at once: our keeper goes there later.
+            desk.leave("husk", member, entry)
 
 
 # -- after the section -------------------------------------------------------------------------
@@ -126,7 +155,7 @@ def after(desk: Any, entry: Any, effects: int) -> None:
         for note in entry.notes:
             if note.standing is Standing.NOT_STARTED and not note.member.warned:
                 note.member.warned = True
-                _log.lost("producer %s was asked but never started", note.member.producer.name)
+                _log.lost("producer %s was asked but never started", note.member.name)
 
 
 def without_our_frame(error: BaseException) -> BaseException:
@@ -137,4 +166,5 @@ def without_our_frame(error: BaseException) -> BaseException:
 
 def failed(producer: Any, entry: Entry, error: BaseException) -> None:
     """Say that *producer* raised while it served *entry*."""
-    _log.failed(f"{producer.name} raised while it served request {entry.id}", error)
+    name = _log.name_of(producer)
+    _log.failed(f"{name} raised while it served request {entry.id}", error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
+from . import _log
 from ._completion import Completion, Standing, Verdict
 from ._messages import Record
 
@@ -22,6 +23,7 @@ class Member:
     """
 
     __slots__ = (
+        "_homes",
         "absences",
         "began",
         "home",
@@ -38,6 +40,7 @@ class Member:
         self.mailbox: Any = mailbox
         #: The desk in whose section its worker takes messages out; the first that it joined.
         self.home: Any = None
+        self._homes: Dict[str, Any] = {}
         #: How many ended requests its mailbox still holds, at most.
         self.husks: int = 0
         self.running: Optional[Entry] = None
@@ -48,6 +51,14 @@ class Member:
         #: so that no dispatcher keeps a producer that was deregistered.
         self.absences: Dict[Any, List[Note]] = {}
         self.warned: bool = False
+
+    @property
+    def name(self) -> str:
+        return _log.name_of(self.producer)
+
+    def settle_at(self, desk: Any) -> None:
+        """Be at home at *desk*, unless somewhere already. One atomic operation decides."""
+        self.home = self._homes.setdefault("home", desk)
 
     def standing_on(self, entry: Entry) -> Standing:
         return Standing.RUNNING if self.running is entry else self.standing

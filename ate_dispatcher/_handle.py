@@ -249,6 +249,15 @@ class Handle(Entry):
             errors,
         ) from (errors[0] if errors else None)
 
+    def __copy__(self) -> Handle:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Handle:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Handle belongs to a live dispatcher; pickle report().to_dict() instead")
+
     def __repr__(self) -> str:
         state = self.completion.name if self.completion else f"open, {self.pending} to come"
         return f"<Handle {self.id} on {self.topic!r}: {state}>"

@@ -51,7 +51,12 @@ class Observers:
         for registration in list(self.hooks):
             if registration.hook == hook:
                 self._drop(registration)
+                self.mailbox.put((None, registration))
                 return
+
+    def close(self) -> None:
+        """Let the thread end after all that was told so far, and keep no hook then."""
+        self.mailbox.put(STOP)
 
     def tell(self, make: Callable[..., Any], *data: Any) -> None:
         """Let the hooks have the event ``make(*data)``. Never blocks."""
@@ -63,19 +68,21 @@ class Observers:
 
     def serve(self) -> None:
         """The thread: until STOP."""
-        mailbox, active = self.mailbox, []
-        items = mailbox.items
+        mailbox, items = self.mailbox, self.mailbox.items
+        active: List[_Registration] = []
         while True:
             while items:
                 item = items.popleft()
                 if item is STOP:
                     mailbox.alert = DEAD
                     items.clear()
+                    self.hooks.clear()
                     return
                 if len(item) == 3:
                     call_back(item[0], item[1])
                 elif item[0] is None:
-                    active.append(item[1])
+                    # One was added, or removed.
+                    active = [each for each in (*active, item[1]) if each in self.hooks]
                 else:
                     self._observe(active, item[0](*item[1]))
                 item = None
@@ -91,7 +98,7 @@ class Observers:
             except BaseException as error:
                 active.remove(registration)
                 self._drop(registration)
-                _log.failed(f"hook {_name(registration.hook)} raised and was removed", error)
+                _log.failed(f"hook {_log.name_of(registration.hook)} raised and was removed", error)
 
     def _drop(self, registration: _Registration) -> None:
         try:
@@ -105,11 +112,7 @@ def call_back(callback: Callable[[Any], Any], argument: Any) -> None:
     try:
         callback(argument)
     except BaseException as error:
-        _log.failed(f"done callback {_name(callback)} raised", error)
-
-
-def _name(function: Any) -> str:
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+        _log.failed(f"done callback {_log.name_of(callback)} raised", error)
 
 
 # -- events, made on the observers' thread -----------------------------------------------------
@@ -117,12 +120,12 @@ def _name(function: Any) -> str:
 
 def event_opened(entry: Entry) -> events.Event:
     deadline = None if entry.deadline == NEVER else entry.deadline
-    members = tuple(member.producer.name for member in entry.roster)
+    members = tuple(member.name for member in entry.roster)
     return events.RequestOpened(entry.sent, entry.id, entry.topic, deadline, members)
 
 
 def event_replied(entry: Entry, record: Record) -> events.Event:
-    stamp, error, name = record[STAMP], record[ERROR], record[MEMBER].producer.name
+    stamp, error, name = record[STAMP], record[ERROR], record[MEMBER].name
     elapsed_ms, ran_ms = (stamp - entry.sent) * 1000, (stamp - record[BEGAN]) * 1000
     if error is None:
         return events.ReplyAccepted(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms)
@@ -137,7 +140,7 @@ def event_discarded(entry: Entry, member: Member) -> events.Event:
         note.answered[1],
         entry.id,
         entry.topic,
-        member.producer.name,
+        member.name,
         note.outcome,
         note.late * 1000,
     )
@@ -145,12 +148,12 @@ def event_discarded(entry: Entry, member: Member) -> events.Event:
 
 def event_noted(entry: Entry, note: Note) -> events.Event:
     return events.MemberDeclined(
-        note.stamp, entry.id, entry.topic, note.member.producer.name, note.verdict, note.standing
+        note.stamp, entry.id, entry.topic, note.member.name, note.verdict, note.standing
     )
 
 
 def event_skipped(note: Note, at: float) -> events.Event:
-    return events.RequestSkipped(at, note.id, note.topic, note.member.producer.name)
+    return events.RequestSkipped(at, note.id, note.topic, note.member.name)
 
 
 def event_completed(entry: Entry) -> events.Event:

@@ -13,11 +13,11 @@ from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 from . import _log
 from ._clock import NEVER, QueueBell, after, spawn
 from ._desk import Desk
-from ._effects import act, clear
+from ._effects import act, husk
 from ._effects import after as after_section
 from ._entry import Entry
 from ._mailbox import CALM, DEAD
-from ._messages import SHUT, STOP
+from ._messages import SHUT
 from ._workers import Worker
 
 __all__ = ["GRACE", "Keeper"]
@@ -96,8 +96,9 @@ class Keeper:
         wakeup = min(self._next_deadline(), self._alarm, self._drain_until, self._grace_until)
         desk.wakeup = wakeup
         desk.inbox.alert = [True]
-        # Sent before that was published? Then nobody rang.
-        if not desk.inbox.items and not self._next_deadline() < wakeup and not self._drained():
+        # Sent, or over, before that was published? Then nobody rang.
+        over = self._grace_until == NEVER and self._drained()
+        if not desk.inbox.items and not self._next_deadline() < wakeup and not over:
             desk.inbox.bell.wait(after(wakeup))
         desk.inbox.alert = CALM
 
@@ -158,12 +159,12 @@ class Keeper:
     def _after_section(self, entry: Entry, effects: int) -> None:
         after_section(self._desk, entry, effects)
 
-    def _sweep(self, member: Any) -> None:
+    def _sweep(self, member: Any, _: Entry) -> None:
         self._desk.swept(member)
 
-    def _clear(self, member: Any) -> None:
-        with self._desk.lock:
-            clear(member)
+    def _husk(self, member: Any, entry: Entry) -> None:
+        with member.home.lock:
+            husk(member, entry)
 
     def _wake_by(self, deadline: float) -> None:
         self._alarm = min(self._alarm, deadline)
@@ -198,8 +199,6 @@ class Keeper:
         self._stopping = True
         self._open_gate()
         self._stop_all("producers")
-        if self._stoppers and at_once:
-            self._drain_until = now + GRACE
         with self._desk.lock:
             self._desk.draining = True
 
@@ -232,7 +231,7 @@ class Keeper:
             try:
                 participant.stop()
             except BaseException as error:
-                _log.failed(f"stop() of {participant.name} raised", error)
+                _log.failed(f"stop() of {_log.name_of(participant)} raised", error)
             finally:
                 self._desk.post("stopper_done")
 
@@ -241,16 +240,25 @@ class Keeper:
     def _drained(self) -> bool:
         with self._desk.lock:
             self._desk.ledger.gather()
-            return self._desk.draining and not self._stoppers and not self._desk.ledger.open_count()
+            return self._desk.draining and not self._desk.ledger.open_count()
 
     def _finished(self) -> bool:
-        return self._drained() or self._desk.now() >= self._drain_until
+        now = self._desk.now()
+        if now >= self._drain_until:
+            return True
+        if not self._drained():
+            return False
+        if self._stoppers:
+            # An overridden stop() may hang: nothing else keeps us.
+            self._grace_until = min(self._grace_until, now + GRACE)
+        return not self._stoppers or now >= self._grace_until
 
     def _finish(self) -> None:
         """End what is open and everybody with it; then only :meth:`Desk.post_mortem` is left."""
         desk = self._desk
         if desk.refusal is None:
             desk.refusal = "the dispatcher's thread has ended"
+            desk.gate.append(SHUT)
         while True:
             with desk.lock:
                 ended = desk.ledger.stopped(desk.now(), self._at_once, _BATCH)
@@ -265,6 +273,8 @@ class Keeper:
             self._park()
             self._messages()
         self._messages()
-        desk.observers.mailbox.put(STOP)
+        desk.observers.close()
+        if self._observers_thread is None:
+            desk.observers.hooks.clear()
         desk.inbox.alert = DEAD
         desk.post_mortem()

@@ -12,6 +12,15 @@ from typing import Any, Optional
 logger = logging.getLogger("ate_dispatcher")
 
 
+def name_of(thing: Any) -> str:
+    """What *thing* is called in reports; never raises, whatever its class makes of ``name``."""
+    try:
+        name = getattr(thing, "name", None) or getattr(thing, "__qualname__", None)
+        return str(name or type(thing).__qualname__)
+    except BaseException:
+        return f"{type(thing).__qualname__} at {id(thing):#x}"
+
+
 def report(level: int, message: str, *args: Any, error: Optional[BaseException] = None) -> None:
     """Log, with the traceback of *error*; whatever goes wrong in doing so changes nothing."""
     try:

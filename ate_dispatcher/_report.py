@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Hashable, Iterable, List, Mapping, Optional, Sequence, Tuple
 
+from . import _log
 from ._clock import NEVER
 from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Member, Note
@@ -59,13 +60,26 @@ class Reply:
     def unwrap(self) -> Any:
         """The value; raises the error instead if there is one."""
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                # The traceback holds this frame: without a cycle through it.
+                del self
         return self.value
+
+    def __copy__(self) -> Reply:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Reply:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Reply refers to a live producer; pickle its value instead")
 
     def __repr__(self) -> str:
         # Never the payload: it may be huge, or not printable.
         kind = "ok" if self.ok else type(self.error).__name__
-        return f"<Reply {kind} from {self.producer.name} after {self.elapsed_ms:.1f} ms>"
+        return f"<Reply {kind} from {_log.name_of(self.producer)} after {self.elapsed_ms:.1f} ms>"
 
 
 @dataclass(frozen=True)
@@ -175,7 +189,7 @@ def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
     while True:
         # No lock: the fields change one by one, so look until nothing moved while looking.
         completion, notes, chain = entry.completion, entry.notes, entry.chain
-        lines = _lines(entry, chain, notes, now, at_the_end)
+        lines = _lines(entry, chain, notes if completion else _early(notes), now, at_the_end)
         if entry.completion is completion and entry.notes is notes and entry.chain is chain:
             break
     ended = entry.ended if completion is not None else now
@@ -188,6 +202,11 @@ def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
         elapsed_ms=(ended - entry.sent) * 1000,
         members=tuple(lines),
     )
+
+
+def _early(notes: Sequence[Note]) -> Sequence[Note]:
+    """Without the verdicts of an end that is being written down at this moment."""
+    return [note for note in notes if note.standing in (None, Standing.DEAD)]
 
 
 def _lines(
@@ -205,7 +224,7 @@ def _lines(
 def _answered(record: Record, sent: float) -> MemberReport:
     error = record[ERROR]
     return MemberReport(
-        producer=record[MEMBER].producer.name,
+        producer=record[MEMBER].name,
         verdict=Verdict.OK if error is None else Verdict.ERROR,
         waited_ms=(record[BEGAN] - sent) * 1000,
         ran_ms=(record[STAMP] - record[BEGAN]) * 1000,
@@ -219,7 +238,7 @@ def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
     if outcome is not None and note.answered is not None:
         began, stamp = note.answered
     return MemberReport(
-        producer=note.member.producer.name,
+        producer=note.member.name,
         verdict=outcome or note.verdict,
         standing=None if outcome in (Verdict.LATE, Verdict.SURPLUS) else note.standing,
         waited_ms=((stamp if began is None else began) - sent) * 1000,
@@ -233,14 +252,14 @@ def _open(entry: Entry, member: Member, now: float) -> MemberReport:
     if standing is Standing.RUNNING:
         began = member.began
         return MemberReport(
-            producer=member.producer.name,
+            producer=member.name,
             verdict=None,
             standing=standing,
             waited_ms=(began - entry.sent) * 1000,
             ran_ms=(now - began) * 1000,
         )
     return MemberReport(
-        producer=member.producer.name,
+        producer=member.name,
         verdict=None,
         standing=standing,
         waited_ms=(now - entry.sent) * 1000,

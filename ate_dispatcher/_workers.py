@@ -71,6 +71,7 @@ class Worker(threading.Thread):
                 clock.left(bell)
                 self.__dict__.pop("run", None)
                 self.__dict__.update(kept)
+                self._ate_not_begun()
             raise
 
     def stop(self) -> None:
@@ -102,6 +103,9 @@ class Worker(threading.Thread):
     def _ate_begins(self) -> None:
         """The thread is about to be started."""
 
+    def _ate_not_begun(self) -> None:
+        """It could not be started; it may be tried again."""
+
     def _ate_ends(self) -> None:
         """The thread is over; still on it."""
         self._ate_mailbox.alert = DEAD
@@ -119,7 +123,7 @@ class Worker(threading.Thread):
             self._ate_clock = clock
             mailbox.hang(clock.adopt(mailbox.bell, self, mailbox.parked))
         elif self._ate_clock is not clock:
-            raise ClockMismatch(f"{self.name} already belongs to another clock")
+            raise ClockMismatch(f"{_log.name_of(self)} already belongs to another clock")
 
 
 class Producer(Worker):
@@ -172,6 +176,10 @@ class Producer(Worker):
         if self._ate_member.standing is Standing.NOT_STARTED:
             self._ate_member.standing = Standing.QUEUED
 
+    def _ate_not_begun(self) -> None:
+        if self._ate_member.standing is Standing.QUEUED:
+            self._ate_member.standing = Standing.NOT_STARTED
+
     def _ate_forked(self) -> None:
         super()._ate_forked()
         self._ate_member.standing = Standing.DEAD
@@ -190,7 +198,8 @@ class ResultListener(Worker):
     """Hears results: subclass it and override :meth:`process_dispatcher_result`.
 
     All three callbacks run on this listener's own thread, one at a time; a slow or raising one
-    delays nobody else, and what it raises is logged.
+    delays nobody else, and what it raises is logged. The two optional ones are overridden in the
+    class before the listener is registered, or set on the object at any time.
     """
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> Any:
@@ -225,7 +234,7 @@ class ResultListener(Worker):
                     else:
                         item(self)
                 except BaseException as error:
-                    _log.failed(f"{self.name} raised while it processed a result", error)
+                    _log.failed(f"{_log.name_of(self)} raised while it processed a result", error)
             # Parked for long, perhaps: nobody's results stay alive in this frame.
             item = topic = value = None
             mailbox.park()

@@ -24,7 +24,7 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type
 from typing_extensions import Self
 
 from . import _log, _workers
-from ._clock import REAL, Clock, milliseconds, spawn_raw
+from ._clock import REAL, Clock, milliseconds, spawn, spawn_raw
 from ._completion import Completion
 from ._desk import Desk
 from ._effects import COMPLETION
@@ -224,12 +224,14 @@ class Dispatcher(Worker):
         until = desk.now() + milliseconds("drain", drain)
         unstarted = self.ident is None
         if desk.refusal is None:
-            desk.refusal = f"{self.name} was stopped; make a new dispatcher to send requests"
+            desk.refusal = (
+                f"{_log.name_of(self)} was stopped; make a new dispatcher to send requests"
+            )
             desk.gate.append(SHUT)
         desk.post("stop", bool(immediate or unstarted), until)
         if unstarted and (desk.inbox.items or desk.channels):
             # Nobody may ever start it, but what it keeps has to end, and its participants to stop.
-            spawn_raw(self._ate_keeper.run, True)
+            self._ate_run_aside()
 
     def __enter__(self) -> Self:
         if self.ident is None:
@@ -282,7 +284,7 @@ class Dispatcher(Worker):
             raise DispatcherStopped(desk.refusal)
         participant._ate_join_clock(desk.clock)
         if side == "producers" and entry.home is None:
-            entry.home = desk
+            entry.settle_at(desk)
             participant._ate_mailbox.attend()
         heeding = side == "listeners" and participant._ate_heeds(COMPLETION)
         seat = Seat(participant, entry, participant._ate_mailbox, heeding)
@@ -295,6 +297,18 @@ class Dispatcher(Worker):
             raise DispatcherStopped(desk.refusal)
         if start and participant.ident is None:
             participant.start()
+
+    def _ate_run_aside(self) -> None:
+        """Let the keeper stop what was never started, on a thread that nobody joins."""
+        clock, run = self._ate_desk.clock, partial(self._ate_keeper.run, True)
+        try:
+            if clock is REAL:
+                spawn_raw(run)
+            else:
+                spawn(clock, run, f"{_log.name_of(self)}-stopper", self._ate_desk.inbox.bell)
+        except RuntimeError:
+            # The interpreter exits and gives no more threads.
+            run()
 
     def _ate_join_observers(self, until: float) -> None:
         desk, thread = self._ate_desk, self._ate_keeper.observers_thread
@@ -309,7 +323,9 @@ class Dispatcher(Worker):
     def _ate_forked(self) -> None:
         # What is open ends here.
         desk = self._ate_desk
-        desk.refusal = f"{self.name} is a copy in a forked child; make a new dispatcher there"
+        desk.refusal = (
+            f"{_log.name_of(self)} is a copy in a forked child; make a new dispatcher there"
+        )
         desk.gate.append(SHUT)
         desk.renew()
         for entry in desk.ledger.open_requests():
@@ -346,7 +362,7 @@ class _NameOf:
 
     def __call__(self) -> str:
         owner = self._owner()
-        return "Dispatcher" if owner is None else owner.name
+        return "Dispatcher" if owner is None else _log.name_of(owner)
 
 
 def _log_traffic(event: Any) -> None:
@@ -382,7 +398,7 @@ def _at_exit() -> None:
             dispatcher._ate_join_observers(clock.now() + _EXIT_MS / 1000)
         except DispatcherError as error:
             # Only a virtual clock refuses to wait.
-            _log.lost("gave up waiting for %s at exit: %s", dispatcher.name, error)
+            _log.lost("gave up waiting for %s at exit: %s", _log.name_of(dispatcher), error)
     workers = [w for w in (ref() for ref in list(_workers.alive.values())) if w is not None]
     listeners = [w for w in workers if isinstance(w, ResultListener)]
     for listener in listeners:
@@ -392,7 +408,7 @@ def _at_exit() -> None:
         _join_all([listener], listener._ate_clock or REAL, until)
         left = len(listener._ate_mailbox.items) - 1
         if listener.is_alive() and left > 0:
-            _log.lost("%s left %d messages unread at exit", listener.name, left)
+            _log.lost("%s left %d messages unread at exit", _log.name_of(listener), left)
 
 
 def _after_fork() -> None:

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import tracemalloc
@@ -362,6 +363,126 @@ def test_listeners_finish_what_they_have_got_when_the_dispatcher_stops() -> None
     slow.gate.set()
     over(slow)
     assert slow.heard == [("t", n) for n in range(100)]
+
+
+def test_a_stop_that_hangs_costs_only_its_grace(gated: Gated) -> None:
+    """With nothing open the rest ends, whatever the drain time; an override may never return."""
+    dispatcher, log = Dispatcher(), Recorder()
+    gate = threading.Event()
+
+    class Hung(Answer):
+        def stop(self) -> None:
+            came(gate)
+            super().stop()
+
+    hung = Hung()
+    dispatcher.register_result_producer(hung, "t", start=True)
+    dispatcher.register_result_listener(log, "t", start=True)
+    dispatcher.start()
+    ended(dispatcher.send_request("t"))
+    before = time.process_time()
+    dispatcher.stop(drain=None)
+    over(dispatcher, log)
+    assert time.process_time() - before < 0.1
+    assert hung.is_alive()
+    gate.set()
+    over(hung)
+
+
+def test_a_stop_without_a_start_when_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the exit of the interpreter, from Python 3.12 on: it is done on the spot."""
+
+    def none_left(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    dispatcher, producer = Dispatcher(), Answer()
+    dispatcher.register_result_producer(producer, "t", start=True)
+    handle = dispatcher.send_request("t", ttl=None)
+    with monkeypatch.context() as patch:
+        patch.setattr("ate_dispatcher._clock._thread.start_new_thread", none_left)
+        dispatcher.stop()
+    over(producer)
+    assert handle.completion is Completion.STOPPED
+
+
+def test_a_start_that_failed_may_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then the producer counts as not started."""
+
+    def none_left(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    producer = Answer(lambda topic: 1)
+    with Dispatcher() as dispatcher:
+        dispatcher.register_result_producer(producer, "t")
+        with monkeypatch.context() as patch:
+            name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+            patch.setattr(threading, name, none_left)
+            with pytest.raises(RuntimeError):
+                producer.start()
+        missed = dispatcher.send_request("t", ttl=1)
+        ended(missed)
+        assert only(missed).standing is Standing.NOT_STARTED
+        producer.start()
+        assert dispatcher.send_request("t", ttl=None).results() == [1]
+
+
+class Nameless(Answer):
+    """Its name cannot be told once it has been lost."""
+
+    lost = False
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        if self.lost:
+            raise LookupError("the name is lost")
+        return "nameless"
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        raise ZeroDivisionError
+
+
+def test_a_name_that_cannot_be_told_ends_no_thread() -> None:
+    """Not the keeper's, the producer's, the listener's or the observers'."""
+
+    class Deaf(Recorder):
+        lost = False
+        name = Nameless.name  # type: ignore[assignment]
+
+        def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+            super().process_dispatcher_result(topic, response)
+            raise ZeroDivisionError
+
+    class Hook:
+        def __call__(self, event: Any) -> None:
+            raise ZeroDivisionError
+
+        def __getattr__(self, name: str) -> Any:
+            raise LookupError(name)
+
+    dispatcher, producer, unstarted = Dispatcher(), Nameless(), Nameless()
+    quick, listener = Answer(), Deaf()
+    events: List[Any] = []
+    dispatcher.add_hook(Hook())
+    dispatcher.add_hook(events.append)
+    with dispatcher:
+        for each in (producer, quick):
+            dispatcher.register_result_producer(each, "t", start=True)
+        dispatcher.register_result_producer(unstarted, "t")
+        dispatcher.register_result_listener(listener, "t", start=True)
+        for each in (producer, unstarted, listener):
+            each.lost = True
+        for _ in range(2):
+            handle = dispatcher.send_request("t", ttl=1)
+            ended(handle)
+            assert len(str(handle.report()).splitlines()) == 4
+        dispatcher.send_request("t", ttl=None)
+        listener.after(1)
+        settle(dispatcher)
+        for each in (producer, unstarted, listener):
+            each.lost = False
+    assert len([event for event in events if "at 0x" in str(event)]) > 5
 
 
 def test_a_stopped_producer_finishes_what_is_queued(gated: Gated) -> None:

@@ -531,6 +531,26 @@ def test_a_registration_that_crosses_a_stop_is_refused_or_stopped_with_the_rest(
     over(producer)
 
 
+@pytest.mark.parametrize("guest", [False, True], ids=["at home", "guest"])
+def test_a_stale_roster_is_not_used(theatre: Theatre, guest: bool) -> None:
+    """A registration that has returned holds, also while another one, which was held before it
+    could look at the token again, has put an older roster back.
+    """
+    producer = Answer(lambda topic, n: n)
+    if guest:
+        Dispatcher(clock=theatre.clock).register_result_producer(producer, "elsewhere")
+    theatre.add(producer)
+    listener = theatre.add(Recorder())
+    channel = theatre.dispatcher._ate_desk.registry.find("t")
+    assert channel is not None
+    stale = channel.listeners.roster
+    quick = theatre.add(Recorder())
+    channel.listeners.roster = stale
+    ended(theatre.dispatcher.send_request("t", 1, ttl=None))
+    for each in (listener, quick):
+        assert each.after(1) == [("t", 1)]
+
+
 def test_who_registers_while_the_last_one_leaves_is_asked(theatre: Theatre) -> None:
     """The topic is about to be forgotten; the one who came is known from his return on."""
     leaving, staying = Answer(), Answer(lambda *_: "here")

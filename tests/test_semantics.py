@@ -7,10 +7,12 @@ the sums add up: nobody is judged twice, nobody is forgotten.
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
 import json
 import logging
 import numbers
+import pickle
 import sys
 import threading
 import weakref
@@ -1082,6 +1084,64 @@ def test_a_report_reads_well(world: World) -> None:
     assert "(no ttl)" in str(world.send(ttl=None).report())
 
 
+def test_a_copy_of_a_handle_or_reply_is_itself(world: World) -> None:
+    """They show a live request: there is no second one. And they do not travel."""
+    world.producer(1)
+    handle = world.send()
+    handle.wait()
+    (reply,) = handle.replies
+    for thing in (handle, reply):
+        assert copy.copy(thing) is thing
+        assert copy.deepcopy(thing) is thing
+        with pytest.raises(TypeError, match="pickle"):
+            pickle.dumps(thing)
+
+
+def test_unwrapping_an_error_makes_no_cycle(world: World) -> None:
+    """The error's traceback does not hold the reply that holds the error."""
+    world.producer(1, Ours("broken"))
+    handle = world.send()
+    handle.wait()
+    (reply,) = handle.replies
+    with pytest.raises(Ours):
+        reply.unwrap()
+    frames = []
+    traceback = reply.error.__traceback__ if reply.error else None
+    while traceback is not None:
+        frames.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    assert len(frames) > 1
+    inside = [frame for frame in frames if frame.f_code.co_name == "unwrap"]
+    assert len(inside) == 1
+    assert "self" not in inside[0].f_locals
+
+
+def test_a_report_never_shows_the_verdicts_of_an_end_that_it_does_not_show(world: World) -> None:
+    """While the end is being written down, the report is still that of an open request."""
+    producer = world.producer(FOREVER)
+    handle = world.send(ttl=100)
+    reports = []
+
+    class Watch(dict):  # type: ignore[type-arg]
+        def __setitem__(self, key: Any, value: Any) -> None:
+            reports.append(handle.report())
+            super().__setitem__(key, value)
+
+    ledger = world.dispatcher._ate_desk.ledger
+    ledger._verdicts = Watch(ledger._verdicts)
+    ledger._completions = Watch(ledger._completions)
+    handle.wait()
+    assert len(reports) > 1
+    for report in reports:
+        (member,) = report.members
+        assert (report.completion, member.verdict) in [
+            (None, None),
+            (Completion.DEADLINE, Verdict.MISSING),
+        ]
+    assert verdicts(handle) == ["MISSING(RUNNING)"]
+    assert producer.is_alive()
+
+
 def test_names_tell_who_it_was(world: World) -> None:
     """A producer is named by its name, by default class and number."""
     plain, named = world.producer(), world.producer(name="site 7")
@@ -1669,6 +1729,24 @@ def test_a_hook_that_was_removed_and_added_again_is_told_once(
         "reply_accepted",
         "request_completed",
     ]
+
+
+def test_a_removed_hook_is_let_go(world: World) -> None:
+    """Also when nothing happens any more."""
+
+    class Hook:
+        def __call__(self, event: Any) -> None:
+            pass
+
+    hook = Hook()
+    reference = weakref.ref(hook)
+    world.dispatcher.add_hook(hook)
+    world.send()
+    world.clock.settle()
+    world.dispatcher.remove_hook(hook)
+    del hook
+    world.clock.settle()
+    assert gone(reference)
 
 
 def test_a_raising_hook_is_logged_once_and_removed(

@@ -346,3 +346,32 @@ def test_a_clock_that_lacks_the_protocol_is_refused() -> None:
     """At the constructor, naming what is missing."""
     with pytest.raises(TypeError, match=r"clock must have the method now\(\)"):
         Dispatcher(clock=time)  # type: ignore[arg-type]
+
+
+def test_a_stop_before_the_start_is_part_of_the_story() -> None:
+    """What it does to what was kept happens in turn with everybody else."""
+    logs = []
+    for _ in range(20):
+        clock = VirtualClock()
+        log = Log(clock)
+        dispatcher, other = Dispatcher(clock=clock), Dispatcher(clock=clock)
+        other.start()
+        producer, ear = Ties(log, "a", 0), Ear(log, "x")
+        dispatcher.register_result_producer(producer, "t", start=True)
+        dispatcher.register_result_listener(ear, "t", start=True)
+        quick = Ties(log, "b", 0)
+        other.register_result_producer(quick, "u", start=True)
+        kept = dispatcher.send_request("t", 1)
+        dispatcher.stop()
+        log.says("sees", kept.completion)
+        other.send_request("u", 2).wait()
+        kept.wait()
+        log.says("ended", kept.completion)
+        producer.join()
+        ear.join()
+        other.stop()
+        other.join()
+        quick.join()
+        logs.append(list(log))
+    assert logs == [logs[0]] * len(logs)
+    assert (0.0, "test", "sees", None) in logs[0]
