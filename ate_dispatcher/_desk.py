@@ -197,14 +197,10 @@ class Desk:
         for member in entry.roster:
             mailbox = member.mailbox
             mailbox.items.append(entry)
-            if mailbox.alert:
-                self._attend(mailbox)
-
-    def _attend(self, mailbox: Mailbox) -> None:
-        if mailbox.alert.__class__ is list:
-            mailbox.attend()
-        elif mailbox.alert:
-            self.post("sweep", mailbox.reader)
+            if mailbox.alert.__class__ is list:
+                mailbox.attend()
+            elif mailbox.alert:
+                self.post("sweep", member, entry)
 
     # -- producers' workers --------------------------------------------------------------------
 

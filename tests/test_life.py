@@ -965,6 +965,23 @@ def test_a_producer_that_dies_with_requests_in_its_mailbox() -> None:
 
 
 @mourned
+def test_a_producer_that_died_before_the_start_is_declined_by_what_was_kept() -> None:
+    """The dispatcher comes to know of it when it scatters, and goes on."""
+    dead, quick = Stillborn(), Answer(lambda topic, n: n)
+    dispatcher = Dispatcher()
+    for producer in (dead, quick):
+        dispatcher.register_result_producer(producer, "t", start=True)
+    over(dead)
+    kept = [dispatcher.send_request("t", n, ttl=None) for n in range(2)]
+    with dispatcher:
+        for n, handle in enumerate(kept):
+            assert handle.results() == [n]
+            assert [m.verdict for m in handle.report().members] == [Verdict.DECLINED, Verdict.OK]
+        settle(dispatcher)
+        sums_add_up(dispatcher)
+
+
+@mourned
 def test_a_guest_dies_for_all_its_dispatchers() -> None:
     """Requests of every dispatcher it serves get their verdict."""
     dead = Stillborn()
