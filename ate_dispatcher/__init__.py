@@ -1,20 +1,48 @@
 """Ask many, take what comes in time: a threaded scatter-gather dispatcher.
 
 The daily names; everything else is one module further: ``errors``, ``events``, ``testing``.
+
+A name is imported when it is first asked for: the pytest plugin of this package is loaded by every
+pytest run on the machine, also by those that have nothing to do with it.
 """
 
-from ._clock import Clock
-from ._completion import Completion, Standing, Verdict
-from ._handle import Handle
-from ._report import MemberReport, Reply, Report, Statistics
-from ._workers import CurrentRequest, current_request
-from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
-from .errors import (
-    DispatcherError,
-    DispatcherStopped,
-    IncompleteError,
-    RequestTimeout,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._clock import Clock
+    from ._completion import Completion, Standing, Verdict
+    from ._handle import Handle
+    from ._report import MemberReport, Reply, Report, Statistics
+    from ._workers import CurrentRequest, current_request
+    from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
+    from .errors import DispatcherError, DispatcherStopped, IncompleteError, RequestTimeout
+else:
+    _HOMES = {
+        "_clock": ("Clock",),
+        "_completion": ("Completion", "Standing", "Verdict"),
+        "_handle": ("Handle",),
+        "_report": ("MemberReport", "Reply", "Report", "Statistics"),
+        "_workers": ("CurrentRequest", "current_request"),
+        "dispatcher": ("ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"),
+        "errors": ("DispatcherError", "DispatcherStopped", "IncompleteError", "RequestTimeout"),
+    }
+    _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+    def __getattr__(name):
+        """Import what was asked for; a second time it is simply there."""
+        if name in ("dispatcher", "errors", "events"):
+            return import_module(f"{__name__}.{name}")
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+        return globals().setdefault(name, value)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 VERSION_STR = (1, 0, 0)
 __version__ = ".".join(map(str, VERSION_STR))

@@ -7,8 +7,8 @@ then looks once more; whoever ends the request first says so and then looks for 
 
 from __future__ import annotations
 
-import asyncio
 from typing import (
+    TYPE_CHECKING,
     Any,
     AsyncIterator,
     Callable,
@@ -26,6 +26,10 @@ from ._entry import Entry
 from ._messages import ERROR, VALUE, Record
 from ._report import Reply, Report, report_of
 from .errors import BadType, BadValue, IncompleteError, RequestTimeout
+
+if TYPE_CHECKING:
+    # Imported where an event loop is served: most programs have none.
+    import asyncio
 
 __all__ = ["Handle", "LoopBell"]
 
@@ -207,6 +211,8 @@ class Handle(Entry):
             self._dismiss(waiter)
 
     async def _wait_in_loop(self, seen: Optional[Tuple[Any]]) -> None:
+        import asyncio
+
         bell = LoopBell(asyncio.get_running_loop())
         waiter = (bell, seen is not None)
         try:

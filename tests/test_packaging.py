@@ -222,3 +222,36 @@ def test_no_machine_paths() -> None:
         if personal.search(line)
     ]
     assert found == []
+
+
+def test_the_daily_names_are_those_that_types_see() -> None:
+    """They are imported when asked for; type checkers read another list, which says the same."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    versions = {"VERSION_STR", "__version__"}
+    assert set(seen) == set(ate_dispatcher.__all__) - versions
+    for name, home in seen.items():
+        module = importlib.import_module(f"ate_dispatcher.{home}")
+        assert getattr(ate_dispatcher, name) is getattr(module, name)
+    assert set(dir(ate_dispatcher)) >= {*seen, *versions}
+    with pytest.raises(AttributeError, match="has no attribute 'Dispatchr'"):
+        ate_dispatcher.Dispatchr  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_importing_the_package_imports_no_thread_and_no_event_loop() -> None:
+    """It costs what its own few lines cost, until somebody asks for a name."""
+    code = """
+import sys
+import ate_dispatcher
+assert ate_dispatcher.__version__
+print(sorted(name for name in sys.modules if name.startswith("ate_dispatcher")))
+from ate_dispatcher import Dispatcher
+print("ate_dispatcher.dispatcher" in sys.modules, "asyncio" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['ate_dispatcher']\nTrue False\n"
