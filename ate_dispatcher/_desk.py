@@ -16,18 +16,19 @@ from __future__ import annotations
 import _thread
 import itertools
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Deque, Dict, Hashable, List, Optional, Tuple
 
 from ._clock import NEVER, Clock, milliseconds
 from ._completion import Completion
-from ._effects import COMPLETION, act, after, failed, its_turn, tidy, without_our_frame
+from ._effects import COMPLETION, act, after, failed, without_our_frame
 from ._entry import Entry, Member
 from ._handle import Handle
 from ._hooks import Observers, call_back, event_opened
 from ._ledger import ABSENT, ACCEPTED, ORDINARY, Ledger
 from ._mailbox import CALM, DEAD, Mailbox
-from ._messages import IDLE, SHUT, STOP
+from ._messages import IDLE, SHUT, STOP, Died
 from ._registry import Channel, Registry, unhashable
+from ._sweeper import come_to, ended
 from .errors import DispatcherStopped
 
 __all__ = ["Desk"]
@@ -276,7 +277,7 @@ class Desk:
             finally:
                 release()
             if absences:
-                self.come_to(member)
+                come_to(member)
             if waiting or effects > ORDINARY:
                 after(self, entry, effects)
                 if error is not None:
@@ -305,6 +306,8 @@ class Desk:
                     value = producer.produce_dispatcher_output(*call, **kwargs)
                 else:
                     value = producer.produce_dispatcher_output(*call)
+            except Died:
+                raise
             except BaseException as raised:
                 value, error = None, without_our_frame(raised)
             entry = member.running
@@ -331,6 +334,8 @@ class Desk:
         del entry
         try:
             value = producer.produce_dispatcher_output(*call, **(kwargs or {}))
+        except Died:
+            raise
         except BaseException as raised:
             error = without_our_frame(raised)
         with self.lock:
@@ -346,23 +351,8 @@ class Desk:
             failed(producer, entry, error)
 
     def ended(self, member: Member) -> None:
-        """*member*'s thread is over: whatever waits in its mailbox gets its verdict."""
-        self._bury(member, Ledger.died)
-
-    def swept(self, member: Member) -> None:
-        """The next request has reached *member*: clear away what ended before it."""
-        if member.mailbox.alert is DEAD:
-            self._bury(member, Ledger.declined)
-        else:
-            with member.home.lock:
-                tidy(member)
-            self.come_to(member)
-
-    def come_to(self, member: Member) -> None:
-        """*member* has come to what ended before it began it, on whatever desk."""
-        for desk in list(member.absences):
-            with desk.lock:
-                its_turn(desk, member)
+        """*member*'s thread is over: what it was at, and what waits for it, gets its verdict."""
+        ended(member)
 
     # -- inside the section --------------------------------------------------------------------
 
@@ -401,19 +391,3 @@ class Desk:
             effects = self.ledger.expired(entry, now)
             act(self, entry, effects)
         return effects
-
-    def _bury(self, member: Member, fact: Callable[..., int]) -> None:
-        home = member.home
-        with home.lock:
-            mailbox = member.mailbox
-            mailbox.alert = DEAD
-            items = mailbox.items
-            left = [items.popleft() for _ in range(len(items))]
-        for entry in left:
-            if entry.completion is None:
-                desk = entry.desk
-                with desk.lock:
-                    effects = fact(desk.ledger, entry, member, desk.now())
-                    act(desk, entry, effects)
-                after(desk, entry, effects)
-        self.come_to(member)

@@ -11,6 +11,7 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 from . import _log
 from ._completion import Completion, Standing, Verdict
 from ._messages import Record
+from ._stacks import Place
 
 __all__ = ["Entry", "Extra", "Member", "Note"]
 
@@ -74,6 +75,7 @@ class Note:
         "late",
         "member",
         "outcome",
+        "places",
         "stamp",
         "standing",
         "topic",
@@ -96,6 +98,8 @@ class Note:
         self.standing: Optional[Standing] = standing
         self.stamp: float = stamp
         self.began: Optional[float] = member.began if standing is Standing.RUNNING else None
+        #: Where in its code a running one was at the end, if somebody wanted to know.
+        self.places: Sequence[Place] = ()
         #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
         self.outcome: Optional[Verdict] = None
         #: When it began and answered, if it did so after the end; by how much too late.

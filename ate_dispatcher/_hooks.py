@@ -143,6 +143,7 @@ def event_discarded(entry: Entry, member: Member) -> events.Event:
         member.name,
         note.outcome,
         note.late * 1000,
+        (note.answered[1] - note.answered[0]) * 1000,
     )
 
 
@@ -166,4 +167,5 @@ def event_completed(entry: Entry) -> events.Event:
         report.completion,
         report.elapsed_ms,
         tuple((member.producer, member.verdict) for member in report.members),
+        report,
     )

@@ -18,6 +18,7 @@ from ._effects import after as after_section
 from ._entry import Entry
 from ._mailbox import CALM, DEAD
 from ._messages import SHUT
+from ._sweeper import swept
 from ._workers import Worker
 
 __all__ = ["GRACE", "Keeper"]
@@ -160,7 +161,7 @@ class Keeper:
         after_section(self._desk, entry, effects)
 
     def _sweep(self, member: Any, _: Entry) -> None:
-        self._desk.swept(member)
+        swept(member)
 
     def _husk(self, member: Any, entry: Entry) -> None:
         with member.home.lock:

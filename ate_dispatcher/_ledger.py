@@ -42,11 +42,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import Any, Deque, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Member, Note
 from ._messages import MEMBER
+from ._stacks import Place
 
 __all__ = [
     "ABSENT",
@@ -108,6 +109,8 @@ class Ledger:
     """The books of one dispatcher. Every method is a fact or a question; see the module."""
 
     def __init__(self) -> None:
+        #: Tells where a producer's thread is, for the notes on those that run at an end.
+        self.witness: Optional[Callable[[Any], Sequence[Place]]] = None
         self.nursery: Deque[Entry] = deque()
         self._heap: List[List[Any]] = []
         self._empty = 0
@@ -330,6 +333,8 @@ class Ledger:
             standing = member.standing_on(entry)
             note = Note(entry, member, judge[standing], standing, now)
             notes.append(note)
+            if standing is Standing.RUNNING and self.witness is not None:
+                note.places = self.witness(member.producer)
             if standing in NOT_BEGUN:
                 effects |= ABSENT
                 if note.verdict is Verdict.MISSING:

@@ -10,10 +10,19 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
+__all__ = ["IDLE", "SHUT", "STOP", "Died", "Record", "Signal"]
+
 Record = Tuple[Any, ...]
 """``(value, error, member, began, stamp, previous record or None)``"""
 
 VALUE, ERROR, MEMBER, BEGAN, STAMP, PREVIOUS = range(6)
+
+
+class Died(SystemExit):
+    """Raised in a producer's method: its thread ends there and then, as if it had been killed.
+
+    For scripted producers. All else that user code raises is an answer.
+    """
 
 
 class Signal:

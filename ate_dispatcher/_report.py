@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Dict, Hashable, Iterable, List, Mapping, Optional, Sequence, Tuple
 
@@ -11,6 +13,7 @@ from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Member, Note
 from ._ledger import Ledger
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Record
+from ._stacks import innermost, shown
 
 __all__ = ["MemberReport", "Reply", "Report", "Statistics", "report_of", "statistics_of"]
 
@@ -89,7 +92,10 @@ class MemberReport:
     ``verdict`` is None while the request is open and the member has not answered; ``standing``
     says where a member without an answer stands, or stood at the end. ``waited_ms`` is the time in
     the mailbox, ``ran_ms`` the time in the producer's own code, ``late_ms`` by how much its answer
-    missed the deadline. ``error`` is the name of the exception's class.
+    missed the deadline. ``error`` is the name of the exception's class. With
+    ``Dispatcher(diagnose=True)`` a member that still ran at the end has ``stack``, where in its
+    code it was then, as in a traceback, and ``place``, the innermost line of that outside this
+    package: ``"rig.py:12 in measure"``.
     """
 
     producer: str
@@ -99,6 +105,8 @@ class MemberReport:
     ran_ms: Optional[float] = None
     late_ms: Optional[float] = None
     error: Optional[str] = None
+    stack: Optional[str] = None
+    place: Optional[str] = None
 
     def to_dict(self) -> Dict[str, Any]:
         return {
@@ -109,6 +117,7 @@ class MemberReport:
             "ran_ms": self.ran_ms,
             "late_ms": self.late_ms,
             "error": self.error,
+            "stack": self.stack,
         }
 
     def __str__(self) -> str:
@@ -124,7 +133,8 @@ class MemberReport:
             parts.append(f"late by {self.late_ms:.3f} ms")
         if self.error:
             parts.append(self.error)
-        return "  ".join(parts).rstrip()
+        line = "  ".join(parts).rstrip()
+        return f"{line}\n{textwrap.indent(self.stack, '  ')}" if self.stack else line
 
 
 @dataclass(frozen=True)
@@ -181,7 +191,7 @@ class Report:
             f"request {self.id} on {self.topic!r}: {end} after {self.elapsed_ms:.1f} ms "
             f"({ttl}), {ok} of {len(self.members)} ok"
         )
-        return "\n".join([head, *(f"  {member}" for member in self.members)])
+        return "\n".join([head, *(textwrap.indent(str(m), "  ") for m in self.members)])
 
 
 def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
@@ -244,7 +254,14 @@ def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
         waited_ms=((stamp if began is None else began) - sent) * 1000,
         ran_ms=None if began is None else (stamp - began) * 1000,
         late_ms=note.late * 1000 if outcome is Verdict.LATE else None,
+        stack=shown(note.places),
+        place=_place(note),
     )
+
+
+def _place(note: Note) -> Optional[str]:
+    place = innermost(note.places)
+    return None if place is None else f"{os.path.basename(place[0])}:{place[1]} in {place[2]}"
 
 
 def _open(entry: Entry, member: Member, now: float) -> MemberReport:

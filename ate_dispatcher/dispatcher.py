@@ -35,6 +35,7 @@ from ._mailbox import DEAD
 from ._messages import SHUT
 from ._registry import Seat, unhashable
 from ._report import Statistics, statistics_of
+from ._stacks import places_of
 from ._workers import Producer, ResultListener, Worker
 from .errors import BadType, DispatcherError, DispatcherStopped
 
@@ -63,6 +64,9 @@ class Dispatcher(Worker):
         What tells the time; real time by default. See ``ate_dispatcher.testing.VirtualClock``.
     hooks: sequence of callables, optional
         See :meth:`add_hook`.
+    diagnose: bool, optional
+        Note where in its code each producer is that still runs when its request ends; reports show
+        it. Costs a look at its stack then, and nothing before.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Dispatcher(Worker):
         daemon: bool = True,
         clock: Optional[Clock] = None,
         hooks: Sequence[Hook] = (),
+        diagnose: bool = False,
     ) -> None:
         """Make a dispatcher; see the class. Starts nothing."""
         super().__init__(name=name, daemon=daemon)
@@ -82,6 +87,8 @@ class Dispatcher(Worker):
         self._ate_mailbox = self._ate_desk.inbox
         self._ate_join_clock(self._ate_desk.clock)
         self._ate_keeper = Keeper(self._ate_desk, _NameOf(self))
+        if diagnose:
+            self._ate_desk.ledger.witness = places_of
         if callable(hooks):
             raise BadType(f"hooks must be a sequence of callables, not {hooks!r}")
         for hook in hooks:

@@ -6,10 +6,11 @@ Every event has ``name``, ``at`` (seconds on the dispatcher's clock), ``request`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Hashable, Optional, Tuple
 
 from ._completion import Completion, Standing, Verdict
+from ._report import Report
 
 __all__ = [
     "Event",
@@ -65,12 +66,16 @@ class ProducerFailed(Event):
 
 @dataclass(frozen=True)
 class ReplyDiscarded(Event):
-    """An answer came after the end: *verdict* is LATE, by *late_ms*, or SURPLUS."""
+    """An answer came after the end: *verdict* is LATE, by *late_ms*, or SURPLUS.
+
+    It took *ran_ms* in the producer's own code.
+    """
 
     name: ClassVar[str] = "ate_dispatcher.reply_discarded"
     producer: str
     verdict: Verdict
     late_ms: float
+    ran_ms: float
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,13 @@ class RequestSkipped(Event):
 
 @dataclass(frozen=True)
 class RequestCompleted(Event):
-    """The request ended; *verdicts* pairs each member's name with its verdict at the end."""
+    """The request ended; *verdicts* pairs each member's name with its verdict at the end.
+
+    *report* is the whole report as it stood then.
+    """
 
     name: ClassVar[str] = "ate_dispatcher.request_completed"
     completion: Completion
     elapsed_ms: float
     verdicts: Tuple[Tuple[str, Optional[Verdict]], ...]
+    report: Report = field(repr=False)

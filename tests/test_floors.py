@@ -15,14 +15,15 @@ PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 NAME = PACKAGE.name
 
 FLOORS = {
-    "F0 the words": ["_completion", "_log", "_messages", "errors"],
-    "F0 what hooks receive, in those words": ["events"],
+    "F0 the words": ["_completion", "_log", "_messages", "_stacks", "errors"],
     "F1 the ledger's records": ["_entry"],
     "F1 what a fact does to a request; time": ["_clock", "_ledger"],
     "F2 what a thread parks on; what a request came to": ["_mailbox", "_report"],
+    "F2 what hooks receive": ["events"],
     "F2 observers called in isolation; who is registered": ["_hooks", "_registry"],
     "F3 the caller's view; threads with a life cycle": ["_handle", "_workers"],
     "F4 what the ledger answers, carried out": ["_effects"],
+    "F4 what has ended, and who has died": ["_sweeper"],
     "F4 the desk, where callers and threads meet": ["_desk"],
     "F4 what the dispatcher's own thread does": ["_keeper"],
     "F4 the facade": ["dispatcher"],

@@ -13,6 +13,7 @@ import json
 import logging
 import numbers
 import pickle
+import re
 import sys
 import threading
 import weakref
@@ -1059,6 +1060,7 @@ def test_the_dict_of_a_report_is_json_without_payloads(world: World) -> None:
         "ran_ms",
         "late_ms",
         "error",
+        "stack",
     }
 
 
@@ -1082,6 +1084,60 @@ def test_a_report_reads_well(world: World) -> None:
     assert slow.split()[1] == "LATE"
     assert slow.endswith("late by 250.000 ms")
     assert "(no ttl)" in str(world.send(ttl=None).report())
+
+
+def measure(clock: VirtualClock, seconds: float) -> None:
+    """Where a producer is found."""
+    clock.sleep(seconds)
+
+
+@pytest.mark.parametrize("end", ["deadline", "cancel"])
+def test_a_diagnosing_dispatcher_tells_where_a_producer_was_at_the_end(end: str) -> None:
+    """Of those that had begun and not come back; as it was then, not as it is now."""
+    world = World(diagnose=True)
+    slow = world.producer(answer=lambda topic: measure(world.clock, 2), name="slow")
+    world.producer(ms=1, name="quick")
+    idle = world.producer(name="idle", start=False)
+    events: List[Any] = []
+    world.dispatcher.add_hook(events.append)
+    handle = world.send()
+    world.clock.advance(10)
+    if end == "cancel":
+        handle.cancel()
+    handle.wait()
+    for _ in range(2):
+        found = handle.report()
+        first, second, third = found.members
+        assert second.stack is second.place is third.stack is third.place is None
+        assert first.place is not None
+        assert re.fullmatch(r"test_semantics.py:\d+ in measure", first.place)
+        assert first.stack is not None
+        assert "clock.sleep(seconds)" in first.stack
+        assert first.stack in "\n".join(line[4:] for line in str(found).splitlines())
+        assert found.to_dict()["members"][0]["stack"] == first.stack
+        world.clock.advance(5000)
+    world.clock.settle()
+    (completed,) = [event for event in events if event.name.endswith("request_completed")]
+    assert completed.report.members[0].place == first.place
+    assert first.stack not in repr(completed)
+    slow.answer = None
+    handle = world.send()
+    handle.wait()
+    assert handle.report().members[0].stack is None
+    idle.start()
+    world.close()
+
+
+def test_without_diagnosis_nobody_looks_at_stacks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for, or it costs nothing."""
+    monkeypatch.setattr(sys, "_current_frames", None)
+    world.producer(FOREVER)
+    handle = world.send()
+    handle.wait()
+    (member,) = handle.report().members
+    assert (member.stack, member.place) == (None, None)
 
 
 def test_a_copy_of_a_handle_or_reply_is_itself(world: World) -> None:
