@@ -65,7 +65,7 @@ class Clock(Protocol):
         ...
 
     def expected(self, bell: Any) -> None:
-        """A thread that will park on *bell* is about to be started."""
+        """A thread that will park on *bell* is about to be started; may refuse."""
         ...
 
     def entered(self, bell: Any) -> None:
@@ -73,7 +73,7 @@ class Clock(Protocol):
         ...
 
     def left(self, bell: Any) -> None:
-        """Called last thing by that thread."""
+        """Called last thing by that thread, or by the one that could not start it."""
         ...
 
     def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
@@ -155,8 +155,8 @@ def spawn(clock: Clock, target: Callable[[], Any], name: str, bell: Bell) -> thr
             clock.left(bell)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
-    clock.expected(bell)
     try:
+        clock.expected(bell)
         thread.start()
     except RuntimeError:
         clock.left(bell)

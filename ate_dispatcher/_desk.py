@@ -56,19 +56,21 @@ class Desk:
         self.observers = Observers(clock)
         self.hooks = self.observers.hooks
         self.inbox = Mailbox()
+        self.inbox.reader = self
         self.waiting: Dict[int, List[Tuple[Any, bool]]] = {}
         self.gate: Deque[Any] = deque([SHUT])
         self.wakeup = NEVER
         self.refusal: Optional[str] = None
         self.draining = False
         self.begun = False
-        self.renew()
+        self.lock = _thread.allocate_lock()
         self._nursery = self.ledger.nursery
         self._next_id = itertools.count(1).__next__
 
     def renew(self) -> None:
-        """A new lock: in a forked child a thread that is not there may hold the one before."""
-        self.lock = _thread.allocate_lock()
+        """In a forked child: a thread that is not there may have been in the section."""
+        if self.lock.locked():
+            self.lock.release()
 
     # -- callers: append, never decide ---------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Desk:
         each is seen once.
         """
         items = self.inbox.items
-        while items:
+        for _ in range(len(items)):
             try:
                 what, data = items.popleft()
             except IndexError:
@@ -167,17 +169,23 @@ class Desk:
                 for kept in (self._nursery, self.gate):
                     if data[0] in kept:
                         kept.remove(data[0])
-            elif what == "sweep" and data[1].completion is not None:
-                # A send that crossed the stop, to a producer that may have ended as well. No
-                # section may be entered here; taking one item away is a single operation.
+            elif what == "sweep" and data[0].mailbox.alert is DEAD:
+                # A send that crossed the stop, to a producer that has ended too, so that whoever
+                # takes anything out is prepared for this.
                 try:
                     data[0].mailbox.items.remove(data[1])
                 except ValueError:
                     pass
+            elif what == "nobody":
+                # No section may be entered here: statistics find it where it is.
+                items.append((what, data))
 
     def _nobody(
         self, topic: Hashable, channel: Optional[Channel], now: float, deadline: float
     ) -> Handle:
+        if self.refusal is not None:
+            # Stopped meanwhile, and so everybody is forgotten.
+            raise DispatcherStopped(self.refusal)
         entry = Handle(self, self._next_id(), topic, channel, (), now, deadline, None, None)
         entry.ended = now
         entry.completion = Completion.NO_PRODUCERS
@@ -321,13 +329,14 @@ class Desk:
         with self.lock:
             began = self.now()
             call, kwargs = entry.call or (), entry.kwargs
-            if entry.completion is None and began <= entry.deadline:
+            begun = entry.completion is None and began <= entry.deadline
+            if begun:
                 member.running = entry
                 member.began = began
                 effects = 0
             else:
                 effects = self._missed(member, entry, began)
-        if member.running is not entry:
+        if not begun:
             after(self, entry, effects)
             return
         value = error = None
@@ -342,7 +351,7 @@ class Desk:
             entry = member.running
             effects = self.ledger.replied(entry, member, value, error, self.now())
             if effects & ACCEPTED:
-                for _, ear in entry.channel.listeners.refresh().puts:
+                for _, ear in entry.channel.listeners.current().puts:
                     ear.put((entry.topic, value))
             member.running = None
             act(self, entry, effects, member)

@@ -12,7 +12,7 @@ from ._completion import Standing
 from ._entry import Entry, Member
 from ._hooks import event_completed, event_discarded, event_noted, event_replied, event_skipped
 from ._ledger import ABSENT, ACCEPTED, DISCARDED, ENDED, FAILED, NOT_BEGUN, NOTED
-from ._mailbox import CALM, SWEEP
+from ._mailbox import CALM, DEAD, SWEEP
 from ._messages import IDLE, Signal
 from ._workers import EndMessage, ErrorMessage
 
@@ -76,12 +76,15 @@ def its_turn(desk: Any, member: Member) -> None:
 def _clear(member: Member) -> None:
     """Take all that has ended out of *member*'s mailbox. Inside its home's section."""
     items = member.mailbox.items
-    taken = [items.popleft() for _ in range(len(items))]
+    taken = member.mailbox.emptied()
     # In front of what was appended meanwhile.
     items.extendleft(
         item for item in reversed(taken) if item.completion is None or item.__class__ is Signal
     )
     member.husks = 0
+    if items:
+        # The reader may have looked, and parked, while they were out; nobody rings for them again.
+        member.mailbox.attend()
 
 
 def husk(member: Member, entry: Entry) -> None:
@@ -91,6 +94,8 @@ def husk(member: Member, entry: Entry) -> None:
     """
     mailbox = member.mailbox
     items = mailbox.items
+    if mailbox.alert is DEAD:
+        return
     if not mailbox.alert:
         mailbox.alert = SWEEP
     if items and items[0] is entry:
@@ -116,7 +121,7 @@ def tidy(member: Member) -> None:
 def _tell_listeners(desk: Any, callback: str, entry: Entry, make: Any, *data: Any) -> None:
     if entry.channel is None:
         return
-    for listener in entry.channel.listeners.roster.members:
+    for listener in entry.channel.listeners.current().members:
         if listener._ate_heeds(callback):
             listener._ate_mailbox.put(make(entry, *data))
 
@@ -160,8 +165,13 @@ def after(desk: Any, entry: Any, effects: int) -> None:
 
 def without_our_frame(error: BaseException) -> BaseException:
     """*error* without the frame that caught it, which would keep whatever comes next alive."""
-    traceback = error.__traceback__
-    return error.with_traceback(None if traceback is None else traceback.tb_next)
+    try:
+        # Past what the error's class may have made of these.
+        traceback = BaseException.__dict__["__traceback__"].__get__(error)
+        BaseException.with_traceback(error, None if traceback is None else traceback.tb_next)
+    except BaseException:
+        pass
+    return error
 
 
 def failed(producer: Any, entry: Entry, error: BaseException) -> None:

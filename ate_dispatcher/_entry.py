@@ -62,7 +62,10 @@ class Member:
         self.home = self._homes.setdefault("home", desk)
 
     def standing_on(self, entry: Entry) -> Standing:
-        return Standing.RUNNING if self.running is entry else self.standing
+        running = self.running
+        # The entry, or the stub that has taken its place while it ends.
+        here = running is not None and running.id == entry.id and running.desk is entry.desk
+        return Standing.RUNNING if here else self.standing
 
 
 class Note:

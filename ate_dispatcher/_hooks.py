@@ -46,6 +46,9 @@ class Observers:
         registration = _Registration(hook)
         self.hooks.append(registration)
         self.mailbox.put((None, registration))
+        if self.mailbox.alert is DEAD:
+            # Nothing happens any more.
+            self._drop(registration)
 
     def remove(self, hook: Hook) -> None:
         for registration in list(self.hooks):
@@ -54,9 +57,12 @@ class Observers:
                 self.mailbox.put((None, registration))
                 return
 
-    def close(self) -> None:
-        """Let the thread end after all that was told so far, and keep no hook then."""
-        self.mailbox.put(STOP)
+    def close(self, served: bool) -> None:
+        """Let the thread, if there is one, end after all that was told; no hook is kept then."""
+        if served:
+            self.mailbox.put(STOP)
+        else:
+            self._end()
 
     def tell(self, make: Callable[..., Any], *data: Any) -> None:
         """Let the hooks have the event ``make(*data)``. Never blocks."""
@@ -74,9 +80,7 @@ class Observers:
             while items:
                 item = items.popleft()
                 if item is STOP:
-                    mailbox.alert = DEAD
-                    items.clear()
-                    self.hooks.clear()
+                    self._end()
                     return
                 if len(item) == 3:
                     call_back(item[0], item[1])
@@ -99,6 +103,11 @@ class Observers:
                 active.remove(registration)
                 self._drop(registration)
                 _log.failed(f"hook {_log.name_of(registration.hook)} raised and was removed", error)
+
+    def _end(self) -> None:
+        self.mailbox.alert = DEAD
+        self.mailbox.items.clear()
+        self.hooks.clear()
 
     def _drop(self, registration: _Registration) -> None:
         try:

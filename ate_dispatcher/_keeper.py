@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 
 from . import _log
-from ._clock import NEVER, QueueBell, after, spawn
+from ._clock import NEVER, after, spawn
 from ._desk import Desk
 from ._effects import act, husk
 from ._effects import after as after_section
@@ -38,7 +38,8 @@ class Keeper:
         self._name = name
         # Whoever takes it runs the keeper: once, whatever start and stop come together.
         self._turn: Deque[bool] = deque([True])
-        self._over = QueueBell()
+        self._over = False
+        self._waiting: List[Any] = []
         self._observers_thread: Any = None
         self._stopping = False
         self._at_once = False
@@ -63,8 +64,11 @@ class Keeper:
         try:
             self._turn.pop()
         except IndexError:
-            self._over.park()
-            self._over.ring(None)
+            bell = self._desk.clock.bell()
+            self._waiting.append(bell)
+            # In this order: the end is said before the bells are rung.
+            if not self._over:
+                bell.park()
             return
         self._desk.begun = True
         try:
@@ -80,14 +84,20 @@ class Keeper:
             try:
                 self._finish()
             finally:
-                self._over.ring(None)
+                self._over = True
+                for bell in list(self._waiting):
+                    bell.ring(None)
 
     # -- the loop ------------------------------------------------------------------------------
 
     def _messages(self) -> None:
         items = self._desk.inbox.items
         while items:
-            what, data = items.popleft()
+            try:
+                what, data = items.popleft()
+            except IndexError:
+                # At the very end others may take one out, too.
+                return
             getattr(self, f"_{what}")(*data)
 
     def _park(self) -> None:
@@ -134,6 +144,10 @@ class Keeper:
     def _open(self) -> None:
         if self._desk.observers.mailbox.items:
             self._observe()
+        for what, data in list(self._desk.inbox.items):
+            if what == "cancel":
+                # Before anybody begins it; again, when its turn comes, is harmless.
+                self._cancel(*data)
         # The one that stood there from the beginning; a stop may have put up another behind it.
         self._desk.gate.popleft()
         self._open_gate()
@@ -273,9 +287,14 @@ class Keeper:
         while self._stoppers and desk.now() < self._grace_until:
             self._park()
             self._messages()
-        self._messages()
-        desk.observers.close()
-        if self._observers_thread is None:
-            desk.observers.hooks.clear()
+        # Whoever leaves a message from now on finds us gone, and acts itself.
         desk.inbox.alert = DEAD
-        desk.post_mortem()
+        self._messages()
+        desk.observers.close(served=self._observers_thread is not None)
+        # What was kept, and who: not even a producer that was at home here keeps them.
+        gate = desk.gate
+        kept = len(gate)
+        gate.append(SHUT)
+        for _ in range(kept):
+            gate.popleft()
+        desk.registry.clear()

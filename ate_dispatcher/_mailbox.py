@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Any, Deque, Sequence
+from typing import Any, Deque, List, Sequence
 
 from ._clock import Bell, QueueBell
 
@@ -37,8 +37,8 @@ class Mailbox:
     """The queue, and how its reader is woken.
 
     Attributes: *items*; *alert*, one of the above or a list while parked, written by the reader
-    and, inside the section, by the keeper; the reader's *bell*; *reader*, the ledger's member for a
-    producer's mailbox.
+    and, inside the section, by the keeper; the reader's *bell*; *reader*, who sees to what is left
+    when it is dead: the ledger's member for a producer's mailbox, the desk for its keeper's.
     """
 
     __slots__ = ("alert", "bell", "items", "reader", "ring")
@@ -69,6 +69,16 @@ class Mailbox:
         elif alert is DEAD and self.reader is None:
             # A producer's is emptied inside the section: what others asked gets its verdict there.
             self.items.clear()
+
+    def emptied(self) -> List[Any]:
+        """Take everything out that is in now; others may be at it too."""
+        taken: List[Any] = []
+        for _ in range(len(self.items)):
+            try:
+                taken.append(self.items.popleft())
+            except IndexError:
+                break
+        return taken
 
     def park(self) -> None:
         """Wait until there is an item, perhaps. The reader's thread only."""

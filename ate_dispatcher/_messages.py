@@ -18,7 +18,7 @@ Record = Tuple[Any, ...]
 VALUE, ERROR, MEMBER, BEGAN, STAMP, PREVIOUS = range(6)
 
 
-class Died(SystemExit):
+class Died(BaseException):
     """Raised in a producer's method: its thread ends there and then, as if it had been killed.
 
     For scripted producers. All else that user code raises is an answer.

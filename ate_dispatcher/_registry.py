@@ -83,6 +83,11 @@ class Side:
             if self.token is token:
                 return roster
 
+    def current(self) -> Roster:
+        """The roster as of now: one that was put back by a thread that was held is made anew."""
+        roster = self.roster
+        return roster if roster.token is self.token else self.refresh()
+
     def seats(self) -> List[Seat]:
         while True:
             try:
@@ -98,10 +103,11 @@ class Side:
 class Channel:
     """One topic: who produces for it and who listens to it."""
 
-    __slots__ = ("__weakref__", "listeners", "producers", "topic")
+    __slots__ = ("__weakref__", "hash", "listeners", "producers", "topic")
 
     def __init__(self, topic: Hashable) -> None:
         self.topic = topic
+        self.hash = hash(topic)
         self.producers = Side()
         self.listeners = Side()
 
@@ -156,6 +162,10 @@ class Registry:
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
 
+    def clear(self) -> None:
+        """Forget everybody: the dispatcher is over, and its producers may live on."""
+        self.channels.clear()
+
     def participants(self, side: str) -> List[Any]:
         """Everybody on *side* of any topic, each once, in the order of the topics."""
         found: Dict[int, Any] = {}
@@ -176,9 +186,11 @@ class Registry:
         retired[key] = weakref.ref(channel, partial(retired.pop, key))
 
     def _revived(self, topic: Hashable) -> Optional[Channel]:
+        key = hash(topic)
         for reference in list(self._retired.values()):
             channel = reference()
-            if channel is not None and channel.topic == topic:
+            # Only equal hashes may be equal topics: others are not asked.
+            if channel is not None and channel.hash == key and channel.topic == topic:
                 return channel
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from dataclasses import dataclass
 from typing import Any, Dict, Hashable, Iterable, List, Mapping, Optional, Sequence, Tuple
@@ -94,8 +93,8 @@ class MemberReport:
     the mailbox, ``ran_ms`` the time in the producer's own code, ``late_ms`` by how much its answer
     missed the deadline. ``error`` is the name of the exception's class. With
     ``Dispatcher(diagnose=True)`` a member that still ran at the end has ``stack``, where in its
-    code it was then, as in a traceback, and ``place``, the innermost line of that outside this
-    package: ``"rig.py:12 in measure"``.
+    code it was then, as in a traceback, and ``place``, the innermost line of that in short:
+    ``"rig.py:12 in measure"``.
     """
 
     producer: str
@@ -255,13 +254,8 @@ def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
         ran_ms=None if began is None else (stamp - began) * 1000,
         late_ms=note.late * 1000 if outcome is Verdict.LATE else None,
         stack=shown(note.places),
-        place=_place(note),
+        place=innermost(note.places),
     )
-
-
-def _place(note: Note) -> Optional[str]:
-    place = innermost(note.places)
-    return None if place is None else f"{os.path.basename(place[0])}:{place[1]} in {place[2]}"
 
 
 def _open(entry: Entry, member: Member, now: float) -> MemberReport:
@@ -308,9 +302,13 @@ class Statistics:
         return ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
 
 
-def statistics_of(ledger: Ledger) -> Statistics:
-    """The sums of *ledger*, with what the open requests have so far."""
+def statistics_of(ledger: Ledger, nobodies: int = 0) -> Statistics:
+    """The sums of *ledger*, with what the open requests have so far.
+
+    *nobodies* requests found no producer, and the ledger has not been told yet.
+    """
     fan_out, verdicts, completions = ledger.sums()
+    completions[Completion.NO_PRODUCERS] += nobodies
     still_open: Iterable[Entry] = ledger.open_requests()
     count = pending = 0
     for entry in still_open:

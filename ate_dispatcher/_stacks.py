@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Any, List, Optional, Sequence, Tuple
 
 __all__ = ["Place", "innermost", "places_of", "shown"]
@@ -12,17 +12,24 @@ __all__ = ["Place", "innermost", "places_of", "shown"]
 Place = Tuple[str, int, str]
 """File, line, function."""
 
-_PACKAGE = str(Path(__file__).resolve().parent)
-_LOOP = str(Path(__file__).resolve().with_name("_desk.py"))
+# As the interpreter writes them into our own code.
+_PACKAGE = os.path.dirname(__file__)
+_LOOP = os.path.join(_PACKAGE, "_desk.py")
 
 
 def places_of(thread: Any) -> Tuple[Place, ...]:
     """Where *thread* is inside the user's method that our loop has called, outermost first.
 
-    Empty when it is not in there. Reads no file, so that it is quick enough for inside a section;
+    Empty when it is not in there, and without what that has called of this package in the end.
+    Reads no file, so that it is quick enough for inside a section;
     the thread runs on meanwhile, so from one that is busy this is a snapshot of about now.
     """
     frame = sys._current_frames().get(thread.ident)
+    while frame is not None and os.path.dirname(frame.f_code.co_filename) == _PACKAGE:
+        # What the user has called of ours, to sleep for example, and what only waits for work.
+        if frame.f_code.co_filename == _LOOP:
+            return ()
+        frame = frame.f_back
     found: List[Place] = []
     while frame is not None and frame.f_code.co_filename != _LOOP:
         found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
@@ -36,7 +43,9 @@ def shown(places: Sequence[Place]) -> Optional[str]:
     return "".join(traceback.format_list(frames)).rstrip("\n") or None
 
 
-def innermost(places: Sequence[Place]) -> Optional[Place]:
-    """The last place outside this package, if there is one: the user's own line."""
-    own = [place for place in places if not place[0].startswith(_PACKAGE)] or places
-    return own[-1] if own else None
+def innermost(places: Sequence[Place]) -> Optional[str]:
+    """The last of *places* in few words; None for no place."""
+    if not places:
+        return None
+    file, line, function = places[-1]
+    return f"{os.path.basename(file)}:{line} in {function}"

@@ -43,8 +43,7 @@ def _bury(member: Member, fact: Callable[..., int]) -> None:
     with member.home.lock:
         mailbox = member.mailbox
         mailbox.alert = DEAD
-        items = mailbox.items
-        left = [items.popleft() for _ in range(len(items))]
+        left = mailbox.emptied()
     for entry in left:
         if entry.completion is None:
             _judge(member, entry, fact)

@@ -53,43 +53,49 @@ class Worker(threading.Thread):
 
     def start(self) -> None:
         """Start the thread; a second time is a RuntimeError, as for any thread."""
-        if self.ident is not None or "run" in self.__dict__.get("_ate_kept", ()):
+        if self.ident is not None:
             super().start()
+            return
         # Shadowed until the thread begins, so that its end is seen whatever the subclass's `run`
         # does: nothing else tells that a thread is over.
-        kept = self.__dict__["_ate_kept"] = {
-            key: self.__dict__[key] for key in ("run",) if key in self.__dict__
-        }
+        own = self.__dict__.get("run")
+        if getattr(own, "__func__", None) is not Worker._ate_life:
+            self.__dict__["_ate_kept"] = {} if own is None else {"run": own}
         self.__dict__["run"] = self._ate_life
-        self._ate_begins()
         clock, bell = self._ate_clock or REAL, self._ate_mailbox.bell
-        clock.expected(bell)
         try:
+            self._ate_begins()
+            clock.expected(bell)
             super().start()
         except BaseException:
             if self.ident is None:
                 clock.left(bell)
-                self.__dict__.pop("run", None)
-                self.__dict__.update(kept)
+                self._ate_unshadow()
                 self._ate_not_begun()
             raise
 
     def stop(self) -> None:
         """Finish what is queued, then end the thread. From anywhere; twice is harmless."""
-        self._ate_mailbox.put(STOP)
+        if self._ate_mailbox.alert is not DEAD:
+            self._ate_mailbox.put(STOP)
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Wait until the thread has ended, *timeout* seconds at most."""
         clock = self._ate_clock
-        timeout_deadline(REAL, timeout)
+        deadline = timeout_deadline(REAL, timeout)
         if clock is None or clock is REAL:
-            super().join(timeout)
+            endless = timeout is None or deadline == NEVER
+            super().join(None if endless else min(deadline - REAL.now(), threading.TIMEOUT_MAX))
         else:
             clock.join(self, self._ate_mailbox.bell, timeout_deadline(clock, timeout))
 
-    def _ate_life(self) -> None:
+    def _ate_unshadow(self) -> None:
+        """Put the object's own ``run`` back, if it has one."""
         self.__dict__.pop("run", None)
         self.__dict__.update(self.__dict__.pop("_ate_kept", {}))
+
+    def _ate_life(self) -> None:
+        self._ate_unshadow()
         key = id(self)
         alive[key] = weakref.ref(self, partial(alive.pop, key))
         (self._ate_clock or REAL).entered(self._ate_mailbox.bell)
@@ -184,13 +190,15 @@ class Producer(Worker):
         super()._ate_forked()
         self._ate_member.standing = Standing.DEAD
         self._ate_member.running = None
+        if self._ate_member.home is not None:
+            self._ate_member.home.renew()
 
     def _ate_ends(self) -> None:
         member = self._ate_member
         member.standing = Standing.DEAD
-        if member.home is None:
-            super()._ate_ends()
-        else:
+        self._ate_mailbox.alert = DEAD
+        # Registered and asked meanwhile? Who looks at the alert from now on sees to it itself.
+        if member.home is not None:
             member.home.ended(member)
 
 

@@ -24,7 +24,7 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type
 from typing_extensions import Self
 
 from . import _log, _workers
-from ._clock import REAL, Clock, milliseconds, spawn, spawn_raw
+from ._clock import NEVER, REAL, Clock, milliseconds, spawn, spawn_raw
 from ._completion import Completion
 from ._desk import Desk
 from ._effects import COMPLETION
@@ -32,7 +32,7 @@ from ._handle import Handle
 from ._hooks import Hook
 from ._keeper import Keeper
 from ._mailbox import DEAD
-from ._messages import SHUT
+from ._messages import SHUT, STOP
 from ._registry import Seat, unhashable
 from ._report import Statistics, statistics_of
 from ._stacks import places_of
@@ -87,6 +87,10 @@ class Dispatcher(Worker):
         self._ate_mailbox = self._ate_desk.inbox
         self._ate_join_clock(self._ate_desk.clock)
         self._ate_keeper = Keeper(self._ate_desk, _NameOf(self))
+        #: The thread, with its bell, that has stopped it before it was started.
+        self._ate_aside: Optional[Tuple[Any, Any]] = None
+        # Its producers know their home, and so would keep everybody else who was registered.
+        weakref.finalize(self, self._ate_desk.registry.clear).atexit = False
         if diagnose:
             self._ate_desk.ledger.witness = places_of
         if callable(hooks):
@@ -196,7 +200,9 @@ class Dispatcher(Worker):
 
     def statistics(self) -> Statistics:
         """The sums over the dispatcher's life, by verdict and by reason of the end."""
-        return statistics_of(self._ate_desk.ledger)
+        desk = self._ate_desk
+        nobodies = sum(what == "nobody" for what, _ in desk.inbox.items.copy())
+        return statistics_of(desk.ledger, nobodies)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -205,6 +211,9 @@ class Dispatcher(Worker):
         if _log.logger.isEnabledFor(logging.DEBUG) and self.ident is None:
             self.add_hook(_log_traffic)
         _remember(self)
+        if self._ate_aside is not None:
+            # It was stopped before. Two threads cannot be at its bell at once.
+            self._ate_desk.clock.join(*self._ate_aside, NEVER)
         super().start()
 
     def run(self) -> None:
@@ -260,7 +269,8 @@ class Dispatcher(Worker):
             # Without arguments: a subclass may have overridden it as 0.1.0 had it.
             self.stop()
         else:
-            self.stop(immediate=True)
+            self.stop()
+            Dispatcher.stop(self, immediate=True)
         _join_all(threads, desk.clock, until)
         self._ate_join_observers(until)
 
@@ -311,8 +321,9 @@ class Dispatcher(Worker):
         try:
             if clock is REAL:
                 spawn_raw(run)
-            else:
-                spawn(clock, run, f"{_log.name_of(self)}-stopper", self._ate_desk.inbox.bell)
+            elif self._ate_aside is None:
+                bell = clock.bell()
+                self._ate_aside = spawn(clock, run, f"{_log.name_of(self)}-stopper", bell), bell
         except RuntimeError:
             # The interpreter exits and gives no more threads.
             run()
@@ -335,6 +346,11 @@ class Dispatcher(Worker):
         )
         desk.gate.append(SHUT)
         desk.renew()
+        try:
+            desk.ledger.stopped(desk.now(), False, 1 << 62)
+        except Exception as error:
+            # A thread that is not there may have been in the middle of it.
+            _log.lost("what %s had open was lost in the fork: %r", _log.name_of(self), error)
         for entry in desk.ledger.open_requests():
             entry.ended = desk.now()
             entry.completion = Completion.STOPPED
@@ -428,6 +444,10 @@ def _after_fork() -> None:
         worker = worker_reference()
         if worker is not None and worker is not threading.current_thread():
             worker._ate_forked()
+        elif worker is not None:
+            # In the middle of its method: when that returns, the child's copy ends.
+            worker._ate_mailbox.items.clear()
+            worker._ate_mailbox.items.append(STOP)
     _workers.alive.clear()
 
 

@@ -13,10 +13,12 @@ __all__ = [
     "BadType",
     "BadValue",
     "ClockMismatch",
+    "ClockStopped",
     "DispatcherError",
     "DispatcherStopped",
     "IncompleteError",
     "RequestTimeout",
+    "VirtualTimeStuck",
 ]
 
 
@@ -74,3 +76,14 @@ class BadValue(DispatcherError, ValueError):
 
 class ClockMismatch(BadValue):
     """A participant belongs to one clock; it cannot serve dispatchers of two."""
+
+
+class ClockStopped(DispatcherError, RuntimeError):
+    """A virtual clock was stopped: nobody can wait on it, or begin anything, any more."""
+
+
+class VirtualTimeStuck(DispatcherError, RuntimeError):
+    """A thread under virtual time really blocks, or all wait for something that cannot come.
+
+    The message names the threads and shows where they are.
+    """

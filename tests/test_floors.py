@@ -28,13 +28,17 @@ FLOORS = {
     "F4 what the dispatcher's own thread does": ["_keeper"],
     "F4 the facade": ["dispatcher"],
     "F5 the daily names": ["__init__"],
-    "F6 tools": ["example_rig", "testing"],
+    "F6 tools": ["_scripts", "_timeline", "_virtual_clock", "example_rig"],
+    "F6 what tests claim": ["_assertions"],
+    "F6 what is checked after a test": ["_checkup"],
+    "F6 all for tests": ["testing"],
+    "F7 fixtures over that": ["pytest_plugin"],
 }
 """From the ground up. A landing within a floor has an entry of its own: down is always down."""
 
 ONLY_IN = {
-    "time": {"_clock", "example_rig", "testing"},
-    "threading": {"_clock", "_workers", "dispatcher", "example_rig", "testing"},
+    "time": {"_clock", "_virtual_clock", "example_rig"},
+    "threading": {"_checkup", "_clock", "_virtual_clock", "_workers", "dispatcher", "example_rig"},
     "_thread": {"_clock", "_desk"},
     "asyncio": {"_handle"},
 }
@@ -43,11 +47,12 @@ ONLY_IN = {
 LATE = {
     "__init__": {"_clock", "_completion", "_handle", "_report", "_workers", "dispatcher", "errors"},
     "_handle": {"asyncio"},
+    "pytest_plugin": {"_checkup", "dispatcher", "testing"},
 }
 """What is imported when it is first needed: the names by whoever asks for one, so that the pytest
 plugin costs nothing where it is not used, and an event loop's machinery where there is a loop."""
 
-THIRD_PARTIES = {"typing_extensions"}
+THIRD_PARTIES = {"typing_extensions", "pytest"}
 
 # About 300. Only code counts: no blank lines, comments or docstrings.
 LONGEST = 330

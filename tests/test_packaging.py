@@ -171,6 +171,8 @@ def test_recipe_requirements() -> None:
     assert packed(recipe()["requirements.run"]) == packed([python, *project()["dependencies"]])
     backend = project()["build-system"]["requires"]
     assert packed(recipe()["requirements.host"]) == packed([python, "pip", *backend])
+    extra = project()["optional-dependencies"]["test"]
+    assert set(packed(recipe()["test.requires"])) <= set(packed(extra))
 
 
 @pytest.mark.checkout

@@ -1,0 +1,180 @@
+"""Fixtures for tests of rigs, and a timeline of the last requests when such a test fails.
+
+Loaded by pytest wherever the package is installed; imports the rest of it when a fixture is used.
+A project's own fixture of one of these names takes its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generator, Iterator, List, Optional, Protocol, Tuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from .dispatcher import Dispatcher
+    from .testing import RecordingListener, ScriptedProducer, Timeline, VirtualClock
+
+__all__ = [
+    "RecordingListenerFactory",
+    "ScriptedProducerFactory",
+    "dispatcher",
+    "real_dispatcher",
+    "recording_listener",
+    "scripted_producer",
+    "virtual_clock",
+]
+
+
+class ScriptedProducerFactory(Protocol):
+    """What the fixture ``scripted_producer`` is."""
+
+    def __call__(
+        self,
+        dispatcher: Dispatcher,
+        topic: Any,
+        *script: Any,
+        name: Optional[str] = None,
+        start_ms: float = 0,
+    ) -> ScriptedProducer:
+        """Register it for *topic* with *dispatcher*, start it."""
+        ...
+
+
+class RecordingListenerFactory(Protocol):
+    """What the fixture ``recording_listener`` is."""
+
+    def __call__(
+        self,
+        dispatcher: Dispatcher,
+        topic: Any,
+        *,
+        name: Optional[str] = None,
+        takes_ms: float = 0,
+    ) -> RecordingListener:
+        """Register it for *topic* with *dispatcher*, start it."""
+        ...
+
+
+class _Rig:
+    """What one test has of ours: its dispatchers with their timelines, its scripted producers."""
+
+    def __init__(self) -> None:
+        self.dispatchers: List[Tuple[Dispatcher, Timeline]] = []
+        self.scripted: List[ScriptedProducer] = []
+
+
+_RIG: pytest.StashKey[_Rig] = pytest.StashKey()
+
+
+def _rig_of(request: pytest.FixtureRequest) -> _Rig:
+    node: pytest.Item = request.node
+    return node.stash.setdefault(_RIG, _Rig())
+
+
+# -- fixtures ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def virtual_clock() -> Iterator[VirtualClock]:
+    """A clock on which waiting takes no time; stopped at the end of the test."""
+    from .testing import VirtualClock
+
+    clock = VirtualClock()
+    yield clock
+    clock.stop()
+
+
+@pytest.fixture
+def dispatcher(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> Iterator[Dispatcher]:
+    """A started dispatcher on ``virtual_clock``.
+
+    At the end it is stopped, and checked: no thread of ours lives on, every request has ended,
+    every producer that was asked has its verdict.
+    """
+    yield from _dispatcher(request, virtual_clock)
+
+
+@pytest.fixture
+def real_dispatcher(request: pytest.FixtureRequest) -> Iterator[Dispatcher]:
+    """A started dispatcher on real time; otherwise as ``dispatcher``."""
+    yield from _dispatcher(request, None)
+
+
+@pytest.fixture
+def scripted_producer(request: pytest.FixtureRequest) -> ScriptedProducerFactory:
+    """Makes scripted producers, registered and started.
+
+    ``scripted_producer(dispatcher, "topic", answers(5, after_ms=20), ...)``. What hangs is released
+    at the end of the test.
+    """
+    from .testing import ScriptedProducer
+
+    rig = _rig_of(request)
+
+    def make(
+        dispatcher: Dispatcher,
+        topic: Any,
+        *script: Any,
+        name: Optional[str] = None,
+        start_ms: float = 0,
+    ) -> ScriptedProducer:
+        producer = ScriptedProducer(*script, name=name, start_ms=start_ms)
+        rig.scripted.append(producer)
+        dispatcher.register_result_producer(producer, topic, start=True)
+        return producer
+
+    return make
+
+
+@pytest.fixture
+def recording_listener() -> RecordingListenerFactory:
+    """Makes listeners that remember what they hear, registered and started.
+
+    ``recording_listener(dispatcher, "topic", takes_ms=20)``.
+    """
+    from .testing import RecordingListener
+
+    def make(
+        dispatcher: Dispatcher, topic: Any, *, name: Optional[str] = None, takes_ms: float = 0
+    ) -> RecordingListener:
+        listener = RecordingListener(name=name, takes_ms=takes_ms)
+        dispatcher.register_result_listener(listener, topic, start=True)
+        return listener
+
+    return make
+
+
+def _dispatcher(
+    request: pytest.FixtureRequest, clock: Optional[VirtualClock]
+) -> Iterator[Dispatcher]:
+    from ._checkup import closed, workers
+    from .dispatcher import Dispatcher
+    from .testing import Timeline
+
+    rig, before, timeline = _rig_of(request), workers(), Timeline()
+    made = Dispatcher(clock=clock, hooks=[timeline], diagnose=True)
+    rig.dispatchers.append((made, timeline))
+    made.start()
+    yield made
+    problems = closed(made, before, rig.scripted)
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+# -- the report --------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Show the last requests of a test that failed, with the first report that says so."""
+    outcome = yield
+    report: pytest.TestReport = outcome.get_result()
+    rig = item.stash.get(_RIG, None)
+    if rig is None or not report.failed:
+        return
+    from ._checkup import told
+
+    while rig.dispatchers:
+        made, timeline = rig.dispatchers.pop(0)
+        told(made)
+        report.sections.append((f"requests of {made.name}", str(timeline)))
