@@ -1,4 +1,4 @@
-"""Ends a dispatcher that a test was given, and tells what is not as it should be afterwards."""
+"""Ends what a test was given, and tells what is not as it should be afterwards."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from ._clock import REAL
 from ._log import name_of
 from ._messages import STOP
 from ._stacks import places_of, shown
+from ._timeline import Timeline
 from ._virtual_clock import VirtualClock
 from .dispatcher import Dispatcher
 from .errors import DispatcherError
 
-__all__ = ["closed", "told", "workers"]
+__all__ = ["closed", "left", "told", "workers"]
 
 REAL_SECONDS = 5.0
 """What threads on real time get for their end, all together."""
@@ -29,23 +30,27 @@ def workers() -> Set[Any]:
     return {worker for worker in found if worker is not None}
 
 
-def told(dispatcher: Dispatcher) -> None:
-    """Wait until hooks have seen what has happened so far; not for long."""
+def told(dispatcher: Dispatcher, timeline: Timeline) -> None:
+    """Wait until *timeline*, a hook of it, has seen what has happened so far; not for long."""
     desk = dispatcher._ate_desk
+    clock = desk.clock
+    if isinstance(clock, VirtualClock) and clock.stuck:
+        # Its thread does not get its turn any more.
+        for event in desk.observers.untold():
+            timeline(event)
+        return
     heard = threading.Event()
     desk.observers.call(lambda _: heard.set(), None)
-    clock = desk.clock
-    if isinstance(clock, VirtualClock):
+    if isinstance(clock, VirtualClock) and not clock.stopped:
         try:
             clock.settle()
         except DispatcherError:
-            # Stuck or stopped: then they know what they know.
             return
     heard.wait(_MOMENT)
 
 
-def closed(dispatcher: Dispatcher, before: Set[Any], scripted: Iterable[Any] = ()) -> List[str]:
-    """Stop *dispatcher* and what has been started since *before*; what was wrong with that.
+def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
+    """Stop *dispatcher* with its participants; what was wrong with that.
 
     Blocks until all have ended, with a limit in real time. *scripted* producers are released.
     """
@@ -55,16 +60,10 @@ def closed(dispatcher: Dispatcher, before: Set[Any], scripted: Iterable[Any] = (
         *desk.registry.participants("producers"),
         *desk.registry.participants("listeners"),
     ]
-    problems: List[str] = []
     dispatcher.stop()
     for producer in scripted:
         producer.release(for_good=True)
-    _join([thread for thread in mine if thread.ident is not None], desk.clock, problems)
-    others = [worker for worker in workers() - before if worker not in mine]
-    _join([worker for worker in others if _is_told_to_end(worker)], desk.clock, problems)
-    for worker in sorted(workers() - before, key=name_of):
-        problems.append(_leak(worker))
-        worker.stop()
+    problems = _joined([thread for thread in mine if thread.ident is not None], desk.clock)
     statistics = dispatcher.statistics()
     if not dispatcher.is_alive() and (
         statistics.open or statistics.fan_out != sum(statistics.verdicts.values())
@@ -73,21 +72,35 @@ def closed(dispatcher: Dispatcher, before: Set[Any], scripted: Iterable[Any] = (
     return problems
 
 
-def _join(threads: List[Any], clock: Any, problems: List[str]) -> None:
-    if isinstance(clock, VirtualClock) and not clock.stuck:
+def left(before: Set[Any]) -> List[str]:
+    """What has been started since *before* and lives on; it is told to end."""
+    problems: List[str] = []
+    for worker in workers() - before:
+        if _is_told_to_end(worker):
+            problems += _joined([worker], worker._ate_clock or REAL)
+    for worker in sorted(workers() - before, key=name_of):
+        problems.append(_leak(worker))
+        worker.stop()
+    return problems
+
+
+def _joined(threads: List[Any], clock: Any) -> List[str]:
+    problems: List[str] = []
+    limit = REAL.now() + REAL_SECONDS
+    if isinstance(clock, VirtualClock):
         try:
             for thread in threads:
-                thread.join()
+                if not clock.stopped:
+                    thread.join()
         except DispatcherError as error:
             problems.append(str(error))
-    if isinstance(clock, VirtualClock) and clock.stuck:
-        # Nobody who waits for it gets any further.
-        clock.stop()
-        limit = REAL.now() + _MOMENT
-    else:
-        limit = REAL.now() + REAL_SECONDS
+        if clock.stuck:
+            # Nobody who waits for it gets any further.
+            clock.stop()
+            limit = REAL.now() + _MOMENT
     for thread in threads:
         threading.Thread.join(thread, max(0.0, limit - REAL.now()))
+    return problems
 
 
 def _is_told_to_end(worker: Any) -> bool:

@@ -68,6 +68,11 @@ class Observers:
         """Let the hooks have the event ``make(*data)``. Never blocks."""
         self.mailbox.put((make, data))
 
+    def untold(self) -> List[Any]:
+        """The events that wait for the thread, which cannot come: for somebody else to read."""
+        waiting = [item for item in list(self.mailbox.items) if item is not STOP]
+        return [item[0](*item[1]) for item in waiting if len(item) == 2 and item[0]]
+
     def call(self, callback: Callable[[Any], Any], argument: Any) -> None:
         """Let *callback* be called after all that was told so far. Never blocks."""
         self.mailbox.put((callback, argument, call_back))

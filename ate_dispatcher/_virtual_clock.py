@@ -93,9 +93,10 @@ class VirtualClock:
         self._ours: Dict[int, int] = {}
         #: The others, as far as they wait.
         self._outside: Set[_Bell] = set()
-        self._stopped = False
+        #: Whether :meth:`stop` was called.
+        self.stopped: bool = False
         #: Whether somebody has waited in vain: a thread that blocks for real has the baton.
-        self.stuck = False
+        self.stuck: bool = False
         self._grants = 0
 
     # -- for tests and scripted work -----------------------------------------------------------
@@ -168,9 +169,9 @@ class VirtualClock:
         once, so that what has been stopped can end. From anywhere; twice is harmless.
         """
         with self._lock:
-            if self._stopped:
+            if self.stopped:
                 return
-            self._stopped = True
+            self.stopped = True
             for bell in self._ready:
                 bell.gate.put(None)
             timed = [bell for _, _, _, token, bell in self._timers if bell.parked is token]
@@ -260,7 +261,7 @@ class VirtualClock:
             )
 
     def _refuse_if_stopped(self) -> None:
-        if self._stopped:
+        if self.stopped:
             raise ClockStopped("the virtual clock was stopped; nothing happens on it any more")
 
     def _ring(self, bell: _Bell) -> None:
@@ -275,7 +276,7 @@ class VirtualClock:
     def _make_ready(self, bell: _Bell, rung: bool) -> None:
         bell.parked = None
         bell.woken = rung
-        if self._stopped:
+        if self.stopped:
             bell.gate.put(None)
         else:
             self._ready.append(bell)
@@ -287,7 +288,7 @@ class VirtualClock:
                 bell.rung = False
                 return True
             outside = here not in self._ours
-            if self._stopped:
+            if self.stopped:
                 if outside:
                     self._refuse_if_stopped()
                 if deadline < NEVER:
@@ -304,7 +305,7 @@ class VirtualClock:
                 heapq.heappush(self._timers, (deadline, outside, seq, token, bell))
             if outside:
                 self._outside.add(bell)
-            if not self._stopped and (self._holder in (here, None) or self._holder_is_gone()):
+            if not self.stopped and (self._holder in (here, None) or self._holder_is_gone()):
                 self._hand_on()
         try:
             if outside:
@@ -364,7 +365,8 @@ class VirtualClock:
     def _explain(self) -> str:
         frames = sys._current_frames()
         lines = [f"no progress in {self._patience} s at virtual time {self._now}:"]
-        for thread in threading.enumerate():
+        # Whoever has the baton first: there it stands still.
+        for thread in sorted(threading.enumerate(), key=lambda each: each.ident != self._holder):
             ident = thread.ident
             if ident in self._ours and ident in frames:
                 role = "runs and does not come back" if ident == self._holder else "is parked"

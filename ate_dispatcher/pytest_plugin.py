@@ -61,17 +61,26 @@ class _Rig:
     def __init__(self) -> None:
         self.dispatchers: List[Tuple[Dispatcher, Timeline]] = []
         self.scripted: List[ScriptedProducer] = []
+        self.problems: List[str] = []
 
 
 _RIG: pytest.StashKey[_Rig] = pytest.StashKey()
 
 
-def _rig_of(request: pytest.FixtureRequest) -> _Rig:
-    node: pytest.Item = request.node
-    return node.stash.setdefault(_RIG, _Rig())
-
-
 # -- fixtures ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _ate_rig(request: pytest.FixtureRequest) -> Iterator[_Rig]:
+    from ._checkup import left, workers
+
+    before = workers()
+    node: pytest.Item = request.node
+    rig = node.stash[_RIG] = _Rig()
+    yield rig
+    problems = [*rig.problems, *left(before)]
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
 
 
 @pytest.fixture
@@ -85,31 +94,29 @@ def virtual_clock() -> Iterator[VirtualClock]:
 
 
 @pytest.fixture
-def dispatcher(request: pytest.FixtureRequest, virtual_clock: VirtualClock) -> Iterator[Dispatcher]:
+def dispatcher(virtual_clock: VirtualClock, _ate_rig: _Rig) -> Iterator[Dispatcher]:
     """A started dispatcher on ``virtual_clock``.
 
     At the end it is stopped, and checked: no thread of ours lives on, every request has ended,
     every producer that was asked has its verdict.
     """
-    yield from _dispatcher(request, virtual_clock)
+    yield from _dispatcher(_ate_rig, virtual_clock)
 
 
 @pytest.fixture
-def real_dispatcher(request: pytest.FixtureRequest) -> Iterator[Dispatcher]:
+def real_dispatcher(_ate_rig: _Rig) -> Iterator[Dispatcher]:
     """A started dispatcher on real time; otherwise as ``dispatcher``."""
-    yield from _dispatcher(request, None)
+    yield from _dispatcher(_ate_rig, None)
 
 
 @pytest.fixture
-def scripted_producer(request: pytest.FixtureRequest) -> ScriptedProducerFactory:
+def scripted_producer(_ate_rig: _Rig) -> ScriptedProducerFactory:
     """Makes scripted producers, registered and started.
 
     ``scripted_producer(dispatcher, "topic", answers(5, after_ms=20), ...)``. What hangs is released
     at the end of the test.
     """
     from .testing import ScriptedProducer
-
-    rig = _rig_of(request)
 
     def make(
         dispatcher: Dispatcher,
@@ -119,7 +126,7 @@ def scripted_producer(request: pytest.FixtureRequest) -> ScriptedProducerFactory
         start_ms: float = 0,
     ) -> ScriptedProducer:
         producer = ScriptedProducer(*script, name=name, start_ms=start_ms)
-        rig.scripted.append(producer)
+        _ate_rig.scripted.append(producer)
         dispatcher.register_result_producer(producer, topic, start=True)
         return producer
 
@@ -144,21 +151,17 @@ def recording_listener() -> RecordingListenerFactory:
     return make
 
 
-def _dispatcher(
-    request: pytest.FixtureRequest, clock: Optional[VirtualClock]
-) -> Iterator[Dispatcher]:
-    from ._checkup import closed, workers
+def _dispatcher(rig: _Rig, clock: Optional[VirtualClock]) -> Iterator[Dispatcher]:
+    from ._checkup import closed
     from .dispatcher import Dispatcher
     from .testing import Timeline
 
-    rig, before, timeline = _rig_of(request), workers(), Timeline()
+    timeline = Timeline()
     made = Dispatcher(clock=clock, hooks=[timeline], diagnose=True)
     rig.dispatchers.append((made, timeline))
     made.start()
     yield made
-    problems = closed(made, before, rig.scripted)
-    if problems:
-        pytest.fail("\n".join(problems), pytrace=False)
+    rig.problems += closed(made, rig.scripted)
 
 
 # -- the report --------------------------------------------------------------------------------
@@ -176,5 +179,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 
     while rig.dispatchers:
         made, timeline = rig.dispatchers.pop(0)
-        told(made)
+        told(made, timeline)
         report.sections.append((f"requests of {made.name}", str(timeline)))
