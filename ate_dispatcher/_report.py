@@ -183,7 +183,7 @@ class Report:
         }
 
     def __str__(self) -> str:
-        ttl = "no ttl" if self.ttl_ms is None else f"ttl {self.ttl_ms:g} ms"
+        ttl = "no ttl" if self.ttl_ms is None else f"ttl {self.ttl_ms:.12g} ms"
         end = self.completion.name if self.completion else "open"
         ok = self.count(Verdict.OK)
         head = (

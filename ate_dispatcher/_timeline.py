@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Deque, List, Optional
 
 from . import events
-from ._completion import Verdict
+from ._completion import Standing, Verdict
 from ._report import MemberReport, Report
 from .errors import BadType, BadValue
 
 __all__ = ["Timeline"]
 
-_WIDTH = 56
-_NAME = 20
+_WIDTH = 48
+_NAME = 16
 LEGEND = ". waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline"
 
 
@@ -104,9 +104,11 @@ def _tell(request: _Request, event: events.Event) -> None:
         return
     at = request.since_ms(event)
     if isinstance(event, events.RequestSkipped):
-        lane.mark, lane.note = "-", "skipped, never begun"
+        lane.mark, lane.note, lane.answered_ms = "-", "skipped, never begun", at
     elif isinstance(event, events.MemberDeclined):
-        lane.mark, lane.note, lane.answered_ms = "-", event.verdict.name.lower(), at
+        died = event.standing is Standing.DEAD
+        lane.mark, lane.note = "-", "died" if died else event.verdict.name.lower()
+        lane.answered_ms = at
     elif isinstance(event, (events.ReplyAccepted, events.ProducerFailed, events.ReplyDiscarded)):
         lane.waited_ms, lane.answered_ms = at - event.ran_ms, at
         if isinstance(event, events.ReplyAccepted):
@@ -142,7 +144,7 @@ def _judge(lane: _Lane, member: MemberReport) -> None:
 def _drawn(request: _Request) -> str:
     opened, report, ttl = request.opened, request.report, request.ttl_ms
     topic = opened.topic if isinstance(opened.topic, str) else repr(opened.topic)
-    limit = "no ttl" if ttl is None else f"ttl {ttl:g} ms"
+    limit = "no ttl" if ttl is None else f"ttl {ttl:.12g} ms"
     if report is None or report.completion is None:
         end = "still open"
     else:
@@ -151,7 +153,7 @@ def _drawn(request: _Request) -> str:
     elapsed = report.elapsed_ms if report is not None else 0.0
     latest = max([elapsed, *(lane.answered_ms or 0.0 for lane in request.lanes)])
     # A deadline that is far off would leave no room for what happened.
-    span = max(latest, min(ttl, 2 * latest) if ttl and latest else ttl or 1.0)
+    span = max(latest, ttl) if ttl and (ttl <= 2 * latest or not latest) else latest or 1.0
     lines = [head]
     lines += [
         f"  {lane.name:<{_NAME}} {_bar(lane, ttl, span)} {lane.note}".rstrip()

@@ -242,7 +242,7 @@ class VirtualClock:
 
     def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
         """See ``Clock.join``."""
-        if isinstance(bell, _Bell) and thread.is_alive():
+        if isinstance(bell, _Bell) and thread.is_alive() and not self.stopped:
             waiter = self.bell()
             with self._lock:
                 gone = bell.over
@@ -350,6 +350,7 @@ class VirtualClock:
             bell = self._ready.popleft()
             self._holder = bell.ident if bell.ident is not None else -1
             self._grants += 1
+            self.stuck = False
             bell.gate.put(None)
 
     def _holder_is_gone(self) -> bool:

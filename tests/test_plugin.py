@@ -133,11 +133,11 @@ def test_it(dispatcher, scripted_producer, virtual_clock):
     here = written.index("    clock.sleep(2)") + 1
     picture = """
 request 1 on volts, ttl 1000 ms: DEADLINE after 1000.0 ms
-  quick                =======*                    |                            250.0 ms
-  broken               ===x                        |                            100.0 ms, OSError
-  hung                 ============================|==========================> was running
-  slow                 ============================|==========================! LATE
-                       0                                                2000 ms
+  quick            ======*                 |                        250.0 ms
+  broken           ==x                     |                        100.0 ms, OSError
+  hung             ========================|======================> was running
+  slow             ========================|======================! LATE
+                   0                                        2000 ms
 
 . waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
 """

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import threading
 import time
 from typing import Any, Callable, List, Tuple
 
 import pytest
+from rig import HECTIC
 from virtual import FOREVER, Attentive, Scripted, World, verdicts
 
 from ate_dispatcher import Completion, Dispatcher, Producer, ResultListener, Standing, Verdict
 from ate_dispatcher.errors import ClockMismatch, DispatcherError
-from ate_dispatcher.testing import VirtualClock, VirtualTimeStuck
+from ate_dispatcher.testing import (
+    ClockStopped,
+    ScriptedProducer,
+    VirtualClock,
+    VirtualTimeStuck,
+    hangs,
+)
 
 
 class Log(List[Any]):
@@ -90,6 +99,15 @@ def a_scenario_of_ties() -> Log:
     return log
 
 
+STORY = "f61b62cf83672bda5273669cbb83003f8fc16dc168c797b6548c9cf47af38555"
+"""The digest of the log of `a_scenario_of_ties`: the same on every Python and platform."""
+
+
+def digest(log: Log) -> str:
+    """What tells one log from any other."""
+    return hashlib.sha256(repr(list(log)).encode()).hexdigest()
+
+
 def test_the_same_story_a_thousand_times() -> None:
     """Equal instants, immediate answers, expiry and a cancel: one log, 1,000 times of 1,000."""
     first = a_scenario_of_ties()
@@ -101,7 +119,50 @@ def test_the_same_story_a_thousand_times() -> None:
         "CANCELLED(QUEUED)",
         "CANCELLED(QUEUED)",
     )
+    assert digest(first) == STORY
     assert sum(a_scenario_of_ties() != first for _ in range(999)) == 0
+
+
+@pytest.mark.parametrize("interval", [HECTIC, 1.0])
+def test_the_same_story_on_a_busy_machine(interval: float) -> None:
+    """While other threads burn CPU and threads are switched at every chance, or hardly ever."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(interval)
+    over = threading.Event()
+
+    def burn() -> None:
+        while not over.is_set():
+            sum(range(100))
+
+    burners = [threading.Thread(target=burn, daemon=True) for _ in range(2)]
+    try:
+        for burner in burners if interval < 1 else ():
+            burner.start()
+        assert {digest(a_scenario_of_ties()) for _ in range(20)} == {STORY}
+    finally:
+        over.set()
+        sys.setswitchinterval(before)
+        for burner in burners if interval < 1 else ():
+            burner.join()
+
+
+def test_a_long_scenario_is_short() -> None:
+    """10 producers, 100 requests, 8,000 virtual seconds: a moment of real time at best."""
+
+    def once() -> float:
+        world = World()
+        for n in range(10):
+            world.producer(8000 * (n + 1))
+        before = time.perf_counter()
+        for _ in range(100):
+            assert len(world.send(ttl=60_000).results()) == 7
+            world.clock.sleep(20)
+        taken = time.perf_counter() - before
+        assert world.clock.now() == pytest.approx(8000)
+        world.close()
+        return taken
+
+    assert min(once() for _ in range(5)) < 1
 
 
 def test_time_does_not_move_while_the_tests_thread_runs() -> None:
@@ -211,6 +272,23 @@ def test_what_is_for_the_tests_thread_is_refused_elsewhere(method: str) -> None:
     (reply,) = handle.replies
     assert isinstance(reply.error, DispatcherError)
     world.close()
+
+
+@pytest.mark.parametrize("bad", ["1", True, None, -1, float("nan"), float("inf")], ids=repr)
+def test_a_nonsense_advance_is_refused(bad: Any) -> None:
+    """Backwards, nowhere, for ever: TypeError or ValueError, naming it."""
+    clock = VirtualClock()
+    with pytest.raises((TypeError, ValueError), match="ms must be"):
+        clock.advance(bad)
+    assert clock.now() == 0
+
+
+@pytest.mark.parametrize("parameter", ["start", "patience"])
+@pytest.mark.parametrize("bad", ["1", True, None, float("nan")], ids=repr)
+def test_a_nonsense_clock_is_refused(parameter: str, bad: Any) -> None:
+    """At the constructor."""
+    with pytest.raises((TypeError, ValueError), match=parameter):
+        VirtualClock(**{parameter: bad})
 
 
 @pytest.mark.parametrize("bad", ["1", True, None, -1, float("nan")], ids=repr)
@@ -375,3 +453,153 @@ def test_a_stop_before_the_start_is_part_of_the_story() -> None:
         logs.append(list(log))
     assert logs == [logs[0]] * len(logs)
     assert (0.0, "test", "sees", None) in logs[0]
+
+
+# -- threads of the test's own -----------------------------------------------------------------
+
+
+def test_equal_instants_come_in_the_order_of_registration() -> None:
+    """Not in the order in which they began to wait."""
+    world = World()
+    order: List[str] = []
+
+    def sleeps(name: str) -> Callable[..., None]:
+        def answer(topic: Any, *until: float) -> None:
+            world.clock.sleep(1 - world.clock.now())
+            order.append(name)
+
+        return answer
+
+    for name in "abc":
+        world.producer(0, sleeps(name), topic=name)
+    handles = [world.send(topic=name, ttl=None) for name in "cba"]
+    for handle in handles:
+        handle.wait()
+    assert order == ["a", "b", "c"]
+    world.close()
+
+
+def test_threads_of_the_test_take_part() -> None:
+    """Each waits in virtual time, and they come in the order in which they were made."""
+    world = World()
+    world.producer(500)
+    story: List[Any] = []
+
+    def asks(name: str, pause: float) -> None:
+        world.clock.sleep(pause)
+        story.append((name, "asks", world.clock.now()))
+        story.append((name, *world.send(ttl=None).results(), world.clock.now()))
+
+    threads = [world.clock.thread(asks, name, 1.0, name=name) for name in "ab"]
+    for thread in reversed(threads):
+        thread.start()
+    assert story == []
+    assert not threads[0].join(0.5)  # type: ignore[func-returns-value]
+    assert threads[0].is_alive()
+    assert world.clock.now() == 0.5
+    for thread in threads:
+        thread.join()
+        assert not thread.is_alive()
+    assert story == [
+        ("a", "asks", 1.0),
+        ("b", "asks", 1.0),
+        ("a", "value", 1.5),
+        ("b", "value", 2.0),
+    ]
+    world.close()
+
+
+def test_a_thread_of_the_test_is_a_thread() -> None:
+    """Once; it can be joined after its start; what it is to do must be callable."""
+    clock = VirtualClock()
+    thread = clock.thread(lambda: None)
+    with pytest.raises(RuntimeError):
+        thread.join()
+    thread.start()
+    thread.join()
+    with pytest.raises(RuntimeError):
+        thread.start()
+    with pytest.raises(TypeError, match="target must be callable"):
+        clock.thread(3)  # type: ignore[arg-type]
+
+
+# -- the end of time ---------------------------------------------------------------------------
+
+
+def test_a_stopped_clock_lets_nobody_wait_and_nobody_begin() -> None:
+    """Each call says so; what is there already may still be read."""
+    world = World()
+    producer = world.producer(start=False)
+    handle = world.send(ttl=None)
+    world.clock.settle()
+    world.clock.stop()
+    world.clock.stop()
+    for call in (
+        lambda: world.clock.sleep(1),
+        lambda: world.clock.sleep(0),
+        lambda: world.clock.advance(1),
+        lambda: world.clock.settle(),
+        lambda: world.clock.advance_to_next(),
+        lambda: handle.wait(),
+        lambda: list(handle),
+        lambda: producer.start(),
+        lambda: world.clock.thread(lambda: None).start(),
+        lambda: Dispatcher(clock=world.clock).start(),
+        lambda: world.dispatcher.register_result_producer(Scripted(world.clock, 0, 0, ""), "t"),
+    ):
+        with pytest.raises(ClockStopped, match="clock was stopped"):
+            call()
+    assert world.clock.now() == 0
+    assert handle.completion is None
+    world.dispatcher.stop()
+    world.dispatcher.join(30)
+    assert not world.dispatcher.is_alive()
+    assert handle.completion is Completion.STOPPED
+    assert handle.wait()
+
+
+def test_who_waits_when_the_clock_is_stopped_is_told() -> None:
+    """A producer's sleep raises, so its thread comes back; the dispatcher's deadlines pass."""
+    world = World()
+    producer = world.producer(0, lambda topic: world.clock.sleep(1e9))
+    hung = world.cast(ScriptedProducer(hangs()))
+    world.dispatcher.register_result_producer(hung, "t", start=True)
+    handle, later = world.send(ttl=1000), world.send(ttl=None)
+    waiting = world.clock.thread(handle.wait)
+    waiting.start()
+    world.clock.advance(10)
+    world.clock.stop()
+    waiting.join()
+    while not handle.done() or later.pending > 1:
+        time.sleep(0)
+    (report, _), (reply,) = handle.report().members, later.replies
+    assert report.verdict in (Verdict.ERROR, Verdict.LATE)
+    assert isinstance(reply.error, ClockStopped)
+    world.dispatcher.stop(immediate=True)
+    hung.release(for_good=True)
+    for thread in (world.dispatcher, producer, hung):
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_a_start_that_failed_leaves_the_clock_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's own thread keeps its turn, and the next start is as good as a first."""
+
+    def none_left(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    world = World()
+    producer = world.producer(start=False)
+    with monkeypatch.context() as patch:
+        name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+        patch.setattr(threading, name, none_left)
+        with pytest.raises(RuntimeError, match="can't start"):
+            producer.start()
+    producer.start()
+    handle = world.send()
+    assert producer.asked == []
+    assert handle.results() == ["value"]
+    producer.stop()
+    producer.join()
+    assert not producer.is_alive()
+    world.close()

@@ -8,12 +8,12 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional
 
 import pytest
 
-from ate_dispatcher import Dispatcher, Handle, Producer, ResultListener
-from ate_dispatcher.testing import VirtualClock
+from ate_dispatcher import Dispatcher, Handle, ResultListener
+from ate_dispatcher.testing import ScriptedProducer, VirtualClock, computes
 
 FOREVER = 1e9
 """Milliseconds that nobody waits for in these tests, but the tidying up at their end."""
@@ -41,24 +41,19 @@ class Payload:
     __deepcopy__ = __reduce_ex__ = __copy__  # type: ignore[assignment]
 
 
-class Scripted(Producer):
+class Scripted(ScriptedProducer):
     """Takes *ms* of virtual time, then returns *answer*, or raises it, or what it returns.
 
-    *ms* may be a list, one for each request; the last one stays.
+    *ms* may be a list, one for each request; the last one stays. The answer may be changed.
     """
 
     def __init__(self, clock: VirtualClock, ms: Any, answer: Any, name: Optional[str]) -> None:
-        super().__init__(name=name)
+        times = ms if isinstance(ms, (list, tuple)) else [ms]
+        super().__init__(*[computes(self._answered, after_ms=each) for each in times], name=name)
         self.clock = clock
-        self.script = list(ms) if isinstance(ms, (list, tuple)) else [ms]
         self.answer = answer
-        self.asked: List[Tuple[Any, ...]] = []
 
-    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
-        self.asked.append((topic, args, kwargs))
-        ms = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        if ms:
-            self.clock.sleep(ms / 1000)
+    def _answered(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self.answer, BaseException):
             raise self.answer
         if callable(self.answer):

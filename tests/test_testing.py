@@ -1,0 +1,413 @@
+"""Scripted participants, assertions, the timeline: on virtual time, and the same on real time."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Iterator, List
+
+import pytest
+from rig import PATIENCE, over, settle
+
+from ate_dispatcher import Completion, Dispatcher, RequestTimeout, Standing, Verdict
+from ate_dispatcher.testing import (
+    RecordingListener,
+    ScriptedProducer,
+    Timeline,
+    VirtualClock,
+    answers,
+    assert_accepted,
+    assert_ended,
+    assert_failed,
+    assert_late,
+    assert_missing,
+    computes,
+    dies,
+    hangs,
+    raises,
+)
+
+
+class Bench:
+    """A started dispatcher with a cast of scripted participants."""
+
+    def __init__(self, virtual: bool) -> None:
+        self.clock: Any = VirtualClock() if virtual else None
+        self.timeline = Timeline(last=3)
+        self.dispatcher = Dispatcher(clock=self.clock, hooks=[self.timeline], diagnose=True)
+        self.dispatcher.start()
+        self.cast: List[Any] = []
+
+    def site(self, *script: Any, name: Any = None, topic: Any = "t", **options: Any) -> Any:
+        site = ScriptedProducer(*script, name=name, **options)
+        self.dispatcher.register_result_producer(site, topic, start=True)
+        self.cast.append(site)
+        return site
+
+    def ear(self, **options: Any) -> RecordingListener:
+        ear = RecordingListener(**options)
+        self.dispatcher.register_result_listener(ear, "t", start=True)
+        self.cast.append(ear)
+        return ear
+
+    def ask(self, *args: Any, ttl: Any = 1000) -> Any:
+        return self.dispatcher.send_request("t", *args, ttl=ttl)
+
+    def quiet(self) -> None:
+        """Until everybody has heard what has happened."""
+        if self.clock is None:
+            settle(self.dispatcher)
+        else:
+            self.clock.settle()
+
+    def close(self) -> None:
+        for each in self.cast:
+            if isinstance(each, ScriptedProducer):
+                each.release(for_good=True)
+        self.dispatcher.stop(immediate=True)
+        for thread in (self.dispatcher, *self.cast):
+            thread.join(PATIENCE if self.clock is None else None)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(params=["virtual", "real"])
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """On either clock; closed at the end."""
+    made = Bench(request.param == "virtual")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def virtual() -> Iterator[Bench]:
+    """On virtual time."""
+    made = Bench(virtual=True)
+    yield made
+    made.close()
+
+
+# -- scripted producers ------------------------------------------------------------------------
+
+
+def test_a_script_is_gone_through_and_its_last_outcome_stays(bench: Bench) -> None:
+    """What is no outcome is a value to answer with."""
+    site = bench.site(7, raises(OSError("broken")), computes(lambda topic, n: n + 1), name="site")
+    assert_accepted(bench.ask(1), 7)
+    assert_failed(bench.ask(2), site, OSError)
+    assert_accepted(bench.ask(3), 4)
+    assert_accepted(bench.ask(4), 5, by=["site"])
+    assert [(asked.topic, asked.args, asked.kwargs) for asked in site.asked] == [
+        ("t", (n,), {}) for n in (1, 2, 3, 4)
+    ]
+
+
+def test_without_a_script_the_answer_is_none(bench: Bench) -> None:
+    """As of a method without a return."""
+    bench.site()
+    assert bench.ask().results() == [None]
+
+
+def test_outcomes_take_their_time(virtual: Bench) -> None:
+    """An answer, an error and a computation, each after so many ms."""
+    site = virtual.site(
+        answers(1, after_ms=20), raises(OSError, after_ms=300), computes(lambda _: 3, after_ms=4000)
+    )
+    for now in (0.02, 0.32, 4.32):
+        virtual.ask(ttl=None).wait()
+        assert virtual.clock.now() == pytest.approx(now)
+    assert [round(asked.at, 6) for asked in site.asked] == [0, 0.02, 0.32]
+
+
+def test_what_hangs_goes_on_when_it_is_released(bench: Bench) -> None:
+    """Once, or for good; a release that comes first is not kept for later."""
+    site = bench.site(hangs("at last"))
+    site.release()
+    handle = bench.ask(ttl=20)
+    assert_missing(handle, site)
+    site.release()
+    later = bench.ask(ttl=20)
+    assert_missing(later, site)
+    site.release(for_good=True)
+    assert_accepted(bench.ask(ttl=None), "at last")
+    bench.quiet()
+    assert handle.report().members[0].verdict is Verdict.LATE
+
+
+def test_who_dies_leaves_everything_unanswered(bench: Bench, capfd: Any) -> None:
+    """The request that it is in, those behind it, and what is sent later; without a word."""
+    dying, quick = bench.site(hangs(), dies(), name="dying"), bench.site(1)
+    handles = [bench.ask(ttl=None) for _ in range(3)]
+    dying.release(for_good=True)
+    for handle in handles[1:]:
+        handle.wait()
+        assert handle.completion is Completion.ALL_REPLIED
+        line = handle.report().members[0]
+        assert (line.verdict, line.standing) == (Verdict.MISSING, Standing.DEAD)
+    assert sorted(handles[0].results(), key=str) == [1, None]
+    dying.join(PATIENCE)
+    assert not dying.is_alive()
+    later = bench.ask(ttl=None)
+    assert_missing(later, dying)
+    assert later.report().members[0].verdict is Verdict.DECLINED
+    assert quick.is_alive()
+    bench.quiet()
+    statistics = bench.dispatcher.statistics()
+    assert statistics.fan_out == sum(statistics.verdicts.values()) == 8
+    assert capfd.readouterr().err == ""
+
+
+def test_one_that_dies_as_a_guest_leaves_nothing_open(virtual: Bench) -> None:
+    """At the dispatcher that is not its home."""
+    other = Dispatcher(clock=virtual.clock)
+    other.start()
+    site = virtual.site(dies(after_ms=5))
+    other.register_result_producer(site, "t")
+    handles = [other.send_request("t", ttl=None), virtual.ask(ttl=None)]
+    for handle in handles:
+        handle.wait()
+        assert handle.report().members[0].standing is Standing.DEAD
+    assert virtual.clock.now() == 0.005
+    other.stop()
+    other.join()
+
+
+def test_one_that_is_slow_to_start_comes_late_to_its_first_request(virtual: Bench) -> None:
+    """Then it is as quick as its script."""
+    site = virtual.site(1, start_ms=500)
+    handle = virtual.ask(ttl=400)
+    assert_missing(handle, site)
+    assert_accepted(virtual.ask(ttl=400), 1)
+    assert virtual.clock.now() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "names"),
+    [
+        (lambda: answers(after_ms=-1), ValueError, "after_ms"),
+        (lambda: answers(after_ms="1"), TypeError, "after_ms"),  # type: ignore[arg-type]
+        (lambda: answers(after_ms=float("inf")), ValueError, "after_ms"),
+        (lambda: answers(after_ms=None), ValueError, "after_ms"),  # type: ignore[arg-type]
+        (lambda: raises("OSError"), TypeError, "error"),  # type: ignore[arg-type]
+        (lambda: raises(int), TypeError, "error"),
+        (lambda: computes(3), TypeError, "function"),  # type: ignore[arg-type]
+        (lambda: dies(after_ms=float("nan")), ValueError, "after_ms"),
+        (lambda: ScriptedProducer(start_ms=-1), ValueError, "start_ms"),
+        (lambda: RecordingListener(takes_ms=float("inf")), ValueError, "takes_ms"),
+        (lambda: RecordingListener().wait_for("1"), TypeError, "count"),  # type: ignore[arg-type]
+        (lambda: Timeline(0), ValueError, "last"),
+        (lambda: Timeline("3"), TypeError, "last"),  # type: ignore[arg-type]
+    ],
+)
+def test_nonsense_is_refused_at_the_call(make: Any, error: Any, names: str) -> None:
+    """Naming the parameter."""
+    with pytest.raises(error, match=names):
+        make()
+
+
+# -- recording listeners -----------------------------------------------------------------------
+
+
+def test_a_recording_listener_remembers_everything(bench: Bench) -> None:
+    """Results, errors, reports, each with what belongs to it."""
+    ear = bench.ear()
+    bench.site(1)
+    bench.site(raises(OSError("broken")), name="broken")
+    handle = bench.ask()
+    handle.wait()
+    assert ear.wait_for(1) == [1]
+    bench.ask().wait()
+    assert ear.wait_for(2, timeout=PATIENCE) == [1, 1]
+    bench.quiet()
+    over_there = threading.Thread(target=lambda: None)
+    over_there.start()
+    over(over_there)
+    while len(ear.reports) < 2:
+        bench.ask(ttl=0).wait()
+    assert [heard.topic for heard in ear.heard][:2] == ["t", "t"]
+    assert ear.values[:2] == [1, 1]
+    assert [type(reply.error) for reply in ear.errors[:2]] == [OSError, OSError]
+    assert ear.reports[0].id == handle.id
+
+
+def test_a_recording_listener_notes_the_instant(virtual: Bench) -> None:
+    """Of the clock that it lives under; a slow one hears the next thing when it is done."""
+    quick, slow = virtual.ear(), virtual.ear(takes_ms=500)
+    virtual.site(answers(1, after_ms=100))
+    virtual.site(answers(2, after_ms=200))
+    virtual.ask().wait()
+    assert slow.wait_for(2) == [1, 2]
+    assert [(heard.at, heard.value) for heard in quick.heard] == [(0.1, 1), (0.2, 2)]
+    assert [(heard.at, heard.value) for heard in slow.heard] == [(0.1, 1), (0.6, 2)]
+
+
+def test_waiting_for_results_that_do_not_come_times_out(bench: Bench) -> None:
+    """On either clock, saying how many came."""
+    ear = bench.ear(name="ear")
+    bench.site(1)
+    bench.ask().wait()
+    with pytest.raises(RequestTimeout, match=r"ear heard 1 of 2 results in 0\.05 s"):
+        ear.wait_for(2, timeout=0.05)
+    assert ear.wait_for(0, timeout=0) == []
+
+
+# -- assertions --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("claim", "explains"),
+    [
+        (lambda h: assert_accepted(h), "not every producer answered in time with a value"),
+        (lambda h: assert_accepted(h, 1, 2), r"accepted \[1\], not \[1, 2\]"),
+        (lambda h: assert_accepted(h, 1, by=["slow"]), r"accepted from \['quick'\], not \['slow'"),
+        (lambda h: assert_missing(h), r"missing are \['hung', 'slow'\], not \[\]"),
+        (lambda h: assert_missing(h, "slow"), r"missing are \['hung', 'slow'\], not \['slow'\]"),
+        (lambda h: assert_failed(h, "quick"), "quick did not raise in time"),
+        (lambda h: assert_failed(h, "broken", KeyError), "broken raised OSError, not KeyError"),
+        (lambda h: assert_late(h, "quick"), "quick was not late"),
+        (lambda h: assert_late(h, "hung"), "hung has not answered at all"),
+        (lambda h: assert_late(h, "slow", by_ms=399), "slow was late by 400 ms, not 399 ms"),
+        (lambda h: assert_ended(h, "ALL_REPLIED"), "it did not end as ALL_REPLIED"),
+    ],
+)
+def test_a_claim_that_does_not_hold_is_explained(virtual: Bench, claim: Any, explains: str) -> None:
+    """With what there was instead, and the report."""
+    virtual.site(answers(1, after_ms=500), name="quick")
+    virtual.site(answers(2, after_ms=1000), name="slow")
+    virtual.site(raises(OSError), name="broken")
+    virtual.site(hangs(), name="hung")
+    handle = virtual.ask(ttl=600)
+    with pytest.raises(AssertionError, match=explains) as caught:
+        claim(handle)
+    assert "request 1 on 't': DEADLINE after 600.0 ms (ttl 600 ms), 1 of 4 ok" in str(caught.value)
+    assert_accepted(handle, 1, by=["quick"])
+    assert_missing(handle, "slow", "hung")
+    assert_failed(handle, "broken", OSError)
+    assert_late(handle, "slow", by_ms=400)
+    assert_ended(handle, Completion.DEADLINE)
+    assert_ended(handle, "DEADLINE")
+
+
+def test_everybody_answered_is_a_claim_too(virtual: Bench) -> None:
+    """Without values: each producer that was asked gave one. With nobody asked it is false."""
+    virtual.site(1)
+    virtual.site(2)
+    assert_accepted(virtual.ask())
+    assert_missing(virtual.ask())
+    with pytest.raises(AssertionError):
+        assert_accepted(virtual.dispatcher.send_request("nobody"))
+
+
+def test_late_on_real_time_has_to_be_there() -> None:
+    """Nobody is waited for, but what has come counts."""
+    bench = Bench(virtual=False)
+    site = bench.site(hangs(), name="site")
+    handle = bench.ask(ttl=5)
+    with pytest.raises(AssertionError, match="site has not answered at all"):
+        assert_late(handle, site)
+    site.release(for_good=True)
+    bench.ask(ttl=None).wait()
+    assert_late(handle, site)
+    bench.close()
+
+
+@pytest.mark.parametrize(
+    ("claim", "error", "names"),
+    [
+        (lambda h: assert_late(h, "nobody"), ValueError, "nobody was not asked; quick was"),
+        (lambda h: assert_failed(h, "nobody"), ValueError, "nobody was not asked; quick was"),
+        (lambda h: assert_ended(h, "DONE"), ValueError, "completion must be one of ALL_REPLIED"),
+        (lambda _: assert_missing(7), TypeError, "handle must be what send_request returned"),
+    ],
+)
+def test_a_claim_about_nothing_is_refused(
+    virtual: Bench, claim: Any, error: Any, names: str
+) -> None:
+    """It is a mistake in the test, not a failure of what is tested."""
+    virtual.site(1, name="quick")
+    with pytest.raises(error, match=names):
+        claim(virtual.ask())
+
+
+# -- the timeline ------------------------------------------------------------------------------
+
+
+def lines(bench: Bench) -> List[str]:
+    """The timeline's lines once everything has been told."""
+    bench.quiet()
+    return [line.rstrip() for line in str(bench.timeline).splitlines()]
+
+
+def test_a_timeline_of_nothing_says_so(virtual: Bench) -> None:
+    """Rather than nothing."""
+    assert lines(virtual) == ["no request was sent"]
+
+
+EVERY_FATE = """
+request 1 on t, ttl 600 ms: DEADLINE after 600.0 ms
+  ok               ============*           |                        300.0 ms
+  raised           ======x                 |                        150.0 ms, OSError
+  late             ========================|======================! 1200.0 ms, late by 600.0 ms; was running
+  hung             ========================|======================> was running
+  died             ...-                    |                        died
+  skipped          ........................|..................-     skipped, never begun
+  idle             ........................|......................> missing, not started
+                   0                                        1200 ms
+
+. waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
+"""  # noqa: E501
+
+
+def test_a_timeline_shows_every_fate(virtual: Bench) -> None:
+    """Each with its own mark, in lanes in the order of the roster."""
+    virtual.site(answers(1, after_ms=300), name="ok")
+    virtual.site(raises(OSError, after_ms=150), name="raised")
+    virtual.site(answers(2, after_ms=1200), name="late")
+    virtual.site(hangs(), name="hung")
+    virtual.site(dies(after_ms=75), name="died")
+    virtual.site(1, start_ms=1100, name="skipped")
+    idle = ScriptedProducer(name="idle")
+    virtual.dispatcher.register_result_producer(idle, "t")
+    virtual.ask(ttl=600).wait()
+    virtual.clock.advance(600)
+    assert "\n".join(lines(virtual)) == EVERY_FATE.strip("\n")
+    idle.start()
+    virtual.cast.append(idle)
+    virtual.clock.settle()
+    assert "skipped, never begun" in next(line for line in lines(virtual) if "idle" in line)
+
+
+def test_a_timeline_keeps_the_last_requests(virtual: Bench) -> None:
+    """And says how many came before; a far deadline does not squeeze what happened."""
+    virtual.site(answers(1, after_ms=10), name="site")
+    for _ in range(5):
+        virtual.ask(ttl=3600_000).wait()
+    shown = lines(virtual)
+    assert shown[0] == "(2 earlier requests)"
+    assert [line[:9] for line in shown if line.startswith("request")] == [
+        "request 3",
+        "request 4",
+        "request 5",
+    ]
+    assert shown.count("  site             " + "=" * 47 + "* 10.0 ms") == 3
+    assert "request 5 on t, ttl 3600000 ms: ALL_REPLIED after 10.0 ms" in shown
+
+
+def test_a_timeline_shows_what_is_open_and_who_was_nobody(virtual: Bench) -> None:
+    """At any moment."""
+    virtual.site(hangs(), name="site")
+    virtual.ask(ttl=None)
+    virtual.dispatcher.send_request("else").wait()
+    shown = lines(virtual)
+    assert shown[0] == "request 1 on t, no ttl: still open"
+    assert "request 2 on else, ttl 5000 ms: NO_PRODUCERS after 0.0 ms" in shown
+    assert "  nobody was registered for it" in shown
+
+
+def test_two_of_one_name_have_a_lane_each(virtual: Bench) -> None:
+    """In the order in which they come to their ends."""
+    for ms in (10, 20):
+        virtual.site(answers(1, after_ms=ms), name="twin")
+    virtual.ask().wait()
+    assert [line.split()[-2:] for line in lines(virtual) if "twin" in line] == [
+        ["10.0", "ms"],
+        ["20.0", "ms"],
+    ]
