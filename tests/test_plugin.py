@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib import metadata
-from typing import Any, List, Tuple
+from typing import List, Tuple
 
 import pytest
-from rig import PACKAGE_PARENT
+from projects import plugin
+
+__all__ = ["plugin"]
 
 pytest_plugins = ["pytester"]
 
@@ -20,21 +21,9 @@ from ate_dispatcher.testing import *
 """
 
 
-def installed() -> bool:
-    """Whether pytest finds the plugin by itself, as it does where the package is installed."""
-    points: Any = metadata.entry_points()
-    if hasattr(points, "select"):
-        found = points.select(group="pytest11")
-    else:
-        found = points.get("pytest11", ())
-    return any(point.value == "ate_dispatcher.pytest_plugin" for point in found)
-
-
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, plugin: None) -> pytest.Pytester:
     """An empty project of somebody who has installed the package."""
-    monkeypatch.setenv("PYTHONPATH", PACKAGE_PARENT)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "" if installed() else "-p ate_dispatcher.pytest_plugin")
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     return pytester
 

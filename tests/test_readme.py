@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import code
 import contextlib
 import doctest
@@ -15,8 +16,13 @@ from types import CodeType
 from typing import Iterator, List, Tuple
 
 import pytest
+from projects import plugin
 
 import ate_dispatcher.example_rig
+
+__all__ = ["plugin"]
+
+pytest_plugins = ["pytester"]
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 CORE = ("dispatcher", "testing")
@@ -91,6 +97,23 @@ def test_session(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
         assert not thread.is_alive(), thread
+
+
+@pytest.mark.checkout
+def test_tests_of_the_chapter_on_testing_pass(pytester: pytest.Pytester, plugin: None) -> None:
+    """They are tests of their own, and short ones; and quick, although they tell of minutes."""
+    found = [
+        block for _, block in blocks("python") if re.search(r"^def test_", block, re.MULTILINE)
+    ]
+    assert len(found) == 3
+    text = "import time\nfrom ate_dispatcher import Producer\n\n" + "\n".join(found)
+    tests = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    assert all((node.end_lineno or 0) - node.lineno < 20 for node in tests)
+    pytester.makepyfile(text)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--durations=0", "-vv")
+    result.assert_outcomes(passed=sum(node.name.startswith("test_") for node in tests))
+    times = re.findall(r"^([0-9.]+)s call ", result.stdout.str(), re.MULTILINE)
+    assert sum(map(float, times)) < 2
 
 
 @pytest.mark.checkout
