@@ -8,6 +8,7 @@ from typing import Any, Iterable, List, Set
 from . import _workers
 from ._clock import REAL
 from ._log import name_of
+from ._mailbox import DEAD
 from ._messages import STOP
 from ._stacks import places_of, shown
 from ._timeline import Timeline
@@ -34,6 +35,8 @@ def told(dispatcher: Dispatcher, timeline: Timeline) -> None:
     """Wait until *timeline*, a hook of it, has seen what has happened so far; not for long."""
     desk = dispatcher._ate_desk
     clock = desk.clock
+    if desk.observers.mailbox.alert is DEAD:
+        return
     if isinstance(clock, VirtualClock) and clock.stuck:
         # Its thread does not get its turn any more.
         for event in desk.observers.untold():

@@ -297,4 +297,4 @@ class Keeper:
         gate.append(SHUT)
         for _ in range(kept):
             gate.popleft()
-        desk.registry.clear()
+        desk.channels.clear()

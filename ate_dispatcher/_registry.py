@@ -162,10 +162,6 @@ class Registry:
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
 
-    def clear(self) -> None:
-        """Forget everybody: the dispatcher is over, and its producers may live on."""
-        self.channels.clear()
-
     def participants(self, side: str) -> List[Any]:
         """Everybody on *side* of any topic, each once, in the order of the topics."""
         found: Dict[int, Any] = {}

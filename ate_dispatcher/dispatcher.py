@@ -90,7 +90,8 @@ class Dispatcher(Worker):
         #: The thread, with its bell, that has stopped it before it was started.
         self._ate_aside: Optional[Tuple[Any, Any]] = None
         # Its producers know their home, and so would keep everybody else who was registered.
-        weakref.finalize(self, self._ate_desk.registry.clear).atexit = False
+        # Straight into C, where no signal handler comes in between.
+        weakref.finalize(self, self._ate_desk.channels.clear).atexit = False
         if diagnose:
             self._ate_desk.ledger.witness = places_of
         if callable(hooks):

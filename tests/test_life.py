@@ -428,6 +428,24 @@ def test_a_start_that_failed_may_be_tried_again(monkeypatch: pytest.MonkeyPatch)
         assert dispatcher.send_request("t", ttl=None).results() == [1]
 
 
+def test_a_diagnosing_dispatcher_tells_where_a_producer_hung(gated: Gated) -> None:
+    """On real time: its own code and what that waits in, as it was at the deadline."""
+    with Dispatcher(diagnose=True) as dispatcher:
+        dispatcher.register_result_producer(gated, "t", start=True)
+        handle = dispatcher.send_request("t", ttl=None)
+        came(gated.entered)
+        missed = dispatcher.send_request("t", ttl=1)
+        ended(missed)
+        handle.cancel()
+        ended(handle)
+        gated.gate.set()
+        stack = only(handle).stack
+        assert "in produce_dispatcher_output\n" in stack
+        assert "self.gate.wait(" in stack
+        assert "_desk.py" not in stack
+        assert only(missed).stack is None
+
+
 class Nameless(Answer):
     """Its name cannot be told once it has been lost."""
 
@@ -477,8 +495,9 @@ def test_a_name_that_cannot_be_told_ends_no_thread() -> None:
             handle = dispatcher.send_request("t", ttl=1)
             ended(handle)
             assert len(str(handle.report()).splitlines()) == 4
-        dispatcher.send_request("t", ttl=None)
+        handle = dispatcher.send_request("t", ttl=None)
         listener.after(1)
+        handle.cancel()
         settle(dispatcher)
         for each in (producer, unstarted, listener):
             each.lost = False

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from fractions import Fraction
 from typing import Any, Dict, Hashable, List, Mapping, Optional, Tuple, Type
 
@@ -44,7 +45,26 @@ from ate_dispatcher.events import (
     RequestOpened,
     RequestSkipped,
 )
-from ate_dispatcher.testing import VirtualClock, VirtualTimeStuck
+from ate_dispatcher.pytest_plugin import RecordingListenerFactory, ScriptedProducerFactory
+from ate_dispatcher.testing import (
+    Asked,
+    Heard,
+    RecordingListener,
+    ScriptedProducer,
+    Timeline,
+    VirtualClock,
+    VirtualTimeStuck,
+    answers,
+    assert_accepted,
+    assert_ended,
+    assert_failed,
+    assert_late,
+    assert_missing,
+    computes,
+    dies,
+    hangs,
+    raises,
+)
 
 # -- producers: any signature whose first parameter takes the topic
 
@@ -388,3 +408,67 @@ def virtual() -> None:
         dispatcher.send_request("topic").wait()
     Dispatcher(clock=clock)
     Dispatcher(clock=1)  # type: ignore[arg-type]
+
+
+def threads_of_a_test(clock: VirtualClock) -> None:
+    assert_type(clock.thread(print, 1, name="asks"), threading.Thread)
+    clock.stop()
+
+
+def scripted(dispatcher: Dispatcher) -> None:
+    site = ScriptedProducer(
+        7,
+        answers(7, after_ms=20),
+        raises(OSError),
+        raises(OSError("no contact"), after_ms=2.5),
+        computes(len),
+        hangs(),
+        dies(after_ms=1),
+        start_ms=5,
+        name="site",
+    )
+    as_producer: Producer = site
+    dispatcher.register_result_producer(as_producer, "topic", start=True)
+    assert_type(site.asked, List[Asked])
+    site.release()
+    site.release(for_good=True)
+    raises("OSError")  # type: ignore[arg-type]
+    answers(7, after_ms="1")  # type: ignore[arg-type]
+
+
+def recorded(listener: RecordingListener) -> None:
+    assert_type(listener.heard, List[Heard])
+    assert_type(listener.heard[0].at, float)
+    assert_type(listener.values, List[Any])
+    assert_type(listener.errors, List[Reply])
+    assert_type(listener.reports, List[Report])
+    assert_type(listener.wait_for(3, timeout=1), List[Any])
+
+
+def claims(handle: Handle, site: ScriptedProducer) -> None:
+    assert_accepted(handle, 1, 2, by=[site, "other"])
+    assert_missing(handle, site, "other")
+    assert_late(handle, site, by_ms=400, tolerance_ms=1)
+    assert_failed(handle, site, OSError)
+    assert_ended(handle, Completion.DEADLINE)
+    assert_ended(handle, "DEADLINE")
+
+
+def pictures() -> None:
+    timeline = Timeline(last=3)
+    Dispatcher(hooks=[timeline], diagnose=True)
+    assert_type(str(timeline), str)
+
+
+def fixtures(
+    dispatcher: Dispatcher,
+    scripted_producer: ScriptedProducerFactory,
+    recording_listener: RecordingListenerFactory,
+) -> None:
+    assert_type(scripted_producer(dispatcher, "topic", 1, answers(2), name="a"), ScriptedProducer)
+    assert_type(recording_listener(dispatcher, "topic", takes_ms=5), RecordingListener)
+
+
+def places(report: MemberReport) -> None:
+    assert_type(report.stack, Optional[str])
+    assert_type(report.place, Optional[str])
