@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._workers import CurrentRequest, current_request
     from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
     from .errors import DispatcherError, DispatcherStopped, IncompleteError, RequestTimeout
+    from .policies import All, First, Quorum, Stall, StopOnError, Until
 else:
     _HOMES = {
         "_clock": ("Clock",),
@@ -27,13 +28,14 @@ else:
         "_report": ("MemberReport", "Reply", "Report", "Statistics"),
         "_workers": ("CurrentRequest", "current_request"),
         "dispatcher": ("ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"),
+        "policies": ("All", "First", "Quorum", "Stall", "StopOnError", "Until"),
         "errors": ("DispatcherError", "DispatcherStopped", "IncompleteError", "RequestTimeout"),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
     def __getattr__(name):
         """Import what was asked for; a second time it is simply there."""
-        if name in ("dispatcher", "errors", "events"):
+        if name in ("dispatcher", "errors", "events", "policies"):
             return import_module(f"{__name__}.{name}")
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -50,23 +52,29 @@ __version__ = ".".join(map(str, VERSION_STR))
 __all__ = [
     "VERSION_STR",
     "ATEDispatcher",
+    "All",
     "Clock",
     "Completion",
     "CurrentRequest",
     "Dispatcher",
     "DispatcherError",
     "DispatcherStopped",
+    "First",
     "Handle",
     "IncompleteError",
     "MemberReport",
     "Producer",
+    "Quorum",
     "Reply",
     "Report",
     "RequestTimeout",
     "ResultListener",
     "Sender",
+    "Stall",
     "Standing",
     "Statistics",
+    "StopOnError",
+    "Until",
     "Verdict",
     "__version__",
     "current_request",

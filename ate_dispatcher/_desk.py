@@ -27,6 +27,7 @@ from ._hooks import Observers, call_back, event_opened
 from ._ledger import ABSENT, ACCEPTED, ORDINARY, Ledger
 from ._mailbox import CALM, DEAD, Mailbox
 from ._messages import IDLE, SHUT, STOP, Died
+from ._options import Options
 from ._registry import Channel, Registry, unhashable
 from ._sweeper import come_to, ended
 from .errors import DispatcherStopped
@@ -75,7 +76,12 @@ class Desk:
     # -- callers: append, never decide ---------------------------------------------------------
 
     def send(
-        self, topic: Hashable, args: Tuple[Any, ...], kwargs: Dict[str, Any], ttl: Any
+        self,
+        topic: Hashable,
+        args: Tuple[Any, ...],
+        kwargs: Dict[str, Any],
+        ttl: Any,
+        options: Optional[Options] = None,
     ) -> Handle:
         """Open a request and hand it to everybody registered for *topic*. Never blocks."""
         now = self.now()
@@ -109,6 +115,8 @@ class Desk:
             (topic, *args),
             kwargs or None,
         )
+        if options is not None and not options.prepare(entry):
+            return self._over(entry)
         try:
             # No `try` in here: the instruction that begins one is covered by none.
             # Before the puts, so that the ledger knows the request when the first reply comes.
@@ -189,6 +197,10 @@ class Desk:
         entry = Handle(self, self._next_id(), topic, channel, (), now, deadline, None, None)
         entry.ended = now
         entry.completion = Completion.NO_PRODUCERS
+        return self._over(entry)
+
+    def _over(self, entry: Handle) -> Handle:
+        """What ended before anybody was asked is told all the same."""
         if self.hooks:
             self.observers.tell(event_opened, entry)
         self.post("nobody", entry)

@@ -11,7 +11,17 @@ from . import _log
 from ._completion import Standing
 from ._entry import Entry, Member
 from ._hooks import event_completed, event_discarded, event_noted, event_replied, event_skipped
-from ._ledger import ABSENT, ACCEPTED, DISCARDED, ENDED, FAILED, NOT_BEGUN, NOTED
+from ._ledger import (
+    ABSENT,
+    ACCEPTED,
+    ALARM,
+    ASK,
+    DISCARDED,
+    ENDED,
+    FAILED,
+    NOT_BEGUN,
+    NOTED,
+)
 from ._mailbox import CALM, DEAD, SWEEP
 from ._messages import IDLE, Signal
 from ._workers import EndMessage, ErrorMessage
@@ -61,6 +71,11 @@ def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) 
             _husks(desk, entry)
         if desk.draining and not desk.ledger.open_count():
             desk.inbox.attend()
+    if effects & ALARM:
+        # The keeper sleeps until an instant that it knew before.
+        cell = entry.needed.cell
+        if cell is not None and cell[0] < desk.wakeup:
+            desk.leave("wake_by", cell[0])
     if effects & DISCARDED and desk.hooks:
         # Behind the end, which may have come with it.
         desk.observers.tell(event_discarded, entry, member)
@@ -156,11 +171,28 @@ def after(desk: Any, entry: Any, effects: int) -> None:
         for bell, each in list(bells):
             if ended or each:
                 bell.ring(None)
+    if effects & ASK:
+        _ask(desk, entry)
     if effects & ABSENT:
         for note in entry.notes:
             if note.standing is Standing.NOT_STARTED and not note.member.warned:
                 note.member.warned = True
                 _log.lost("producer %s was asked but never started", note.member.name)
+
+
+def _ask(desk: Any, entry: Any) -> None:
+    """Ask the predicates of *entry* about its replies so far; what they say is a fact."""
+    need, yes, error = entry.needed, [], None
+    replies = entry.replies
+    try:
+        yes = [until for until in need.untils if until.predicate(replies)]
+    except BaseException as raised:
+        error = without_our_frame(raised)
+        _log.failed(f"the predicate of request {entry.id} raised", error)
+    with desk.lock:
+        effects = desk.ledger.answered(entry, yes, error, desk.now())
+        act(desk, entry, effects)
+    after(desk, entry, effects)
 
 
 def without_our_frame(error: BaseException) -> BaseException:

@@ -11,6 +11,7 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 from . import _log
 from ._completion import Completion, Standing, Verdict
 from ._messages import Record
+from ._need import Need
 from ._stacks import Place
 
 __all__ = ["Entry", "Extra", "Member", "Note"]
@@ -110,12 +111,18 @@ class Note:
         self.late: float = 0.0
 
 
-class Extra:
-    """What few requests need: verdicts without a reply, errors, done callbacks."""
+WEIGHED = 1 << 40
+"""So far below zero begins the count of a request whose policy is to be weighed at each fact: one
+look at the sign, which every reply takes anyway, tells it from all others."""
 
-    __slots__ = ("callbacks", "errors", "notes")
+
+class Extra:
+    """What few requests need: verdicts without a reply, errors, done callbacks, a policy."""
+
+    __slots__ = ("callbacks", "errors", "need", "notes")
 
     def __init__(self) -> None:
+        self.need: Optional[Need] = None
         self.notes: Sequence[Note] = ()
         self.errors: int = 0
         self.callbacks: Tuple[Any, ...] = ()
@@ -144,6 +151,7 @@ class Entry:
         "roster",
         "sent",
         "topic",
+        "until",
     )
 
     ended: float
@@ -168,14 +176,34 @@ class Entry:
         self.roster: Tuple[Member, ...] = roster
         self.sent: float = sent
         self.deadline: float = deadline
+        #: Until when time alone leaves it open: the deadline, or an instant before it.
+        self.until: float = deadline
         #: The positional arguments of the producers' method, the topic first.
         self.call: Optional[Tuple[Any, ...]] = call
         self.kwargs: Optional[Dict[str, Any]] = kwargs
+        #: Members without a verdict; see `left`.
         self.pending: int = len(roster)
         self.chain: Optional[Record] = None
         self.completion: Optional[Completion] = None
         self.cell: Optional[List[Any]] = None
         self.extra: Optional[Extra] = None
+
+    def needs(self, need: Need) -> None:
+        """Put it under a policy. Before anybody else knows it."""
+        self.more().need = need
+        self.pending -= WEIGHED
+
+    @property
+    def needed(self) -> Need:
+        """What it needs; of one that is under a policy."""
+        assert self.extra is not None
+        assert self.extra.need is not None
+        return self.extra.need
+
+    @property
+    def left(self) -> int:
+        """How many members have no verdict yet."""
+        return self.pending if self.pending >= 0 else self.pending + WEIGHED
 
     @property
     def notes(self) -> Sequence[Note]:

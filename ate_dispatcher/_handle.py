@@ -65,6 +65,11 @@ class Handle(Entry):
         """Every reply accepted so far, errors included, in the order of arrival."""
         return tuple(self._between(None, self.chain))
 
+    @property
+    def error(self) -> Optional[BaseException]:
+        """What the predicate of an ``Until`` raised, if that ended the request."""
+        return None if self.extra is None or self.extra.need is None else self.extra.need.error
+
     def report(self) -> Report:
         """A frozen snapshot of now; after the end it shows late answers as they come in."""
         return report_of(self, self.desk.clock.now())
@@ -253,7 +258,7 @@ class Handle(Entry):
             values,
             report.missing,
             errors,
-        ) from (errors[0] if errors else None)
+        ) from (self.error or (errors[0] if errors else None))
 
     def __copy__(self) -> Handle:
         return self
@@ -265,7 +270,7 @@ class Handle(Entry):
         raise TypeError("a Handle belongs to a live dispatcher; pickle report().to_dict() instead")
 
     def __repr__(self) -> str:
-        state = self.completion.name if self.completion else f"open, {self.pending} to come"
+        state = self.completion.name if self.completion else f"open, {self.left} to come"
         return f"<Handle {self.id} on {self.topic!r}: {state}>"
 
 

@@ -47,11 +47,15 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Member, Note
 from ._messages import MEMBER
+from ._need import Quiet
 from ._stacks import Place
+from .policies import Until
 
 __all__ = [
     "ABSENT",
     "ACCEPTED",
+    "ALARM",
+    "ASK",
     "DISCARDED",
     "ENDED",
     "FAILED",
@@ -77,6 +81,10 @@ NOTED = 32
 """A member got a verdict without a reply: the newest note."""
 SPECIAL = 64
 """It ended, and not as ordinarily: look at its ``extra``."""
+ASK = 128
+"""Its predicates want to be asked, outside the section."""
+ALARM = 256
+"""Quiet may end it: at ``next_deadline``, perhaps sooner than the keeper knows."""
 
 AT_THE_END: Mapping[Completion, Mapping[Standing, Verdict]] = {
     completion: {
@@ -114,6 +122,7 @@ class Ledger:
         self.nursery: Deque[Entry] = deque()
         self._heap: List[List[Any]] = []
         self._empty = 0
+        self._quiet = Quiet()
         #: Sums over ended requests. Those where everybody was OK have counters of their own, being
         #: many: how many members, how many requests.
         self._all_ok = 0
@@ -134,7 +143,7 @@ class Ledger:
     ) -> int:
         """The producer's method returned *value* or raised *error*."""
         if entry.completion is None:
-            if stamp <= entry.deadline:
+            if stamp <= entry.until or self._overdue(entry, stamp) is None:
                 entry.chain = (value, error, member, member.began, stamp, entry.chain)
                 entry.pending = pending = entry.pending - 1
                 if error is None:
@@ -142,7 +151,7 @@ class Ledger:
                 else:
                     entry.more().errors += 1
                     effects = FAILED
-                if pending:
+                if pending > 0:
                     return effects
                 nursery = self.nursery
                 if entry.extra is None and entry.cell is None and nursery[0] is entry:
@@ -154,8 +163,10 @@ class Ledger:
                     entry.ended = stamp
                     entry.completion = Completion.ALL_REPLIED
                     return ACCEPTED | ENDED
+                if pending:
+                    return effects | self._replied_to_need(entry, effects, stamp)
                 return effects | self._end(entry, Completion.ALL_REPLIED, stamp)
-            effects = self._end(entry, Completion.DEADLINE, stamp)
+            effects = self._time_ends(entry, stamp)
         else:
             effects = 0
         return effects | self._discarded(entry, member, stamp)
@@ -181,7 +192,7 @@ class Ledger:
 
     def expired(self, entry: Entry, now: float) -> int:
         """Somebody saw *entry* open after its deadline, before ``time_passed`` was told."""
-        return self._end(entry, Completion.DEADLINE, now)
+        return self._time_ends(entry, now)
 
     def cancelled(self, entry: Entry, now: float) -> int:
         """The caller does not want it any more; what was never opened stays unknown."""
@@ -190,13 +201,30 @@ class Ledger:
         self.gather()
         if entry.cell is None:
             return 0
-        if entry.deadline < now:
-            return self._end(entry, Completion.DEADLINE, now)
-        return self._end(entry, Completion.CANCELLED, now)
+        return self._time_ends(entry, now) or self._end(entry, Completion.CANCELLED, now)
+
+    def answered(
+        self, entry: Entry, yes: List[Until], error: Optional[BaseException], now: float
+    ) -> int:
+        """Predicates were asked about the replies to *entry*: those in *yes* agreed; one raised."""
+        if entry.completion is not None:
+            return 0
+        overdue = self._time_ends(entry, now)
+        if overdue:
+            return overdue
+        need = entry.needed
+        need.asking -= 1
+        need.agreed(yes)
+        if error is not None:
+            need.error = error
+            return self._end(entry, Completion.IMPOSSIBLE, now)
+        return self._weighed(entry, now)
 
     def nobody(self, entry: Entry) -> int:
-        """It found no producer, so it was over when it was sent."""
-        self._completions[Completion.NO_PRODUCERS] += 1
+        """It was over when it was sent, having found no producer or too few."""
+        self._fan_out += len(entry.roster)
+        self._sum_up(entry)
+        self._completions[entry.completion or Completion.NO_PRODUCERS] += 1
         return ENDED
 
     def time_passed(self, now: float, limit: int = 256) -> List[Tuple[Entry, int]]:
@@ -209,7 +237,12 @@ class Ledger:
                 heapq.heappop(heap)
                 self._empty -= 1
             else:
-                due.append((entry, self._end(entry, Completion.DEADLINE, now)))
+                due.append((entry, self._time_ends(entry, now)))
+        while len(due) < limit:
+            entry = self._quiet.past(now)
+            if entry is None:
+                break
+            due.append((entry, self._weighed(entry, now)))
         return due
 
     def stopped(self, now: float, at_once: bool, limit: int = 256) -> List[Tuple[Entry, int]]:
@@ -241,12 +274,16 @@ class Ledger:
     # -- questions -----------------------------------------------------------------------------
 
     def next_deadline(self) -> Optional[float]:
-        """The earliest deadline among the gathered open requests; None without any."""
+        """The next instant at which time alone may end a gathered request; None without any."""
         heap = self._heap
         while heap and heap[0][2] is None:
             heapq.heappop(heap)
             self._empty -= 1
-        return heap[0][0] if heap else None
+        quiet = self._quiet.next()
+        deadline: Optional[float] = heap[0][0] if heap else None
+        if quiet is None or deadline is None:
+            return deadline if quiet is None else quiet
+        return min(deadline, quiet)
 
     def open_requests(self) -> List[Entry]:
         """All that are open, in no order. Good on any thread, exact at a quiet moment."""
@@ -290,6 +327,20 @@ class Ledger:
             if eldest.completion is None:
                 self._keep(eldest)
 
+    def _overdue(self, entry: Entry, now: float) -> Optional[Completion]:
+        """What time alone has made of an open request until *now*."""
+        if entry.extra is not None and entry.extra.need is not None:
+            until = min(now, entry.deadline)
+            found = entry.extra.need.weigh(entry.left, entry.errors, until)
+            if found is not None:
+                return found
+        return Completion.DEADLINE if entry.deadline < now else None
+
+    def _time_ends(self, entry: Entry, now: float) -> int:
+        """End it if time has; else nothing."""
+        completion = self._overdue(entry, now)
+        return 0 if completion is None else self._end(entry, completion, now)
+
     def _end(self, entry: Entry, completion: Completion, now: float) -> int:
         self._release(entry)
         return self._close(entry, completion, now)
@@ -302,8 +353,10 @@ class Ledger:
         judge: Optional[Mapping[Standing, Verdict]] = None,
     ) -> int:
         effects = ENDED | SPECIAL
-        if entry.pending:
+        if entry.left:
             effects |= self._judge_absent(entry, completion, judge or AT_THE_END[completion], now)
+        if entry.extra is not None and entry.extra.need is not None:
+            self._quiet.forget(entry.extra.need)
         self._fan_out += len(entry.roster)
         self._sum_up(entry)
         self._completions[completion] += 1
@@ -355,13 +408,38 @@ class Ledger:
     def _unanswered(self, entry: Entry, note: Note, now: float) -> int:
         if entry.completion is not None:
             return 0
-        if entry.deadline < now:
-            return self._end(entry, Completion.DEADLINE, now)
+        overdue = self._time_ends(entry, now)
+        if overdue:
+            return overdue
         entry.more().notes = [*entry.notes, note]
         entry.pending -= 1
-        if entry.pending:
+        if entry.pending > 0:
             return NOTED
+        if entry.pending:
+            return NOTED | self._weighed(entry, now)
         return NOTED | self._end(entry, Completion.ALL_REPLIED, now)
+
+    def _replied_to_need(self, entry: Entry, effects: int, stamp: float) -> int:
+        need = entry.needed
+        need.oks += effects == ACCEPTED
+        need.last = stamp
+        # Before it is weighed: while somebody asks, it is not over for want of others.
+        need.asking += bool(need.untils)
+        effects = self._weighed(entry, stamp)
+        return effects if effects & ENDED or not need.untils else effects | ASK
+
+    def _weighed(self, entry: Entry, now: float) -> int:
+        """What the policy of *entry* says now."""
+        need = entry.needed
+        completion = need.weigh(entry.left, entry.errors, now)
+        if completion is not None:
+            return self._end(entry, completion, now)
+        stall = need.next_stall(now)
+        entry.until = entry.deadline if stall is None else min(entry.deadline, stall)
+        if stall is None:
+            return 0
+        self._quiet.expect(need, stall, entry)
+        return ALARM
 
     def _discarded(self, entry: Entry, member: Member, stamp: float) -> int:
         for note in entry.notes:

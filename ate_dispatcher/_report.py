@@ -141,7 +141,8 @@ class Report:
     """A frozen snapshot of one request: names, verdicts and times, no payload.
 
     ``members`` are in the order of the roster. ``completion`` is None while the request is open;
-    ``elapsed_ms`` runs until its end. ``ttl_ms`` is None without a deadline.
+    ``elapsed_ms`` runs until its end. ``ttl_ms`` is None without a deadline. ``policy`` is the part
+    of the request's policy that ended it, as text, if one did.
     """
 
     id: int
@@ -150,6 +151,7 @@ class Report:
     ttl_ms: Optional[float]
     elapsed_ms: float
     members: Tuple[MemberReport, ...]
+    policy: Optional[str] = None
 
     @property
     def complete(self) -> bool:
@@ -176,6 +178,7 @@ class Report:
             "id": self.id,
             "topic": self.topic if isinstance(self.topic, str) else repr(self.topic),
             "completion": self.completion.value if self.completion else None,
+            "policy": self.policy,
             "complete": self.complete,
             "ttl_ms": self.ttl_ms,
             "elapsed_ms": self.elapsed_ms,
@@ -185,6 +188,7 @@ class Report:
     def __str__(self) -> str:
         ttl = "no ttl" if self.ttl_ms is None else f"ttl {self.ttl_ms:.12g} ms"
         end = self.completion.name if self.completion else "open"
+        end += f" by {self.policy}" if self.policy else ""
         ok = self.count(Verdict.OK)
         head = (
             f"request {self.id} on {self.topic!r}: {end} after {self.elapsed_ms:.1f} ms "
@@ -210,7 +214,13 @@ def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
         ttl_ms=None if entry.deadline == NEVER else round((entry.deadline - entry.sent) * 1e3, 6),
         elapsed_ms=(ended - entry.sent) * 1000,
         members=tuple(lines),
+        policy=_said(entry) if completion is not None else None,
     )
+
+
+def _said(entry: Entry) -> Optional[str]:
+    need = None if entry.extra is None else entry.extra.need
+    return None if need is None or need.said is None else str(need.said)
 
 
 def _early(notes: Sequence[Note]) -> Sequence[Note]:
@@ -314,10 +324,10 @@ def statistics_of(ledger: Ledger, nobodies: int = 0) -> Statistics:
     for entry in still_open:
         count += 1
         fan_out += len(entry.roster)
-        pending += entry.pending
+        pending += entry.left
         notes = entry.notes
         verdicts[Verdict.ERROR] += entry.errors
-        verdicts[Verdict.OK] += len(entry.roster) - entry.pending - entry.errors - len(notes)
+        verdicts[Verdict.OK] += len(entry.roster) - entry.left - entry.errors - len(notes)
         for note in notes:
             verdicts[note.verdict] += 1
     return Statistics(

@@ -33,6 +33,7 @@ from ._hooks import Hook
 from ._keeper import Keeper
 from ._mailbox import DEAD
 from ._messages import SHUT, STOP
+from ._options import Options, options_of
 from ._registry import Seat, unhashable
 from ._report import Statistics, statistics_of
 from ._stacks import places_of
@@ -173,14 +174,27 @@ class Dispatcher(Worker):
         """
         return self._ate_desk.send(topic, args, kwargs, ttl)
 
-    def options(self, *, ttl: Optional[float] = 5000) -> Sender:
+    def options(self, *, ttl: Optional[float] = 5000, need: Any = None) -> Sender:
         """A sender with the same ``send_request``, bound to these options.
 
         Options never mix with the keywords meant for producers: through a sender even ``ttl`` is
         passed on to them.
+
+        Parameters
+        ----------
+        ttl: real number, optional
+            As for :meth:`send_request`.
+        need: Policy, int or str, optional
+            When the request is over before its deadline; see ``ate_dispatcher.policies``. A number
+            is a quorum; ``"first"`` and ``"all"``, the default, are what they say.
+
+        Raises
+        ------
+        BadType, BadValue
+            Naming the option and the value.
         """
         milliseconds("ttl", ttl)
-        return Sender(self._ate_desk, ttl)
+        return Sender(self._ate_desk, ttl, options_of(need))
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -366,15 +380,16 @@ ATEDispatcher = Dispatcher
 class Sender:
     """``send_request`` with fixed options; made by :meth:`Dispatcher.options`, reusable."""
 
-    __slots__ = ("_desk", "_ttl")
+    __slots__ = ("_desk", "_options", "_ttl")
 
-    def __init__(self, desk: Any, ttl: Optional[float]) -> None:
+    def __init__(self, desk: Any, ttl: Optional[float], options: Optional[Options]) -> None:
         self._desk = desk
         self._ttl = ttl
+        self._options = options
 
     def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
-        handle: Handle = self._desk.send(topic, args, kwargs, self._ttl)
+        handle: Handle = self._desk.send(topic, args, kwargs, self._ttl, self._options)
         return handle
 
 

@@ -16,10 +16,12 @@ NAME = PACKAGE.name
 
 FLOORS = {
     "F0 the words": ["_completion", "_log", "_messages", "_stacks", "errors"],
+    "F0 what users need": ["policies"],
+    "F1 how far a request is towards that": ["_need"],
     "F1 the ledger's records": ["_entry"],
     "F1 what a fact does to a request; time": ["_clock", "_ledger"],
     "F2 what a thread parks on; what a request came to": ["_mailbox", "_report"],
-    "F2 what hooks receive": ["events"],
+    "F2 what hooks receive; options of a sender": ["_options", "events"],
     "F2 observers called in isolation; who is registered": ["_hooks", "_registry"],
     "F3 the caller's view; threads with a life cycle": ["_handle", "_workers"],
     "F4 what the ledger answers, carried out": ["_effects"],
@@ -45,7 +47,16 @@ ONLY_IN = {
 """Who may import what makes a module depend on real time, real threads or an event loop."""
 
 LATE = {
-    "__init__": {"_clock", "_completion", "_handle", "_report", "_workers", "dispatcher", "errors"},
+    "__init__": {
+        "_clock",
+        "_completion",
+        "_handle",
+        "_report",
+        "_workers",
+        "dispatcher",
+        "errors",
+        "policies",
+    },
     "_handle": {"asyncio"},
     "pytest_plugin": {"_checkup", "dispatcher", "testing"},
 }

@@ -24,6 +24,7 @@ from ate_dispatcher._entry import Entry, Member
 from ate_dispatcher._ledger import (
     ABSENT,
     ACCEPTED,
+    ASK,
     DISCARDED,
     ENDED,
     FAILED,
@@ -32,7 +33,18 @@ from ate_dispatcher._ledger import (
     Ledger,
 )
 from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE
+from ate_dispatcher._options import Options
 from ate_dispatcher._report import report_of, statistics_of
+from ate_dispatcher.policies import (
+    AllOf,
+    AnyOf,
+    First,
+    Policy,
+    Quorum,
+    Stall,
+    StopOnError,
+    Until,
+)
 
 TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED
 NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)
@@ -90,6 +102,11 @@ class Request:
         self.completion: Optional[Completion] = None
         self.ended = 0
         self.watched = False
+        self.policy: Optional[Policy] = None
+        #: When the last reply came; which predicates agreed; how many times they are being asked.
+        self.last: Optional[int] = None
+        self.agreed: List[Policy] = []
+        self.asking = 0
         self.entry: Any = None
         self.report_at_its_end: Any = None
 
@@ -103,6 +120,44 @@ class Request:
 
     def overdue(self, now: int) -> bool:
         return self.due is not None and self.due < now
+
+    def ended_by_time(self, now: int) -> Optional[Completion]:
+        """Whatever comes first: the deadline, or that it was quiet for long enough before that."""
+        until = now if self.due is None else min(now, self.due)
+        if self.policy is not None and self.says(self.policy, until) is Completion.STALLED:
+            return Completion.STALLED
+        return Completion.DEADLINE if self.overdue(now) else None
+
+    def says(self, policy: Policy, now: int) -> Optional[Completion]:
+        """The model's reading of a policy: why it is over, IMPOSSIBLE, or not yet."""
+        words = [line.verdict for line in self.lines.values()]
+        oks, left = words.count(Verdict.OK), words.count(None)
+        over = left == 0 and self.asking == 0
+        if isinstance(policy, AnyOf):
+            said = [self.says(part, now) for part in policy.parts]
+            yes = [one for one in said if one not in (None, Completion.IMPOSSIBLE)]
+            return (yes or [None if None in said else Completion.IMPOSSIBLE])[0]
+        if isinstance(policy, AllOf):
+            said = [self.says(part, now) for part in policy.parts]
+            for word in (Completion.IMPOSSIBLE, None):
+                if word in said:
+                    return word
+            return ([one for one in said if one is not Completion.ALL_REPLIED] or said)[-1]
+        if isinstance(policy, (First, Quorum)):
+            enough = 1 if isinstance(policy, First) else policy.n
+            if oks < enough:
+                return Completion.IMPOSSIBLE if oks + left < enough else None
+            return Completion.QUORUM
+        if isinstance(policy, Until):
+            if any(policy is one for one in self.agreed):
+                return Completion.PREDICATE
+            return Completion.IMPOSSIBLE if over else None
+        if isinstance(policy, StopOnError) and Verdict.ERROR in words:
+            return Completion.PREDICATE
+        if isinstance(policy, Stall) and left:
+            quiet = self.last is not None and self.last + policy.ms / 100 < now
+            return Completion.STALLED if quiet else None
+        return Completion.ALL_REPLIED if over else None
 
 
 class Worker:
@@ -132,10 +187,25 @@ ANYTHING = st.integers(0, 11)
 ROSTER = st.lists(ANYTHING, min_size=1, max_size=3)
 TTL = st.sampled_from([1, 2, 0, 3, 5, None])
 STEPS = st.sampled_from([0, 1, 0, 2])
+RARELY = st.sampled_from([False, False, False, True])
+EITHER, OTHER = Until(bool), Until(all)
+NEEDS = [
+    *(None, None, None, None),
+    *(First(), Quorum(2), Quorum(3), StopOnError(), EITHER),
+    *(Stall(100), Stall(200), Stall(0), Stall(300) | Stall(100), Quorum(1) & StopOnError()),
+    *(Quorum(2) | Stall(100), Quorum(2) & Stall(100), Quorum(2) & StopOnError()),
+    *(EITHER | Stall(200), EITHER & OTHER, EITHER | OTHER, Quorum(1) & EITHER),
+    *(Quorum(3) | StopOnError() | Stall(200), (Quorum(2) | EITHER) & Stall(100)),
+]
+QUIET = [policy for policy in NEEDS if policy and "Stall" in str(policy)]
+NEED = st.integers(0, len(NEEDS) - 1)
+"""What few requests need."""
 
 
 class Desks(RuleBasedStateMachine):
     """Two ledgers that share their producers, beside the model of them."""
+
+    needs: Sequence[Optional[Policy]] = [None]
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,9 +244,21 @@ class Desks(RuleBasedStateMachine):
         """A verdict while the request is open; which effects it has if it was the last."""
         line = request.lines[who]
         line.verdict, line.stamp = verdict, self.now
+        if request.policy is not None:
+            return self.weigh(request)
         if request.pending:
             return 0
         return self.end(request, Completion.ALL_REPLIED)
+
+    def weigh(self, request: Request) -> int:
+        assert request.policy is not None
+        completion = request.says(request.policy, self.now)
+        return 0 if completion is None else self.end(request, completion)
+
+    def time_ends(self, request: Request) -> int:
+        """What time has ended is ended, before anything else is said of it."""
+        completion = request.ended_by_time(self.now) if request.open else None
+        return 0 if completion is None else self.end(request, completion)
 
     def end(self, request: Request, completion: Completion, at_once: bool = False) -> int:
         """The request ends; which effects that has."""
@@ -282,7 +364,7 @@ class Desks(RuleBasedStateMachine):
                 self.check_report(request)
                 return
             effects = self.ledgers[request.desk].expired(request.entry, instant(self.now))
-            self.check(request, effects, self.end(request, Completion.DEADLINE))
+            self.check(request, effects, self.time_ends(request))
             self.turn_comes(who, request.desk)
 
     def answer(self, who: int, error: Optional[BaseException]) -> None:
@@ -294,10 +376,11 @@ class Desks(RuleBasedStateMachine):
         assert running is not None
         assert running.id == request.entry.id
         value = None if error else (who, self.now)
-        line, expected = request.lines[who], 0
-        if request.open and request.overdue(self.now):
-            expected = self.end(request, Completion.DEADLINE)
+        line, expected = request.lines[who], self.time_ends(request)
+        asks = request.open and isinstance(request.policy, Policy) and untils(request.policy)
         if request.open:
+            request.last = self.now
+            request.asking += bool(asks)
             line.began = worker.began
             request.answers.append(Answer(who, value, error, worker.began, self.now))
             if error is None:
@@ -313,6 +396,7 @@ class Desks(RuleBasedStateMachine):
         )
         worker.running = member.running = None
         self.check(request, effects, expected)
+        assert bool(effects & ASK) == bool(asks and request.open)
 
     def thread_ends(self, who: int) -> None:
         """Only that: its mailbox is seen to a little later."""
@@ -323,10 +407,8 @@ class Desks(RuleBasedStateMachine):
         worker, member = self.workers[who], self.members[who]
         left, worker.mailbox = worker.mailbox, []
         for request in left:
-            expected = 0
-            if request.open and request.overdue(self.now):
-                expected = self.end(request, Completion.DEADLINE)
-            elif request.open and worker.buried:
+            expected = self.time_ends(request)
+            if request.open and worker.buried:
                 expected = NOTED | self.judge(request, who, Verdict.DECLINED)
             elif request.open:
                 request.lines[who].standing = Standing.DEAD
@@ -379,18 +461,42 @@ class Desks(RuleBasedStateMachine):
 
     @rule(
         desk=DESK,
-        asked=st.lists(st.tuples(ROSTER, TTL, st.booleans()), min_size=1, max_size=4),
+        asked=st.lists(st.tuples(ROSTER, TTL, st.booleans(), NEED), min_size=1, max_size=4),
     )
-    def send(self, desk: int, asked: List[Tuple[List[int], Optional[int], bool]]) -> None:
-        for roster, ttl, watched in asked:
+    def send(self, desk: int, asked: List[Tuple[List[int], Optional[int], bool, int]]) -> None:
+        for roster, ttl, watched, need in asked:
+            policy = one_of(self.needs, need)
             members = tuple(sorted({who % len(self.workers) for who in roster}))
-            self.send_one(desk, members, None if ttl is None else self.now + ttl)
+            due = None if ttl is None else self.now + ttl
+            if policy is not None and not self.possible(desk, policy, members, due):
+                continue
+            self.send_one(desk, members, due, policy)
             if watched and len(asked) > 2:
                 self.have_watched(self.requests[-1])
 
-    def send_one(self, desk: int, roster: Tuple[int, ...], due: Optional[int]) -> None:
+    def possible(
+        self, desk: int, policy: Policy, roster: Tuple[int, ...], due: Optional[int]
+    ) -> bool:
+        """Whether it can be met at all; if not it is over at the send, and says so."""
+        hopeless = Request(desk, roster, self.now, due).says(policy, self.now)
+        assert hopeless in (None, Completion.IMPOSSIBLE)
+        entry = self.make_entry(desk, 0, roster, due)
+        assert Options(policy).prepare(entry) == (hopeless is None)
+        assert entry.completion is hopeless
+        return hopeless is None
+
+    def send_one(
+        self,
+        desk: int,
+        roster: Tuple[int, ...],
+        due: Optional[int],
+        policy: Optional[Policy] = None,
+    ) -> None:
         request = Request(desk, roster, self.now, due)
         request.entry = self.make_entry(desk, len(self.requests) + 1, roster, due)
+        if policy is not None:
+            request.policy = policy
+            assert Options(policy).prepare(request.entry)
         self.requests.append(request)
         self.ledgers[desk].nursery.append(request.entry)
         for who in roster:
@@ -405,17 +511,34 @@ class Desks(RuleBasedStateMachine):
         return Entry(self.ledgers[desk], number, "t", None, members, sent, deadline, ("t",), None)
 
     @precondition(lambda self: self.those(lambda w: w.idle and not w.mailbox))
-    @rule(desk=DESK, roster=ROSTER, watched=st.booleans())
-    def send_on_a_quiet_day(self, desk: int, roster: List[int], watched: bool) -> None:
-        """Everybody has time, and a value, at once."""
+    @rule(
+        desk=DESK,
+        roster=ROSTER,
+        watched=st.booleans(),
+        need=NEED,
+        error=st.sampled_from([None, None, KeyError()]),
+    )
+    def send_on_a_quiet_day(
+        self,
+        desk: int,
+        roster: List[int],
+        watched: bool,
+        need: int,
+        error: Optional[BaseException],
+    ) -> None:
+        """Everybody has time, and a value, at once; or the first of them an error."""
+        policy = one_of(self.needs, need)
         ready = self.those(lambda w: w.idle and not w.mailbox)
         members = tuple(sorted({one_of(ready, who) for who in roster}))
-        self.send_one(desk, members, self.now)
+        if policy is not None and not self.possible(desk, policy, members, self.now):
+            return
+        self.send_one(desk, members, self.now, policy)
         if watched:
             self.have_watched(self.requests[-1])
         for who in members:
             self.take(who)
-            self.answer(who, None)
+            if self.workers[who].running:
+                self.answer(who, error if who == members[0] else None)
 
     def have_watched(self, request: Request) -> None:
         """Somebody wants to be called when it is done."""
@@ -437,13 +560,36 @@ class Desks(RuleBasedStateMachine):
     def cancel(self, choice: int) -> None:
         """What somebody is at, or one of the younger requests, open or not."""
         running = [worker.running for worker in self.workers if worker.running]
-        request, expected = one_of([*running, *self.requests[-9:]], choice), 0
-        if request.open and request.overdue(self.now):
-            expected = self.end(request, Completion.DEADLINE)
-        elif request.open:
+        request = one_of([*running, *self.requests[-9:]], choice)
+        expected = self.time_ends(request)
+        if request.open:
             expected = self.end(request, Completion.CANCELLED)
         effects = self.ledgers[request.desk].cancelled(request.entry, instant(self.now))
         self.check(request, effects, expected)
+
+    @precondition(lambda self: any(request.asking for request in self.requests))
+    @rule(choice=ANYTHING, yes=st.lists(st.booleans(), min_size=2, max_size=2), raises=RARELY)
+    def predicates_answer(self, choice: int, yes: List[bool], raises: bool) -> None:
+        """Somebody comes back from asking them, perhaps long after; or one has raised."""
+        request = one_of([request for request in self.requests if request.asking], choice)
+        request.asking -= 1
+        asked = untils(request.policy)
+        agreed = [] if raises else [until for until, said in zip(asked, yes) if said]
+        error = ValueError() if raises else None
+        was_open, expected = request.open, self.time_ends(request)
+        if request.open:
+            request.agreed += agreed
+            if raises:
+                expected = self.end(request, Completion.IMPOSSIBLE)
+            else:
+                expected = self.weigh(request)
+        effects = self.ledgers[request.desk].answered(
+            request.entry, agreed, error, instant(self.now)
+        )
+        if was_open:
+            self.check(request, effects, expected)
+        else:
+            assert effects == 0
 
     # -- time and stop --------------------------------------------------------------------------
 
@@ -455,17 +601,28 @@ class Desks(RuleBasedStateMachine):
     def expire(self, desk: int, steps: int, limit: int) -> None:
         """What is due ends, all of it and nothing else, in the order of deadlines."""
         self.now += steps
+        self.expired(desk, limit)
+
+    def expired(self, desk: int, limit: int) -> None:
         ledger = self.ledgers[desk]
         ledger.gather()
         due = sorted(r.due for r in self.open_at(desk) if r.due is not None and r.due < self.now)
         told = ledger.time_passed(instant(self.now), limit)
-        assert [self.find(entry).due for entry, _ in told] == due[:limit]
-        for entry, effects in told:
+        assert [self.find(entry).due for entry, _ in told[: len(due)]] == due[:limit]
+        for number, (entry, effects) in enumerate(told):
             request = self.find(entry)
             assert request.open
-            self.check(request, effects, self.end(request, Completion.DEADLINE))
+            expected = self.time_ends(request)
+            # What is behind the deadlines may have been looked at in vain, for it was not quiet.
+            assert expected or number >= len(due)
+            self.check(request, effects, expected)
+        # Those had a reason to be looked at, and none is looked at twice.
+        idle = [self.find(entry) for entry, effects in told if not effects & ENDED]
+        assert all(request.policy is not None for request in idle)
+        assert len({request.entry.id for request in idle}) == len(idle)
         if len(told) < limit:
-            assert all(entry.deadline >= instant(self.now) for entry in ledger.open_requests())
+            for request in self.open_at(desk):
+                assert request.ended_by_time(self.now) is None
 
     @precondition(lambda self: sum(request.open for request in self.requests) > 4)
     @rule(desk=DESK, at_once=st.booleans(), limit=st.sampled_from([1, 3, 1000]))
@@ -489,7 +646,18 @@ class Desks(RuleBasedStateMachine):
         ledger.gather()
         assert ledger.open_count() == len(still_open)
         deadlines = [NEVER if r.due is None else instant(r.due) for r in still_open]
-        assert ledger.next_deadline() == min(deadlines, default=None)
+        first = ledger.next_deadline()
+        if any(r.policy is not None for r in still_open):
+            # Quiet may end one sooner: not later than it does, and never so that it is forgotten.
+            assert first is not None
+            assert first <= min(deadlines)
+            for request in still_open:
+                if request.ended_by_time(self.now) is None:
+                    for later in range(self.now, self.now + 8):
+                        if request.ended_by_time(later) is not None:
+                            assert first < instant(later)
+        else:
+            assert first == min(deadlines, default=None)
         assert ledger.open_count() == len(still_open)
 
     # -- always ---------------------------------------------------------------------------------
@@ -525,7 +693,52 @@ class Desks(RuleBasedStateMachine):
             assert ledger.open_count() == len(still_open) - len(ledger.nursery)
             for request in still_open:
                 entry = request.entry
-                assert (entry.completion, entry.pending) == (None, request.pending)
+                assert (entry.completion, entry.left) == (None, request.pending)
+
+
+class NeedyDesks(Desks):
+    """The same with requests under policies."""
+
+    needs = NEEDS
+
+    @precondition(lambda self: len(self.those(lambda w: w.idle and not w.mailbox)) > 1)
+    @rule(
+        desk=DESK,
+        need=NEED,
+        ttl=st.sampled_from([None, None, 5, 3]),
+        waits=st.lists(st.sampled_from([1, 2, 3]), min_size=2, max_size=2),
+        then=st.lists(st.sampled_from(["answer", "look", "wait"]), min_size=2, max_size=2),
+        error=st.sampled_from([None, None, KeyError()]),
+    )
+    def hear_one_and_wait(
+        self,
+        desk: int,
+        need: int,
+        ttl: Optional[int],
+        waits: List[int],
+        then: List[str],
+        error: Optional[BaseException],
+    ) -> None:
+        """One of them answers; then for a while nobody does, or another one."""
+        ready = self.those(lambda w: w.idle and not w.mailbox)
+        policy, due = one_of(QUIET, need), None if ttl is None else self.now + ttl
+        if not self.possible(desk, policy, tuple(ready), due):
+            return
+        self.send_one(desk, tuple(ready), due, policy)
+        for who in ready:
+            self.take(who)
+        self.answer(ready[0], error)
+        for wait, what, who in zip(waits, then, ready[1:]):
+            self.now += wait
+            if what == "answer" and self.workers[who].running:
+                self.answer(who, None)
+            elif what == "look":
+                self.expired(desk, 1000)
+
+
+def untils(policy: Optional[Policy]) -> List[Until]:
+    """The predicates in a policy."""
+    return [] if policy is None else [leaf for leaf in policy.leaves() if isinstance(leaf, Until)]
 
 
 def one_of(some: Sequence[T], choice: int) -> T:
@@ -541,9 +754,11 @@ def same(milliseconds: Optional[float], steps: Optional[int]) -> bool:
 
 
 TestTheLedgerAgainstItsModel = Desks.TestCase
-TestTheLedgerAgainstItsModel.settings = settings(
-    max_examples=150,
-    stateful_step_count=50,
-    # To explain a failure takes longer than to find it, and longer than a test may take.
-    phases=[phase for phase in settings().phases if phase is not Phase.explain],
-)
+TestPoliciesAgainstTheirModel = NeedyDesks.TestCase
+for case in (TestTheLedgerAgainstItsModel, TestPoliciesAgainstTheirModel):
+    case.settings = settings(
+        max_examples=150,
+        stateful_step_count=50,
+        # To explain a failure takes longer than to find it, and longer than a test may take.
+        phases=[phase for phase in settings().phases if phase is not Phase.explain],
+    )

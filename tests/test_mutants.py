@@ -22,10 +22,13 @@ import ate_dispatcher
 
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
-LEDGER, ENTRY, REPORT = "_ledger.py", "_entry.py", "_report.py"
+LEDGER, ENTRY, REPORT, NEED = "_ledger.py", "_entry.py", "_report.py", "_need.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
-MODEL, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
+PROPERTIES, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
+MODEL = f"{PROPERTIES}::TestTheLedgerAgainstItsModel"
+POLICIES = "test_ledger_policies.py"
+POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
@@ -42,26 +45,23 @@ class Mutant(NamedTuple):
 
 
 IN_SHORT = "entry.extra is None and entry.cell is None and nursery[0] is entry"
-ENDS_LATE = (
-    "if entry.deadline {} now:\n            return self._end(entry, Completion.DEADLINE, now)\n"
-)
+FAN_OUT = "self._fan_out += len(entry.roster)"
 
 MUTANTS = [
     # The deadline.
-    Mutant(LEDGER, "if stamp <= entry.deadline:", "if stamp < entry.deadline:", "at it is late"),
-    Mutant(LEDGER, "heap[0][0] < now", "heap[0][0] <= now", "expiry takes what is due at now"),
-    Mutant(LEDGER, "len(due) < limit", "len(due) < limit - 1", "expiry leaves one of the due"),
+    Mutant(LEDGER, "if stamp <= entry.until or", "if stamp <= entry.until + 0.1 or", "a step late"),
     Mutant(
-        LEDGER,
-        ENDS_LATE.format("<") + "        return",
-        ENDS_LATE.format("<=") + "        return",
-        "a cancel at the deadline comes too late",
+        LEDGER, "DEADLINE if entry.deadline < now", "DEADLINE if entry.deadline <= now", "early"
     ),
     Mutant(
+        LEDGER, "return self._time_ends(entry, now) or self", "return self", "a cancel too late"
+    ),
+    Mutant(LEDGER, "heap[0][0] < now", "heap[0][0] <= now", "expiry takes what is due at now"),
+    Mutant(
         LEDGER,
-        ENDS_LATE.format("<") + "        entry",
-        ENDS_LATE.format("<=") + "        entry",
-        "a member lost at the deadline is lost too late",
+        "heap and len(due) < limit",
+        "heap and len(due) < limit - 1",
+        "expiry leaves one of the due",
     ),
     Mutant(LEDGER, "stamp - entry.deadline)", "stamp - note.stamp)", "late counts from the end"),
     # Verdicts.
@@ -165,12 +165,90 @@ MUTANTS = [
     Mutant(LEDGER, "member.absences.pop(", "member.absences.get(", "settled again"),
     Mutant(LEDGER, "if note.verdict is Verdict.MISSING:", "if False:", "never settled"),
     Mutant(LEDGER, "self._verdicts[note.verdict] -= 1", "pass", "counted twice"),
-    Mutant(LEDGER, "self._fan_out += len(entry.roster)", "pass", "the fan-out is not counted"),
-    Mutant(LEDGER, "self._all_ok += len(entry.roster)", "self._all_ok += 1", "one ok for all"),
+    Mutant(
+        LEDGER,
+        f"{FAN_OUT}\n        self._sum_up(entry)\n        self._completions[completion]",
+        "self._sum_up(entry)\n        self._completions[completion]",
+        "the fan-out is not counted",
+    ),
+    Mutant(
+        LEDGER, "self._all_ok += len(entry.roster)", "self._all_ok += 1", "one ok for all", EXAMPLES
+    ),
     Mutant(LEDGER, "self._completions[completion] += 1", "pass", "ends are not counted"),
     Mutant(LEDGER, "entry.more().errors += 1", "entry.more()", "errors are not counted"),
+    # What is needed.
+    Mutant(
+        NEED, "if self.oks >= n:", "if self.oks > n:", "a quorum wants one more", POLICIES_MODEL
+    ),
+    Mutant(
+        NEED, "self.oks + left < n", "self.oks + left <= n", "a quorum gives up too soon", POLICIES
+    ),
+    Mutant(
+        NEED, "self.oks + left < n", "left < n - 1", "those that came do not count", POLICIES_MODEL
+    ),
+    Mutant(
+        NEED,
+        "policy.ms / 1000 < now",
+        "policy.ms / 1000 <= now",
+        "quiet ends too soon",
+        POLICIES_MODEL,
+    ),
+    Mutant(
+        NEED,
+        "not left and not self.asking",
+        "not left",
+        "nobody waits for predicates",
+        POLICIES_MODEL,
+    ),
+    Mutant(NEED, "StopOnError) and errors", "StopOnError) and not errors", "no error", POLICIES),
+    Mutant(
+        NEED, "return yes[0]", "return yes[-1]", "the last of either gives the reason", POLICIES
+    ),
+    Mutant(
+        NEED,
+        "return last[-1] if last",
+        "return last[0] if last",
+        "the first of both does",
+        POLICIES,
+    ),
+    Mutant(
+        NEED,
+        "None if None in answers else",
+        "None if answers else",
+        "either never gives up",
+        POLICIES,
+    ),
+    Mutant(
+        NEED,
+        "if Completion.IMPOSSIBLE in answers",
+        "if not answers",
+        "both never give up",
+        POLICIES_MODEL,
+    ),
+    Mutant(
+        NEED,
+        "return min(instants)",
+        "return max(instants)",
+        "only the longest quiet counts",
+        POLICIES,
+    ),
+    Mutant(NEED, "thing.needed.cell = None", "pass", "quiet is expected once only", POLICIES),
+    Mutant(
+        LEDGER, "need.oks += effects == ACCEPTED", "need.oks += 1", "an error is a vote", POLICIES
+    ),
+    Mutant(LEDGER, "need.last = stamp", "pass", "no reply is remembered", POLICIES_MODEL),
+    Mutant(LEDGER, "need.asking -= 1", "pass", "somebody asks for ever", POLICIES),
+    Mutant(LEDGER, "need.agreed(yes)", "pass", "what predicates say is lost", POLICIES),
+    Mutant(LEDGER, "min(now, entry.deadline)", "now", "quiet beyond the deadline", POLICIES_MODEL),
+    Mutant(
+        LEDGER, "min(entry.deadline, stall)", "entry.deadline", "a late look lets one in", POLICIES
+    ),
+    Mutant(
+        LEDGER, "NOTED | self._weighed(entry, now)", "NOTED", "the absent are not weighed", POLICIES
+    ),
+    Mutant(LEDGER, "self._quiet.forget(entry.extra.need)", "pass", "it is kept", POLICIES),
     # What is told of them.
-    Mutant(REPORT, "pending += entry.pending", "pending += len(entry.roster)", "all are pending"),
+    Mutant(REPORT, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
     Mutant(REPORT, "verdict=outcome or note.verdict", "verdict=note.verdict", "outcomes are lost"),
     Mutant(REPORT, "None if at_the_end else note.outcome", "note.outcome", "the end changes"),
 ]
@@ -196,7 +274,7 @@ class Bench:
         self.folder = folder
         self.tests = folder / "tests"
         self.tests.mkdir()
-        for name in (MODEL, EXAMPLES):
+        for name in (PROPERTIES, EXAMPLES, POLICIES):
             shutil.copy2(str(TESTS / name), str(self.tests))
         (self.tests / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         (self.tests / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
@@ -247,7 +325,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """That of the package as it is, under None, and one for each mutant; two at a time."""
     bench = Bench(tmp_path_factory.mktemp("bench").resolve())
     with ThreadPoolExecutor(max_workers=2) as pool:
-        futures: Runs = {None: pool.submit(bench.run, bench.copy("unchanged"), MODEL, EXAMPLES)}
+        futures: Runs = {
+            None: pool.submit(bench.run, bench.copy("unchanged"), PROPERTIES, EXAMPLES, POLICIES)
+        }
         futures.update({n: pool.submit(bench.try_out, n) for n in range(len(MUTANTS))})
         yield futures
         for future in futures.values():

@@ -1,0 +1,157 @@
+"""How far one request is towards what it needs: the state of its policy, pure."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any, Dict, List, Optional, Tuple
+
+from ._completion import Completion
+from .policies import All, AllOf, AnyOf, First, Policy, Quorum, Stall, StopOnError, Until
+
+__all__ = ["Need"]
+
+
+class Need:
+    """What one request needs, and what it has. Changed by the ledger, inside the section.
+
+    Each policy has three answers: yes, which is the reason of the end; no more, which is
+    IMPOSSIBLE; not yet, which is None.
+    """
+
+    __slots__ = (
+        "_yes",
+        "asking",
+        "cell",
+        "error",
+        "last",
+        "oks",
+        "policy",
+        "said",
+        "stalls",
+        "untils",
+    )
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.untils: Tuple[Until, ...] = tuple(p for p in policy.leaves() if isinstance(p, Until))
+        #: In seconds.
+        self.stalls: Tuple[float, ...] = tuple(
+            sorted({p.ms / 1000 for p in policy.leaves() if isinstance(p, Stall)})
+        )
+        #: Members that are OK.
+        self.oks = 0
+        #: When the last reply came.
+        self.last: Optional[float] = None
+        #: How many are asking predicates at this moment.
+        self.asking = 0
+        #: What a predicate raised.
+        self.error: Optional[BaseException] = None
+        #: The part of the policy that said yes.
+        self.said: Optional[Policy] = None
+        self._yes: Dict[int, bool] = {}
+        #: Where the ledger keeps the next instant at which quiet may end it.
+        self.cell: Optional[List[Any]] = None
+
+    def agreed(self, untils: List[Until]) -> None:
+        """These predicates said yes, once for all."""
+        self._yes.update((id(until), True) for until in untils)
+
+    def weigh(self, left: int, errors: int, now: float) -> Optional[Completion]:
+        """Whether it is over, with *left* members without a verdict and *errors* of them errors."""
+        found = self._ask(self.policy, left, errors, now)
+        if found not in (None, Completion.IMPOSSIBLE, Completion.ALL_REPLIED):
+            self.said = self.policy
+            for part in self.policy.parts if isinstance(self.policy, AnyOf) else ():
+                if self._ask(part, left, errors, now) is found:
+                    self.said = part
+                    break
+        return found
+
+    def next_stall(self, now: float) -> Optional[float]:
+        """The next instant, not before *now*, at which quiet alone may change the answer."""
+        if self.last is None:
+            return None
+        instants = [self.last + stall for stall in self.stalls if self.last + stall >= now]
+        return min(instants) if instants else None
+
+    def _ask(self, policy: Policy, left: int, errors: int, now: float) -> Optional[Completion]:
+        over = not left and not self.asking
+        if isinstance(policy, (Quorum, First)):
+            n = policy.n if isinstance(policy, Quorum) else 1
+            if self.oks >= n:
+                return Completion.QUORUM
+            return Completion.IMPOSSIBLE if self.oks + left < n else None
+        if isinstance(policy, Until):
+            if id(policy) in self._yes:
+                return Completion.PREDICATE
+            return Completion.IMPOSSIBLE if over else None
+        if isinstance(policy, StopOnError) and errors:
+            return Completion.PREDICATE
+        if isinstance(policy, Stall) and left:
+            quiet = self.last is not None and self.last + policy.ms / 1000 < now
+            return Completion.STALLED if quiet else None
+        if isinstance(policy, (All, Stall, StopOnError)):
+            return Completion.ALL_REPLIED if over else None
+        assert isinstance(policy, (AnyOf, AllOf))
+        answers = [self._ask(part, left, errors, now) for part in policy.parts]
+        if isinstance(policy, AnyOf):
+            yes = [a for a in answers if a is not None and a is not Completion.IMPOSSIBLE]
+            if yes:
+                return yes[0]
+            return None if None in answers else Completion.IMPOSSIBLE
+        if Completion.IMPOSSIBLE in answers:
+            return Completion.IMPOSSIBLE
+        if None in answers:
+            return None
+        last = [a for a in answers if a is not Completion.ALL_REPLIED]
+        return last[-1] if last else Completion.ALL_REPLIED
+
+
+_MANY = 64
+"""Below so many cells the heap of quiet is left alone."""
+
+
+class Quiet:
+    """When quiet may end requests: a heap with at most one cell for each, emptied if it ends early.
+
+    What is passed in and given back as *thing* is the ledger's entry.
+    """
+
+    def __init__(self) -> None:
+        self._heap: List[List[Any]] = []
+
+    def expect(self, need: Need, instant: float, thing: Any) -> None:
+        """Give *thing* back when *instant* is past, unless it is expected sooner already."""
+        if need.cell is None:
+            need.cell = [instant, thing.id, thing]
+            heapq.heappush(self._heap, need.cell)
+
+    def forget(self, need: Need) -> None:
+        """It has ended."""
+        if need.cell is None:
+            return
+        need.cell[2] = None
+        need.cell = None
+        heap = self._heap
+        if len(heap) > _MANY and all(cell[2] is None for cell in heap[-_MANY // 2 :]):
+            # Many that are far off have ended: look at all of them.
+            heap[:] = [cell for cell in heap if cell[2] is not None]
+            heapq.heapify(heap)
+
+    def past(self, now: float) -> Any:
+        """One whose instant is before *now*, each once; None if there is none."""
+        while self._heap and self._heap[0][0] < now:
+            thing = heapq.heappop(self._heap)[2]
+            if thing is not None:
+                thing.needed.cell = None
+                return thing
+        return None
+
+    def next(self) -> Optional[float]:
+        """The first instant."""
+        while self._heap and self._heap[0][2] is None:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return None
+        instant: float = self._heap[0][0]
+        return instant
