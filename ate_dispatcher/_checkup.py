@@ -6,19 +6,21 @@ import threading
 from typing import Any, Iterable, List, Set
 
 from . import _workers
-from ._clock import REAL
+from ._clock import NEVER, REAL
 from ._log import name_of
 from ._mailbox import DEAD
 from ._messages import STOP
+from ._scripts import ScriptedProducer
 from ._stacks import places_of, shown
 from ._timeline import Timeline
 from ._virtual_clock import VirtualClock
+from ._workers import Worker
 from .dispatcher import Dispatcher
 from .errors import DispatcherError
 
-__all__ = ["closed", "left", "told", "workers"]
+__all__ = ["closed", "ended", "left", "told", "workers"]
 
-REAL_SECONDS = 5.0
+REAL_SECONDS = 3.0
 """What threads on real time get for their end, all together."""
 
 _MOMENT = 0.5
@@ -42,14 +44,18 @@ def told(dispatcher: Dispatcher, timeline: Timeline) -> None:
         for event in desk.observers.untold():
             timeline(event)
         return
-    heard = threading.Event()
-    desk.observers.call(lambda _: heard.set(), None)
     if isinstance(clock, VirtualClock) and not clock.stopped:
+        bell = clock.bell()
+        desk.observers.call(bell.ring, None)
         try:
-            clock.settle()
+            # They have their turn before time goes by.
+            bell.wait(NEVER)
         except DispatcherError:
             return
-    heard.wait(_MOMENT)
+    else:
+        heard = threading.Event()
+        desk.observers.call(lambda _: heard.set(), None)
+        heard.wait(_MOMENT)
 
 
 def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
@@ -75,12 +81,26 @@ def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
     return problems
 
 
+def ended(participants: Iterable[Any]) -> List[str]:
+    """Stop what a test has been made, and wait for it; what was wrong with that."""
+    problems: List[str] = []
+    for each in participants:
+        each.stop()
+        if isinstance(each, ScriptedProducer):
+            each.release(for_good=True)
+        if each.ident is not None:
+            problems += _joined([each], each._ate_clock or REAL)
+    return problems
+
+
 def left(before: Set[Any]) -> List[str]:
     """What has been started since *before* and lives on; it is told to end."""
     problems: List[str] = []
-    for worker in workers() - before:
-        if _is_told_to_end(worker):
-            problems += _joined([worker], worker._ate_clock or REAL)
+    # Dispatchers first: at their end they stop the others.
+    for kind in (Dispatcher, Worker):
+        for worker in workers() - before:
+            if isinstance(worker, kind) and _is_told_to_end(worker):
+                problems += _joined([worker], worker._ate_clock or REAL)
     for worker in sorted(workers() - before, key=name_of):
         problems.append(_leak(worker))
         worker.stop()
@@ -89,21 +109,28 @@ def left(before: Set[Any]) -> List[str]:
 
 def _joined(threads: List[Any], clock: Any) -> List[str]:
     problems: List[str] = []
-    limit = REAL.now() + REAL_SECONDS
+    limit, patience = REAL.now() + REAL_SECONDS, 1.0
     if isinstance(clock, VirtualClock):
         try:
-            for thread in threads:
-                if not clock.stopped:
-                    thread.join()
+            # Longer and longer: some sleep till the end of days, others wake up all the time.
+            while REAL.now() < limit and not clock.stopped and _alive(threads):
+                for thread in _alive(threads):
+                    thread.join(patience)
+                patience *= 4
         except DispatcherError as error:
             problems.append(str(error))
-        if clock.stuck:
-            # Nobody who waits for it gets any further.
+        if _alive(threads):
+            # Nobody who waits for it gets any further, or some wait again and again.
+            problems += [_leak(thread) for thread in _alive(threads) if not problems]
             clock.stop()
             limit = REAL.now() + _MOMENT
     for thread in threads:
         threading.Thread.join(thread, max(0.0, limit - REAL.now()))
     return problems
+
+
+def _alive(threads: List[Any]) -> List[Any]:
+    return [thread for thread in threads if thread.is_alive()]
 
 
 def _is_told_to_end(worker: Any) -> bool:

@@ -25,7 +25,7 @@ from ._completion import Completion
 from ._entry import Entry
 from ._messages import ERROR, VALUE, Record
 from ._report import Reply, Report, report_of
-from .errors import BadType, BadValue, IncompleteError, RequestTimeout
+from .errors import BadType, BadValue, DispatcherError, IncompleteError, RequestTimeout
 
 if TYPE_CHECKING:
     # Imported where an event loop is served: most programs have none.
@@ -218,6 +218,10 @@ class Handle(Entry):
     async def _wait_in_loop(self, seen: Optional[Tuple[Any]]) -> None:
         import asyncio
 
+        if not getattr(self.desk.clock, "moved_by_loops", True):
+            raise DispatcherError(
+                "a coroutine does not move virtual time: let it pass before, or test on real time"
+            )
         bell = LoopBell(asyncio.get_running_loop())
         waiter = (bell, seen is not None)
         try:

@@ -84,6 +84,9 @@ def dies(*, after_ms: float = 0) -> Outcome:
     return Outcome(after_ms, act)
 
 
+_MAKERS = (answers, computes, dies, hangs, raises)
+
+
 class Asked(NamedTuple):
     """One request as it reached a producer: *at* is in seconds on its clock."""
 
@@ -122,10 +125,7 @@ class ScriptedProducer(Producer):
     ) -> None:
         super().__init__(name=name, daemon=daemon)
         self.asked: List[Asked] = []
-        self._ate_script = [
-            outcome if isinstance(outcome, Outcome) else answers(outcome)
-            for outcome in script or (None,)
-        ]
+        self._ate_script = [_outcome(each) for each in script or (None,)]
         self._ate_start = _finite("start_ms", start_ms)
         #: Bells of hangs not yet released: its own thread puts them in, anybody takes them out.
         self._ate_hanging: List[Any] = []
@@ -254,6 +254,15 @@ class RecordingListener(ResultListener):
     def process_dispatcher_completion(self, topic: Any, report: Report) -> None:
         """Remember it."""
         self.reports.append(report)
+
+
+def _outcome(each: Any) -> Outcome:
+    """What is in a script; a plain value is answered at once."""
+    if any(each is maker for maker in _MAKERS):
+        raise BadType(f"script has {each.__name__} without its parentheses: {each.__name__}(...)")
+    if isinstance(each, BaseException):
+        raise BadType(f"script has {each!r}, which would be a value: write raises(...)")
+    return each if isinstance(each, Outcome) else answers(each)
 
 
 def _finite(name: str, value: Any) -> float:

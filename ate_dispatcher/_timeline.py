@@ -13,8 +13,8 @@ from .errors import BadType, BadValue
 
 __all__ = ["Timeline"]
 
-_WIDTH = 48
-_NAME = 16
+_WIDTH = 44
+_NAME = 20
 LEGEND = ". waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline"
 
 
@@ -40,14 +40,14 @@ class _Request:
     @property
     def ttl_ms(self) -> Optional[float]:
         deadline = self.opened.deadline
-        return None if deadline is None else (deadline - self.opened.at) * 1000
+        return None if deadline is None else round((deadline - self.opened.at) * 1000, 6)
 
     def since_ms(self, event: events.Event) -> float:
         return (event.at - self.opened.at) * 1000
 
 
 class Timeline:
-    """The last requests of a dispatcher, for people: ``dispatcher.add_hook(timeline)``.
+    """The last requests of one dispatcher, for people: ``dispatcher.add_hook(timeline)``.
 
     ``str(timeline)`` is the picture: a lane for each producer, from the send to its answer, the
     deadline as a bar, what was late and by how much, and, with ``Dispatcher(diagnose=True)``, where
@@ -128,17 +128,24 @@ def _joined(first: str, then: str) -> str:
 
 
 def _judge(lane: _Lane, member: MemberReport) -> None:
-    """What the end says of a member that has not answered."""
-    if lane.mark or member.standing is None:
-        return
-    if member.ran_ms is not None:
-        lane.waited_ms = member.waited_ms
+    """What the report at the end says of a member, whatever events of its name have said before."""
+    lane.waited_ms, lane.answered_ms = member.waited_ms, None
+    if member.verdict in (Verdict.OK, Verdict.ERROR):
+        lane.answered_ms = (member.waited_ms or 0.0) + (member.ran_ms or 0.0)
+        lane.mark = "*" if member.verdict is Verdict.OK else "x"
+        lane.note = f"{lane.answered_ms:.1f} ms" + (f", {member.error}" if member.error else "")
+    elif member.ran_ms is not None:
         lane.mark = ">"
         lane.note = f"was at {member.place}" if member.place else "was running"
     else:
-        lane.mark = ">"
-        verdict = member.verdict.name.lower() if member.verdict else "open"
-        lane.note = f"{verdict}, {member.standing.value.replace('_', ' ')}"
+        lane.mark, lane.waited_ms = ">", None
+        word = member.verdict.name.lower() if member.verdict else "open"
+        standing = member.standing.value.replace("_", " ") if member.standing else ""
+        lane.note = ", ".join(filter(None, [word, standing]))
+        if member.standing is Standing.DEAD or member.verdict not in (Verdict.MISSING, None):
+            # For good: it does not begin any more.
+            lane.mark, lane.answered_ms = "-", member.waited_ms
+            lane.note = "died" if member.verdict is Verdict.MISSING else word
 
 
 def _drawn(request: _Request) -> str:
@@ -161,7 +168,7 @@ def _drawn(request: _Request) -> str:
     ]
     if not request.lanes:
         lines.append("  nobody was registered for it")
-    elif ttl is not None and ttl <= span:
+    else:
         scale = f"0 {f'{span:.6g} ms':>{_WIDTH - 2}}"
         lines.append(f"  {'':<{_NAME}} {scale}")
     return "\n".join(lines)

@@ -15,48 +15,22 @@ import traceback
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
-from ._clock import NEVER, Bell, QueueBell, milliseconds, timeout_deadline
-from .errors import BadType, BadValue, ClockStopped, DispatcherError, VirtualTimeStuck
+from ._clock import NEVER, Bell, QueueBell, milliseconds
+from ._virtual_thread import ClockBell, ClockThread
+from .errors import (
+    BadType,
+    BadValue,
+    ClockMismatch,
+    ClockStopped,
+    DispatcherError,
+    VirtualTimeStuck,
+)
 
 __all__ = ["VirtualClock"]
 
 
-class _Bell:
-    """What one thread parks on under a virtual clock; all state is under the clock's lock."""
-
-    __slots__ = (
-        "clock",
-        "gate",
-        "ident",
-        "joiners",
-        "over",
-        "parked",
-        "rung",
-        "seq",
-        "woken",
-    )
-
-    def __init__(self, clock: VirtualClock, gate: Any, ident: Optional[int] = None) -> None:
-        self.clock: VirtualClock = clock
-        #: Gets one item for each time the thread may run.
-        self.gate: Any = gate
-        self.ident: Optional[int] = ident
-        self.seq: int = next(clock._numbers)
-        #: Which wait it is parked in; None while it is not.
-        self.parked: Optional[int] = None
-        self.rung: bool = False
-        self.woken: bool = False
-        self.over: bool = False
-        self.joiners: List[_Bell] = []
-
-    def ring(self, _: None = None) -> None:
-        self.clock._ring(self)
-
-    def park(self) -> None:
-        self.clock._wait(self, NEVER)
-
-    def wait(self, deadline: float) -> bool:
-        return self.clock._wait(self, deadline)
+_TURNS = 100_000
+"""More turns than this at one instant are a circle of threads that wake each other."""
 
 
 class VirtualClock:
@@ -77,6 +51,9 @@ class VirtualClock:
         :class:`VirtualTimeStuck`.
     """
 
+    moved_by_loops = False
+    """A coroutine that waits would wait for ever: it has the baton, and does not give it back."""
+
     def __init__(self, start: float = 0.0, *, patience: float = 10.0) -> None:
         """See the class. The thread that makes it is the test's own, which begins."""
         self._now = _seconds("start", start, least=-NEVER)
@@ -86,13 +63,13 @@ class VirtualClock:
         self._numbers = itertools.count()
         #: The thread that holds the baton; None while it is free.
         self._holder: Optional[int] = threading.get_ident()
-        self._ready: Deque[_Bell] = deque()
-        self._timers: List[Tuple[float, bool, int, int, _Bell]] = []
-        self._settling: Deque[_Bell] = deque()
+        self._ready: Deque[ClockBell] = deque()
+        self._timers: List[Tuple[float, bool, int, int, ClockBell]] = []
+        self._settling: Deque[ClockBell] = deque()
         #: The threads that live under this clock, and who of them comes first at one instant.
         self._ours: Dict[int, int] = {}
         #: The others, as far as they wait.
-        self._outside: Set[_Bell] = set()
+        self._outside: Set[ClockBell] = set()
         #: Whether :meth:`stop` was called.
         self.stopped: bool = False
         #: Whether somebody has waited in vain: a thread that blocks for real has the baton.
@@ -108,6 +85,9 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         """Let *seconds* of virtual time pass: for scripted work, and for the test's own thread."""
         seconds = _seconds("seconds", seconds)
+        own = getattr(threading.current_thread(), "_ate_clock", self)
+        if own is not self and own is not None:
+            raise ClockMismatch(f"{threading.current_thread().name} belongs to another clock")
         self.bell().wait(self._now + seconds)
         self._refuse_if_stopped()
 
@@ -160,7 +140,7 @@ class VirtualClock:
         Not started yet. Without this a thread that a test starts runs beside virtual time, at
         moments that nobody can tell.
         """
-        return _Thread(self, target, args, name)
+        return ClockThread(self, target, args, name)
 
     def stop(self) -> None:
         """End time: whoever waits for it is told so, and nothing can begin here any more.
@@ -183,19 +163,19 @@ class VirtualClock:
 
     # -- the clock protocol --------------------------------------------------------------------
 
-    def bell(self) -> _Bell:
+    def bell(self) -> ClockBell:
         """See ``Clock.bell``."""
-        return _Bell(self, queue.SimpleQueue())
+        return ClockBell(self, queue.SimpleQueue())
 
     def adopt(
         self, bell: Bell, thread: threading.Thread, parked: Callable[[], Optional[bool]]
-    ) -> _Bell:
+    ) -> ClockBell:
         """See ``Clock.adopt``."""
         if not isinstance(bell, QueueBell):
             raise BadValue("this bell is not free to be adopted by a virtual clock")
         self._refuse_if_stopped()
         # The same queue: a thread that is parked on it already will be let go by it.
-        adopted = _Bell(self, bell.rings, thread.ident)
+        adopted = ClockBell(self, bell.rings, thread.ident)
         patience = time.monotonic() + self._patience
         while thread.is_alive():
             if parked():
@@ -209,14 +189,16 @@ class VirtualClock:
             time.sleep(0.0005)
         return adopted
 
-    def expected(self, bell: _Bell) -> None:
+    def expected(self, bell: ClockBell) -> None:
         """See ``Clock.expected``."""
         with self._lock:
             self._refuse_if_stopped()
             bell.over = False
             self._ready.append(bell)
+            if self._holder is None:
+                self._hand_on()
 
-    def entered(self, bell: _Bell) -> None:
+    def entered(self, bell: ClockBell) -> None:
         """See ``Clock.entered``."""
         with self._lock:
             bell.ident = threading.get_ident()
@@ -225,7 +207,7 @@ class VirtualClock:
         with self._lock:
             self._holder = bell.ident
 
-    def left(self, bell: _Bell) -> None:
+    def left(self, bell: ClockBell) -> None:
         """See ``Clock.left``."""
         with self._lock:
             bell.over = True
@@ -242,15 +224,20 @@ class VirtualClock:
 
     def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
         """See ``Clock.join``."""
-        if isinstance(bell, _Bell) and thread.is_alive() and not self.stopped:
+        if isinstance(bell, ClockBell) and thread.is_alive() and not self.stopped:
             waiter = self.bell()
             with self._lock:
                 gone = bell.over
                 if not gone:
                     bell.joiners.append(waiter)
-            if not gone and not waiter.wait(deadline):
-                return
-        threading.Thread.join(thread, self._patience)
+            try:
+                if not gone and not waiter.wait(deadline):
+                    return
+            finally:
+                with self._lock:
+                    if waiter in bell.joiners:
+                        bell.joiners.remove(waiter)
+        threading.Thread.join(thread, min(self._patience, max(0.0, deadline - self._now)))
 
     # -- the baton -----------------------------------------------------------------------------
 
@@ -264,7 +251,7 @@ class VirtualClock:
         if self.stopped:
             raise ClockStopped("the virtual clock was stopped; nothing happens on it any more")
 
-    def _ring(self, bell: _Bell) -> None:
+    def _ring(self, bell: ClockBell) -> None:
         with self._lock:
             if bell.parked is not None:
                 self._make_ready(bell, rung=True)
@@ -273,7 +260,7 @@ class VirtualClock:
             else:
                 bell.rung = True
 
-    def _make_ready(self, bell: _Bell, rung: bool) -> None:
+    def _make_ready(self, bell: ClockBell, rung: bool) -> None:
         bell.parked = None
         bell.woken = rung
         if self.stopped:
@@ -281,7 +268,7 @@ class VirtualClock:
         else:
             self._ready.append(bell)
 
-    def _wait(self, bell: _Bell, deadline: float) -> bool:
+    def _wait(self, bell: ClockBell, deadline: float) -> bool:
         here = threading.get_ident()
         with self._lock:
             if bell.rung:
@@ -312,6 +299,11 @@ class VirtualClock:
                 self._wait_outside(bell)
             else:
                 bell.gate.get()
+        except BaseException:
+            # A signal handler raised, or nobody came: this bell must not get the baton any more.
+            with self._lock:
+                self._withdraw(bell)
+            raise
         finally:
             with self._lock:
                 self._outside.discard(bell)
@@ -320,19 +312,45 @@ class VirtualClock:
             self._refuse_if_stopped()
         return bell.woken
 
-    def _wait_outside(self, bell: _Bell) -> None:
-        grants = self._grants
+    def _wait_outside(self, bell: ClockBell) -> None:
+        """Wait for the baton, and see to it that somebody has it, and gets on."""
+        grants, now = self._grants, self._now
+        since, granted = grants, time.monotonic()
         while True:
             try:
-                bell.gate.get(True, self._patience)
+                bell.gate.get(True, self._patience / 10)
                 return
             except queue.Empty:
-                with self._lock:
-                    if self._grants == grants:
-                        bell.parked = None
-                        self.stuck = True
-                        raise VirtualTimeStuck(self._explain()) from None
-                    grants = self._grants
+                pass
+            with self._lock:
+                if self._holder is not None and self._holder_is_gone():
+                    # A thread of the test that is not under this clock ended in its turn.
+                    self._hand_on()
+                at = time.monotonic()
+                if self._grants != grants:
+                    granted = at
+                if self._now != now:
+                    since = self._grants
+                if not bell.gate.empty():
+                    continue
+                if at - granted >= self._patience:
+                    self.stuck = True
+                    raise VirtualTimeStuck(self._explain(f"no progress in {at - granted:.1f} s"))
+                if self._grants - since > _TURNS:
+                    self.stuck = True
+                    raise VirtualTimeStuck(self._explain("threads wake each other"))
+                grants, now = self._grants, self._now
+
+    def _withdraw(self, bell: ClockBell) -> None:
+        """Nobody waits on *bell* any more. Under the lock."""
+        bell.parked = None
+        if bell in self._ready:
+            self._ready.remove(bell)
+        if bell in self._settling:
+            self._settling.remove(bell)
+        while not bell.gate.empty():
+            bell.gate.get()
+            # The baton came in the last moment: its thread runs, and so has it.
 
     def _hand_on(self) -> None:
         """Give the baton to whoever is next. Under the lock, with the baton free to give."""
@@ -363,54 +381,24 @@ class VirtualClock:
         while timers and timers[0][4].parked is not timers[0][3]:
             heapq.heappop(timers)
 
-    def _explain(self) -> str:
+    def _explain(self, what: str) -> str:
         frames = sys._current_frames()
-        lines = [f"no progress in {self._patience} s at virtual time {self._now}:"]
+        lines = [f"{what} at virtual time {self._now}:"]
         # Whoever has the baton first: there it stands still.
         for thread in sorted(threading.enumerate(), key=lambda each: each.ident != self._holder):
             ident = thread.ident
             if ident in self._ours and ident in frames:
                 role = "runs and does not come back" if ident == self._holder else "is parked"
                 lines.append(f"\n{thread.name} {role}:\n")
-                lines += traceback.format_stack(frames[ident], limit=None)[-4:]
+                lines += traceback.format_stack(frames[ident])[
+                    -4 if ident == self._holder else -2 :
+                ]
         if self._holder is None:
-            lines.append("\neverybody is parked and nobody waits for an instant")
+            lines.append(
+                "\neverybody is parked and nobody waits for an instant: a request without a ttl"
+                " that nobody answers, or a dispatcher that was not started?"
+            )
         return "\n".join(line.rstrip("\n") for line in lines)
-
-
-class _Thread(threading.Thread):
-    """What :meth:`VirtualClock.thread` makes."""
-
-    def __init__(
-        self,
-        clock: VirtualClock,
-        target: Callable[..., Any],
-        args: Tuple[Any, ...],
-        name: Optional[str],
-    ) -> None:
-        if not callable(target):
-            raise BadType(f"target must be callable, not {target!r}")
-        super().__init__(target=target, args=args, name=name, daemon=True)
-        self._ate_clock = clock
-        self._ate_bell = clock.bell()
-
-    def start(self) -> None:
-        if self.ident is None:
-            self._ate_clock.expected(self._ate_bell)
-        super().start()
-
-    def run(self) -> None:
-        self._ate_clock.entered(self._ate_bell)
-        try:
-            super().run()
-        finally:
-            self._ate_clock.left(self._ate_bell)
-
-    def join(self, timeout: Optional[float] = None) -> None:
-        clock = self._ate_clock
-        if self.ident is None or self is threading.current_thread():
-            super().join(timeout)
-        clock.join(self, self._ate_bell, timeout_deadline(clock, timeout))
 
 
 def _seconds(name: str, value: Any, least: float = 0.0) -> float:

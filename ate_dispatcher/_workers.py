@@ -9,10 +9,10 @@ import itertools
 import threading
 import weakref
 from functools import partial
-from typing import Any, Dict, Hashable, Iterator, Optional
+from typing import Any, Dict, Hashable, Iterator, Optional, Tuple
 
 from . import _log
-from ._clock import NEVER, REAL, Clock, timeout_deadline
+from ._clock import NEVER, REAL, Bell, Clock, timeout_deadline
 from ._completion import Standing
 from ._entry import Entry, Member
 from ._mailbox import DEAD, Mailbox
@@ -50,6 +50,9 @@ class Worker(threading.Thread):
         self._ate_mailbox = Mailbox()
         # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
         self._ate_clock: Optional[Clock] = None
+        # What its thread lives under and parks on, replaced as one: a registration may come while
+        # the thread begins or ends.
+        self._ate_place: Tuple[Clock, Bell] = (REAL, self._ate_mailbox.bell)
 
     def start(self) -> None:
         """Start the thread; a second time is a RuntimeError, as for any thread."""
@@ -62,7 +65,7 @@ class Worker(threading.Thread):
         if getattr(own, "__func__", None) is not Worker._ate_life:
             self.__dict__["_ate_kept"] = {} if own is None else {"run": own}
         self.__dict__["run"] = self._ate_life
-        clock, bell = self._ate_clock or REAL, self._ate_mailbox.bell
+        clock, bell = self._ate_place
         try:
             self._ate_begins()
             clock.expected(bell)
@@ -98,13 +101,16 @@ class Worker(threading.Thread):
         self._ate_unshadow()
         key = id(self)
         alive[key] = weakref.ref(self, partial(alive.pop, key))
-        (self._ate_clock or REAL).entered(self._ate_mailbox.bell)
+        clock, bell = self._ate_place
+        clock.entered(bell)
         try:
             self.run()
         finally:
             self._ate_ends()
             alive.pop(key, None)
-            (self._ate_clock or REAL).left(self._ate_mailbox.bell)
+            # It may have come under another clock meanwhile.
+            clock, bell = self._ate_place
+            clock.left(bell)
 
     def _ate_begins(self) -> None:
         """The thread is about to be started."""
@@ -126,8 +132,10 @@ class Worker(threading.Thread):
         """Belong to *clock* from now on; parked already or not, started or not."""
         if self._ate_clock is None:
             mailbox = self._ate_mailbox
+            bell = clock.adopt(mailbox.bell, self, mailbox.parked)
+            self._ate_place = clock, bell
+            mailbox.hang(bell)
             self._ate_clock = clock
-            mailbox.hang(clock.adopt(mailbox.bell, self, mailbox.parked))
         elif self._ate_clock is not clock:
             raise ClockMismatch(f"{_log.name_of(self)} already belongs to another clock")
 

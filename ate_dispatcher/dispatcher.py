@@ -440,11 +440,17 @@ def _at_exit() -> None:
             _log.lost("gave up waiting for %s at exit: %s", _log.name_of(dispatcher), error)
     workers = [w for w in (ref() for ref in list(_workers.alive.values())) if w is not None]
     listeners = [w for w in workers if isinstance(w, ResultListener)]
+    # All together have that long, on each clock.
+    untils: Dict[int, float] = {}
     for listener in listeners:
         Worker.stop(listener)
-    until = REAL.now() + _EXIT_MS / 1000
     for listener in listeners:
-        _join_all([listener], listener._ate_clock or REAL, until)
+        clock = listener._ate_clock or REAL
+        untils.setdefault(id(clock), clock.now() + _EXIT_MS / 1000)
+        try:
+            _join_all([listener], clock, untils[id(clock)])
+        except DispatcherError as error:
+            _log.lost("gave up waiting for %s at exit: %s", _log.name_of(listener), error)
         left = len(listener._ate_mailbox.items) - 1
         if listener.is_alive() and left > 0:
             _log.lost("%s left %d messages unread at exit", _log.name_of(listener), left)

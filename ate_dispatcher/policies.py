@@ -156,5 +156,5 @@ def _parts(kind: Any, *policies: Any) -> Tuple[Policy, ...]:
     for policy in policies:
         if not isinstance(policy, Policy):
             raise BadType(f"a policy can be combined with a policy only, not with {policy!r}")
-        found += policy.parts if isinstance(policy, kind) else (policy,)
+        found += getattr(policy, "parts", ()) if isinstance(policy, kind) else (policy,)
     return found

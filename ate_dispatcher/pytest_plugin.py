@@ -6,7 +6,7 @@ A project's own fixture of one of these names takes its place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generator, Iterator, List, Optional, Protocol, Tuple
+from typing import TYPE_CHECKING, Any, Generator, Iterator, List, Optional, Protocol, Set, Tuple
 
 import pytest
 
@@ -56,11 +56,15 @@ class RecordingListenerFactory(Protocol):
 
 
 class _Rig:
-    """What one test has of ours: its dispatchers with their timelines, its scripted producers."""
+    """What one test has of ours: dispatchers with their timelines, scripted participants.
 
-    def __init__(self) -> None:
+    *before* is what lived when it began.
+    """
+
+    def __init__(self, before: Set[Any]) -> None:
+        self.before = before
         self.dispatchers: List[Tuple[Dispatcher, Timeline]] = []
-        self.scripted: List[ScriptedProducer] = []
+        self.cast: List[Any] = []
         self.problems: List[str] = []
 
 
@@ -72,15 +76,13 @@ _RIG: pytest.StashKey[_Rig] = pytest.StashKey()
 
 @pytest.fixture
 def _ate_rig(request: pytest.FixtureRequest) -> Iterator[_Rig]:
-    from ._checkup import left, workers
+    from ._checkup import ended, workers
 
-    before = workers()
     node: pytest.Item = request.node
-    rig = node.stash[_RIG] = _Rig()
+    rig = node.stash[_RIG] = _Rig(workers())
     yield rig
-    problems = [*rig.problems, *left(before)]
-    if problems:
-        pytest.fail("\n".join(problems), pytrace=False)
+    # Before fixtures that were there earlier end, among them perhaps a dispatcher of their own.
+    rig.problems += ended(rig.cast)
 
 
 @pytest.fixture
@@ -125,8 +127,9 @@ def scripted_producer(_ate_rig: _Rig) -> ScriptedProducerFactory:
         name: Optional[str] = None,
         start_ms: float = 0,
     ) -> ScriptedProducer:
+        _check(dispatcher, topic)
         producer = ScriptedProducer(*script, name=name, start_ms=start_ms)
-        _ate_rig.scripted.append(producer)
+        _ate_rig.cast.append(producer)
         dispatcher.register_result_producer(producer, topic, start=True)
         return producer
 
@@ -134,7 +137,7 @@ def scripted_producer(_ate_rig: _Rig) -> ScriptedProducerFactory:
 
 
 @pytest.fixture
-def recording_listener() -> RecordingListenerFactory:
+def recording_listener(_ate_rig: _Rig) -> RecordingListenerFactory:
     """Makes listeners that remember what they hear, registered and started.
 
     ``recording_listener(dispatcher, "topic", takes_ms=20)``.
@@ -144,40 +147,97 @@ def recording_listener() -> RecordingListenerFactory:
     def make(
         dispatcher: Dispatcher, topic: Any, *, name: Optional[str] = None, takes_ms: float = 0
     ) -> RecordingListener:
+        _check(dispatcher, topic)
         listener = RecordingListener(name=name, takes_ms=takes_ms)
+        _ate_rig.cast.append(listener)
         dispatcher.register_result_listener(listener, topic, start=True)
         return listener
 
     return make
 
 
+def _check(dispatcher: Any, topic: Any) -> None:
+    from .dispatcher import Dispatcher
+    from .errors import BadType
+    from .testing import Outcome
+
+    if not isinstance(dispatcher, Dispatcher):
+        raise BadType(f"dispatcher must be a Dispatcher, not {dispatcher!r}; then comes the topic")
+    if isinstance(topic, Outcome):
+        raise BadType(f"topic must not be an outcome; it comes before the script: {topic!r}")
+
+
 def _dispatcher(rig: _Rig, clock: Optional[VirtualClock]) -> Iterator[Dispatcher]:
     from ._checkup import closed
     from .dispatcher import Dispatcher
-    from .testing import Timeline
+    from .testing import ScriptedProducer, Timeline
 
     timeline = Timeline()
     made = Dispatcher(clock=clock, hooks=[timeline], diagnose=True)
     rig.dispatchers.append((made, timeline))
     made.start()
     yield made
-    rig.problems += closed(made, rig.scripted)
+    scripted = [each for each in rig.cast if isinstance(each, ScriptedProducer)]
+    rig.problems += closed(made, scripted)
 
 
-# -- the report --------------------------------------------------------------------------------
+# -- the check and the report -------------------------------------------------------------------
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+def pytest_fixture_setup(
+    fixturedef: Any, request: pytest.FixtureRequest
+) -> Generator[None, Any, None]:
+    """What a fixture of a wider scope starts in the middle of a test outlives that by right."""
+    rig = None
+    if fixturedef.scope != "function":
+        item = getattr(request, "_pyfuncitem", None)
+        rig = None if item is None else item.stash.get(_RIG, None)
+    if rig is None:
+        yield
+        return
+    from ._checkup import workers
+
+    before = workers()
+    yield
+    rig.before |= workers() - before
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """When all fixtures of a test have ended: fail it if it has left something running."""
+    rig = item.stash.get(_RIG, None)
+    if rig is None:
+        return
+    from ._checkup import left
+
+    problems = [*rig.problems, *left(rig.before)]
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, Any, None]:
     """Show the last requests of a test that failed, with the first report that says so."""
     outcome = yield
     report: pytest.TestReport = outcome.get_result()
     rig = item.stash.get(_RIG, None)
-    if rig is None or not report.failed:
+    if rig is None:
         return
-    from ._checkup import told
+    if report.failed:
+        from ._checkup import told
 
-    while rig.dispatchers:
-        made, timeline = rig.dispatchers.pop(0)
-        told(made, timeline)
-        report.sections.append((f"requests of {made.name}", str(timeline)))
+        while rig.dispatchers:
+            made, timeline = rig.dispatchers.pop(0)
+            try:
+                told(made, timeline)
+                picture = str(timeline)
+            except Exception as error:
+                # A topic's own repr, for example: no reason to end the run.
+                picture = f"they cannot be shown: {error!r}"
+            report.sections.append((f"requests of {made.name}", picture))
+    if call.when == "teardown":
+        # pytest keeps its items till the end of the run.
+        del item.stash[_RIG]

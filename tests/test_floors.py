@@ -30,7 +30,8 @@ FLOORS = {
     "F4 what the dispatcher's own thread does": ["_keeper"],
     "F4 the facade": ["dispatcher"],
     "F5 the daily names": ["__init__"],
-    "F6 tools": ["_scripts", "_timeline", "_virtual_clock", "example_rig"],
+    "F6 tools": ["_scripts", "_timeline", "_virtual_thread", "example_rig"],
+    "F6 time that a test moves": ["_virtual_clock"],
     "F6 what tests claim": ["_assertions"],
     "F6 what is checked after a test": ["_checkup"],
     "F6 all for tests": ["testing"],
@@ -40,7 +41,10 @@ FLOORS = {
 
 ONLY_IN = {
     "time": {"_clock", "_virtual_clock", "example_rig"},
-    "threading": {"_checkup", "_clock", "_virtual_clock", "_workers", "dispatcher", "example_rig"},
+    "threading": {
+        *("_checkup", "_clock", "_virtual_clock", "_virtual_thread", "_workers"),
+        *("dispatcher", "example_rig"),
+    },
     "_thread": {"_clock", "_desk"},
     "asyncio": {"_handle"},
 }
@@ -58,7 +62,7 @@ LATE = {
         "policies",
     },
     "_handle": {"asyncio"},
-    "pytest_plugin": {"_checkup", "dispatcher", "testing"},
+    "pytest_plugin": {"_checkup", "dispatcher", "errors", "testing"},
 }
 """What is imported when it is first needed: the names by whoever asks for one, so that the pytest
 plugin costs nothing where it is not used, and an event loop's machinery where there is a loop."""

@@ -122,11 +122,11 @@ def test_it(dispatcher, scripted_producer, virtual_clock):
     here = written.index("    clock.sleep(2)") + 1
     picture = """
 request 1 on volts, ttl 1000 ms: DEADLINE after 1000.0 ms
-  quick            ======*                 |                        250.0 ms
-  broken           ==x                     |                        100.0 ms, OSError
-  hung             ========================|======================> was running
-  slow             ========================|======================! LATE
-                   0                                        2000 ms
+  quick                =====*                |                      250.0 ms
+  broken               ==x                   |                      100.0 ms, OSError
+  hung                 ======================|====================> was running
+  slow                 ======================|====================! LATE
+                       0                                    2000 ms
 
 . waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
 """
@@ -226,6 +226,122 @@ def test_a_projects_own_fixture_wins(project: pytest.Pytester) -> None:
     result = run(project, "def test_it(dispatcher): assert dispatcher == 'ours'\n")
     result.assert_outcomes(passed=1)
     assert "warning" not in result.stdout.str().lower()
+
+
+def test_it_lives_beside_dispatchers_of_the_project(project: pytest.Pytester) -> None:
+    """Of fixtures of its own, of wider scope, made in the middle of a test; and ends quietly."""
+    result = run(
+        project,
+        """
+import gc, weakref
+kept = []
+
+@pytest.fixture(scope="module")
+def rig():
+    with Dispatcher() as made:
+        yield made
+
+@pytest.fixture
+def own(virtual_clock):
+    with Dispatcher(clock=virtual_clock) as made:
+        yield made
+
+@pytest.mark.parametrize("n", range(2))
+def test_wide(rig, scripted_producer, recording_listener, n):
+    ear = recording_listener(rig, n)
+    scripted_producer(rig, n, n)
+    hung = scripted_producer(rig, n, hangs())
+    assert_missing(rig.send_request(n, ttl=20), hung)
+    assert ear.wait_for(1, timeout=30) == [n]
+
+def test_own(own, scripted_producer):
+    scripted_producer(own, "t", answers(1, after_ms=500))
+    assert_accepted(own.send_request("t", ttl=500), 1)
+
+@pytest.fixture(scope="module")
+def dynamic():
+    made = Dispatcher()
+    made.start()
+    yield made
+    made.stop()
+
+def test_dynamic(request, dispatcher):
+    request.getfixturevalue("dynamic")
+
+def test_dynamic_again(dynamic, scripted_producer):
+    scripted_producer(dynamic, "t", 1)
+    assert_accepted(dynamic.send_request("t"), 1)
+
+class Payload:
+    pass
+
+def test_keeps(dispatcher, scripted_producer):
+    scripted_producer(dispatcher, "t", 1)
+    payload = Payload()
+    kept.append(weakref.ref(payload))
+    dispatcher.send_request("t", payload).wait()
+
+def test_kept(dispatcher):
+    gc.collect()
+    assert kept[0]() is None
+
+def test_ticks(dispatcher, virtual_clock):
+    def tick():
+        while True:
+            virtual_clock.sleep(1)
+    virtual_clock.thread(tick).start()
+    virtual_clock.advance(5000)
+
+def test_after_that():
+    pass
+""",
+    )
+    result.assert_outcomes(passed=9)
+
+
+def test_mistakes_are_told(project: pytest.Pytester) -> None:
+    """The wrong order of arguments; and a topic that cannot be shown does not end the run."""
+    result = run(
+        project,
+        """
+def test_order(dispatcher, scripted_producer, recording_listener):
+    for call in (
+        lambda: scripted_producer("t", dispatcher, 3),
+        lambda: recording_listener("t", dispatcher),
+    ):
+        with pytest.raises(TypeError, match="dispatcher must be a Dispatcher, not 't'"):
+            call()
+    with pytest.raises(TypeError, match="topic must not be an outcome"):
+        scripted_producer(dispatcher, answers(3), "t")
+
+class Topic:
+    def __repr__(self):
+        raise ValueError("no repr")
+
+def test_shy(dispatcher):
+    dispatcher.send_request(Topic())
+    assert 0
+
+from ate_dispatcher import _checkup
+_checkup.REAL_SECONDS = 0.2
+
+def test_polls(dispatcher, virtual_clock):
+    class Polls(Producer):
+        def produce_dispatcher_output(self, topic):
+            while True:
+                virtual_clock.sleep(0.1)
+
+    dispatcher.register_result_producer(Polls(name="polls"), "t", start=True)
+    dispatcher.send_request("t", ttl=5).wait()
+""",
+    )
+    result.assert_outcomes(passed=2, failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "the thread polls lives on after the test, in",
+            "they cannot be shown: ValueError('no repr')",
+        ]
+    )
 
 
 def test_a_run_that_does_not_use_it_imports_nothing(project: pytest.Pytester) -> None:

@@ -193,6 +193,8 @@ def test_one_that_is_slow_to_start_comes_late_to_its_first_request(virtual: Benc
         (lambda: ScriptedProducer(start_ms=-1), ValueError, "start_ms"),
         (lambda: RecordingListener(takes_ms=float("inf")), ValueError, "takes_ms"),
         (lambda: RecordingListener().wait_for("1"), TypeError, "count"),  # type: ignore[arg-type]
+        (lambda: ScriptedProducer(hangs), TypeError, r"hangs\(\.\.\.\)"),
+        (lambda: ScriptedProducer(OSError("x")), TypeError, "write raises"),
         (lambda: Timeline(0), ValueError, "last"),
         (lambda: Timeline("3"), TypeError, "last"),  # type: ignore[arg-type]
     ],
@@ -296,17 +298,65 @@ def test_everybody_answered_is_a_claim_too(virtual: Bench) -> None:
         assert_accepted(virtual.dispatcher.send_request("nobody"))
 
 
-def test_late_on_real_time_has_to_be_there() -> None:
-    """Nobody is waited for, but what has come counts."""
+def test_late_on_real_time_is_waited_for() -> None:
+    """For as long as *by_ms* says."""
     bench = Bench(virtual=False)
     site = bench.site(hangs(), name="site")
     handle = bench.ask(ttl=5)
     with pytest.raises(AssertionError, match="site has not answered at all"):
-        assert_late(handle, site)
-    site.release(for_good=True)
-    bench.ask(ttl=None).wait()
+        assert_late(handle, site, by_ms=1)
+    threading.Timer(0.05, site.release, [True]).start()
     assert_late(handle, site)
     bench.close()
+
+
+def test_late_is_not_waited_for_beyond_reason(virtual: Bench) -> None:
+    """Although somebody waits for one instant after another; and the dead do not answer."""
+    hung = virtual.site(hangs())
+    dead = virtual.site(dies())
+    over: List[int] = []
+
+    def tick() -> None:
+        while not over:
+            virtual.clock.sleep(1)
+
+    ticking = virtual.clock.thread(tick)
+    ticking.start()
+    handle = virtual.ask(ttl=100)
+    for site in (hung, dead):
+        with pytest.raises(AssertionError, match="has not answered at all"):
+            assert_late(handle, site, by_ms=5000)
+    assert virtual.clock.now() < 7
+    over.append(1)
+    ticking.join()
+
+
+def test_objects_are_told_apart_by_identity(virtual: Bench) -> None:
+    """Of two with one name each is meant by itself; the name means either."""
+    first, second = virtual.site(hangs(), name="twin"), virtual.site(3, name="twin")
+    third = virtual.site(raises(OSError, after_ms=1), name="twin")
+    handle = virtual.ask(ttl=100)
+    assert_accepted(handle, 3, by=second)
+    assert_accepted(handle, 3, by=[second])
+    assert_accepted(handle, 3, by="twin")
+    assert_missing(handle, first)
+    assert_missing(handle, "twin")
+    assert_failed(handle, third, OSError)
+    for wrong in (
+        lambda: assert_accepted(handle, 3, by=first),
+        lambda: assert_missing(handle, second),
+        lambda: assert_missing(handle, first, second),
+        lambda: assert_failed(handle, second),
+        lambda: assert_late(handle, second),
+    ):
+        with pytest.raises(AssertionError):
+            wrong()
+    shown = [line for line in lines(virtual) if "twin" in line]
+    assert [line.split()[-2:] for line in shown] == [
+        ["was", "running"],
+        ["0.0", "ms"],
+        ["ms,", "OSError"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -343,14 +393,14 @@ def test_a_timeline_of_nothing_says_so(virtual: Bench) -> None:
 
 EVERY_FATE = """
 request 1 on t, ttl 600 ms: DEADLINE after 600.0 ms
-  ok               ============*           |                        300.0 ms
-  raised           ======x                 |                        150.0 ms, OSError
-  late             ========================|======================! 1200.0 ms, late by 600.0 ms; was running
-  hung             ========================|======================> was running
-  died             ...-                    |                        died
-  skipped          ........................|..................-     skipped, never begun
-  idle             ........................|......................> missing, not started
-                   0                                        1200 ms
+  ok                   ===========*          |                      300.0 ms
+  raised               =====x                |                      150.0 ms, OSError
+  late                 ======================|====================! 1200.0 ms, late by 600.0 ms; was running
+  hung                 ======================|====================> was running
+  died                 ...-                  |                      died
+  skipped              ......................|................-     skipped, never begun
+  idle                 ......................|....................> missing, not started
+                       0                                    1200 ms
 
 . waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
 """  # noqa: E501
@@ -387,7 +437,7 @@ def test_a_timeline_keeps_the_last_requests(virtual: Bench) -> None:
         "request 4",
         "request 5",
     ]
-    assert shown.count("  site             " + "=" * 47 + "* 10.0 ms") == 3
+    assert shown.count("  site                 " + "=" * 43 + "* 10.0 ms") == 3
     assert "request 5 on t, ttl 3600000 ms: ALL_REPLIED after 10.0 ms" in shown
 
 

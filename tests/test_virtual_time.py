@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sys
 import threading
@@ -603,3 +604,212 @@ def test_a_start_that_failed_leaves_the_clock_as_it_was(monkeypatch: pytest.Monk
     producer.join()
     assert not producer.is_alive()
     world.close()
+
+
+# -- threads that are not under the clock, and waits that are cut short ------------------------
+
+
+def test_a_start_from_elsewhere_wakes_those_who_wait() -> None:
+    """A participant is started by a plain thread while all are parked: it has its turn."""
+    world = World()
+    world.clock._patience = 5.0
+    producer = world.producer(start=False)
+    handle = world.send(ttl=None)
+    world.clock.settle()
+    starter = threading.Thread(target=lambda: (parked(world.clock), producer.start()))
+    starter.start()
+    assert handle.results() == ["value"]
+    starter.join()
+    world.close()
+
+
+def parked(clock: VirtualClock) -> None:
+    """Come back when nobody has the baton."""
+    lost = time.monotonic() + 30
+    while clock._holder is not None:
+        assert time.monotonic() < lost
+        time.sleep(0)
+
+
+def test_a_plain_thread_that_waits_too_is_not_in_the_way() -> None:
+    """It may get the baton, and be gone with it."""
+    world = World()
+    world.producer(10, topic="a")
+    world.producer(50, topic="b")
+    first, second = world.send(topic="a"), world.send(topic="b")
+    waits = threading.Thread(target=first.wait)
+    waits.start()
+    assert second.results() == ["value"]
+    waits.join()
+    world.close()
+
+
+class Interrupted(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("granted", [False, True])
+def test_a_wait_that_was_cut_short_leaves_nothing_behind(granted: bool) -> None:
+    """By an exception of a signal handler, before or after its time had come."""
+    world = World()
+    world.producer(2000)
+    handle = world.send(ttl=None)
+    usual = world.clock._wait_outside
+
+    def interrupted(bell: Any) -> None:
+        if granted:
+            usual(bell)
+            bell.gate.put(None)
+        raise Interrupted
+
+    world.clock._wait_outside = interrupted  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        handle.wait(timeout=1)
+    del world.clock._wait_outside  # type: ignore[method-assign]
+    assert handle.results() == ["value"]
+    assert world.clock.now() == 2
+    world.close()
+
+
+def test_after_a_stuck_wait_the_next_one_is_as_good_as_new() -> None:
+    """What had been about to be told to the first is not in its way."""
+    world = World()
+    world.clock._patience = 0.2
+    gate = threading.Event()
+    world.producer(0, "quick")
+    world.producer(0, lambda topic: gate.wait(30) and "slow")
+    world.clock.settle()
+    handle = world.send(ttl=None)
+    with pytest.raises(VirtualTimeStuck):
+        list(handle)
+    assert world.clock.stuck
+    gate.set()
+    world.clock._patience = 10.0
+    assert handle.results() == ["quick", "slow"]
+    assert not world.clock.stuck
+    world.close()
+
+
+def test_threads_that_wake_each_other_for_ever_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time cannot go by, and nobody waits in vain for it."""
+    monkeypatch.setattr("ate_dispatcher._virtual_clock._TURNS", 2000)
+    world = World()
+    world.clock._patience = 1.0
+    world.producer()
+    again = Attentive(world.clock, 0, None, None)
+    on = [True]
+
+    def ask(topic: Any, response: Any) -> None:
+        if on:
+            world.send(ttl=None)
+
+    again.process_dispatcher_result = ask  # type: ignore[method-assign]
+    world.dispatcher.register_result_listener(again, "t", start=True)
+    world.send(ttl=None)
+    with pytest.raises(VirtualTimeStuck, match="threads wake each other"):
+        world.clock.advance(10)
+    on.clear()
+    world.clock.settle()
+    again.stop()
+    world.close()
+
+
+def test_a_coroutine_that_would_wait_for_ever_is_told() -> None:
+    """It has the baton; what has ended may be awaited."""
+    world = World()
+    world.producer(10)
+    handle = world.send()
+
+    async def ask() -> Any:
+        return await handle
+
+    async def look() -> List[Any]:
+        return [reply.value async for reply in handle]
+
+    for coroutine in (ask, look):
+        with pytest.raises(DispatcherError, match="coroutine does not move virtual time"):
+            asyncio.run(coroutine())
+    world.clock.advance(10)
+    assert asyncio.run(ask()).complete
+    assert asyncio.run(look()) == ["value"]
+    world.close()
+
+
+def test_a_sleep_on_a_foreign_clock_is_refused() -> None:
+    """It would never end: that clock's time is somebody else's."""
+    world, other = World(), VirtualClock()
+    world.producer(0, lambda topic: other.sleep(1), name="stray")
+    handle = world.send()
+    handle.wait()
+    (reply,) = handle.replies
+    assert isinstance(reply.error, ClockMismatch)
+    assert "stray" in str(reply.error)
+    world.close()
+
+
+def test_a_refused_adoption_changes_nothing() -> None:
+    """Neither by a stopped clock, nor one that has lost patience with a thread."""
+    stopped, world = VirtualClock(), World()
+    dispatcher = Dispatcher(clock=stopped)
+    stopped.stop()
+    producer = ScriptedProducer(1)
+    with pytest.raises(ClockStopped):
+        dispatcher.register_result_producer(producer, "t")
+    gate = threading.Event()
+
+    class Late(ScriptedProducer):
+        def run(self) -> None:
+            gate.wait(30)
+            super().run()
+
+    late = Late(2)
+    late.start()
+    world.clock._patience = 0.1
+    with pytest.raises(VirtualTimeStuck, match="does not come to its loop"):
+        world.dispatcher.register_result_producer(late, "t")
+    gate.set()
+    world.clock._patience = 10.0
+    for each in (producer, late):
+        world.dispatcher.register_result_producer(world.cast(each), "t", start=True)
+    assert sorted(world.send().results()) == [1, 2]
+    world.close()
+
+
+def test_a_join_with_a_timeout_leaves_nothing_and_keeps_to_it() -> None:
+    """Also when the clock has been stopped."""
+    world = World()
+    hung = world.cast(ScriptedProducer(hangs()))
+    world.dispatcher.register_result_producer(hung, "t", start=True)
+    handle = world.send(ttl=None)
+    for _ in range(10):
+        hung.join(0.1)
+    assert world.clock.now() == pytest.approx(1)
+    assert hung._ate_mailbox.bell.joiners == []
+    world.clock.stop()
+    before = time.monotonic()
+    hung.join(0.1)
+    assert time.monotonic() - before < 5
+    hung.release(for_good=True)
+    while not handle.done():
+        time.sleep(0)
+    world.dispatcher.stop()
+    for thread in (world.dispatcher, hung):
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_a_thread_of_the_test_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the clock as it was."""
+
+    def none_left(*_: Any, **__: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clock = VirtualClock()
+    thread = clock.thread(lambda: None)
+    with monkeypatch.context() as patch:
+        name = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+        patch.setattr(threading, name, none_left)
+        with pytest.raises(RuntimeError, match="can't start"):
+            thread.start()
+    clock.sleep(1)
+    assert clock.now() == 1
