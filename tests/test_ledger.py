@@ -538,6 +538,7 @@ def test_ordinary_ends(books: Books) -> None:
     assert books.replied(wanted, b, 1, None, 2.0) > ORDINARY
     assert books.replied(plain, a, 1, None, 2.0) == ACCEPTED
     assert books.replied(plain, b, 1, None, 2.0) == ORDINARY
+    assert counted(books) == {Verdict.OK: 5, Verdict.DECLINED: 1}
 
 
 # -- what is open, and what it keeps ---------------------------------------------------------------

@@ -3,7 +3,7 @@
 A mutant is one small textual change to a copy of the package. Most must be caught by the stateful
 test alone, because an oracle that lets ``<`` pass for ``<=`` is no oracle; what leaves every answer
 right and only keeps too much in memory is for the examples. A text that no longer occurs fails: the
-list follows the code.
+list follows the code. Run it with ``pytest -m mutants``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ POLICIES = "test_ledger_policies.py"
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
-pytestmark = [pytest.mark.thorough, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.mutants, pytest.mark.thorough, pytest.mark.timeout(300)]
 
 
 class Mutant(NamedTuple):
