@@ -32,18 +32,18 @@ class Need:
     )
 
     def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+        self.policy: Policy = policy
         self.untils: Tuple[Until, ...] = tuple(p for p in policy.leaves() if isinstance(p, Until))
         #: In seconds.
         self.stalls: Tuple[float, ...] = tuple(
             sorted({p.ms / 1000 for p in policy.leaves() if isinstance(p, Stall)})
         )
         #: Members that are OK.
-        self.oks = 0
+        self.oks: int = 0
         #: When the last reply came.
         self.last: Optional[float] = None
         #: How many are asking predicates at this moment.
-        self.asking = 0
+        self.asking: int = 0
         #: What a predicate raised.
         self.error: Optional[BaseException] = None
         #: The part of the policy that said yes.

@@ -13,6 +13,7 @@ from typing_extensions import assert_type
 
 import ate_dispatcher
 from ate_dispatcher import (
+    All,
     ATEDispatcher,
     Clock,
     Completion,
@@ -20,17 +21,22 @@ from ate_dispatcher import (
     Dispatcher,
     DispatcherError,
     DispatcherStopped,
+    First,
     Handle,
     IncompleteError,
     MemberReport,
     Producer,
+    Quorum,
     Reply,
     Report,
     RequestTimeout,
     ResultListener,
     Sender,
+    Stall,
     Standing,
     Statistics,
+    StopOnError,
+    Until,
     Verdict,
     current_request,
 )
@@ -45,6 +51,7 @@ from ate_dispatcher.events import (
     RequestOpened,
     RequestSkipped,
 )
+from ate_dispatcher.policies import Policy
 from ate_dispatcher.pytest_plugin import RecordingListenerFactory, ScriptedProducerFactory
 from ate_dispatcher.testing import (
     Asked,
@@ -472,3 +479,17 @@ def fixtures(
 def places(report: MemberReport) -> None:
     assert_type(report.stack, Optional[str])
     assert_type(report.place, Optional[str])
+
+
+def policies(dispatcher: Dispatcher, report: Report, handle: Handle) -> None:
+    either = Quorum(3) | Stall(50) | First()
+    both = (either & StopOnError()) & All()
+    as_policy: Policy = both
+    assert_type(dispatcher.options(need=as_policy), Sender)
+    dispatcher.options(need=3, ttl=None)
+    dispatcher.options(need="first")
+    dispatcher.options(need=Until(lambda replies: len(replies) > 2))
+    Quorum("3")  # type: ignore[arg-type]
+    Until(3)  # type: ignore[arg-type]
+    assert_type(report.policy, Optional[str])
+    assert_type(handle.error, Optional[BaseException])
