@@ -27,7 +27,7 @@ from ._hooks import Observers, call_back, event_opened
 from ._ledger import ABSENT, ACCEPTED, ORDINARY, Ledger
 from ._mailbox import CALM, DEAD, Mailbox
 from ._messages import IDLE, SHUT, STOP, Died
-from ._options import Options
+from ._options import Options, send_with
 from ._registry import Channel, Registry, unhashable
 from ._sweeper import come_to, ended
 from .errors import DispatcherStopped
@@ -66,7 +66,7 @@ class Desk:
         self.begun = False
         self.lock = _thread.allocate_lock()
         self._nursery = self.ledger.nursery
-        self._next_id = itertools.count(1).__next__
+        self.next_id = itertools.count(1).__next__
 
     def renew(self) -> None:
         """In a forked child: a thread that is not there may have been in the section."""
@@ -81,7 +81,6 @@ class Desk:
         args: Tuple[Any, ...],
         kwargs: Dict[str, Any],
         ttl: Any,
-        options: Optional[Options] = None,
     ) -> Handle:
         """Open a request and hand it to everybody registered for *topic*. Never blocks."""
         now = self.now()
@@ -98,15 +97,17 @@ class Desk:
         if channel is None:
             channel = self.registry.find(topic)
             if channel is None:
-                return self._nobody(topic, channel, now, deadline)
+                return self.nobody(topic, channel, now, deadline)
         roster = channel.producers.roster
         if roster.token is not channel.producers.token:
             roster = channel.producers.refresh()
+            if roster.off:
+                return send_with(self, topic, args, kwargs, ttl, Options())
         if not roster.members:
-            return self._nobody(topic, channel, now, deadline)
+            return self.nobody(topic, channel, now, deadline)
         entry = Handle(
             self,
-            self._next_id(),
+            self.next_id(),
             topic,
             channel,
             roster.members,
@@ -115,8 +116,6 @@ class Desk:
             (topic, *args),
             kwargs or None,
         )
-        if options is not None and not options.prepare(entry):
-            return self._over(entry)
         try:
             # No `try` in here: the instruction that begins one is covered by none.
             # Before the puts, so that the ledger knows the request when the first reply comes.
@@ -124,7 +123,7 @@ class Desk:
             if self.hooks:
                 self.observers.tell(event_opened, entry)
             if self.gate:
-                self._hold(entry)
+                self.hold(entry)
                 return entry
             for append, mailbox in roster.puts:
                 append(entry)
@@ -188,25 +187,33 @@ class Desk:
                 # No section may be entered here: statistics find it where it is.
                 items.append((what, data))
 
-    def _nobody(
-        self, topic: Hashable, channel: Optional[Channel], now: float, deadline: float
+    def nobody(
+        self,
+        topic: Hashable,
+        channel: Optional[Channel],
+        now: float,
+        deadline: float,
+        off: Tuple[Member, ...] = (),
     ) -> Handle:
+        """A request that nobody is asked."""
         if self.refusal is not None:
             # Stopped meanwhile, and so everybody is forgotten.
             raise DispatcherStopped(self.refusal)
-        entry = Handle(self, self._next_id(), topic, channel, (), now, deadline, None, None)
+        entry = Handle(self, self.next_id(), topic, channel, (), now, deadline, None, None)
+        if off:
+            entry.more().off = off
         entry.ended = now
         entry.completion = Completion.NO_PRODUCERS
-        return self._over(entry)
+        return self.over(entry)
 
-    def _over(self, entry: Handle) -> Handle:
+    def over(self, entry: Handle) -> Handle:
         """What ended before anybody was asked is told all the same."""
         if self.hooks:
             self.observers.tell(event_opened, entry)
         self.post("nobody", entry)
         return entry
 
-    def _hold(self, entry: Handle) -> None:
+    def hold(self, entry: Handle) -> None:
         """Keep *entry* until the start; the keeper takes it from the gate then."""
         self.gate.append(entry)
         if self.refusal is not None:

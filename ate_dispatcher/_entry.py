@@ -119,9 +119,11 @@ look at the sign, which every reply takes anyway, tells it from all others."""
 class Extra:
     """What few requests need: verdicts without a reply, errors, done callbacks, a policy."""
 
-    __slots__ = ("callbacks", "errors", "need", "notes")
+    __slots__ = ("callbacks", "errors", "need", "notes", "off")
 
     def __init__(self) -> None:
+        #: Who would have been asked, but was off.
+        self.off: Tuple[Member, ...] = ()
         self.need: Optional[Need] = None
         self.notes: Sequence[Note] = ()
         self.errors: int = 0

@@ -18,7 +18,7 @@ from ._effects import after as after_section
 from ._entry import Entry
 from ._mailbox import CALM, DEAD
 from ._messages import SHUT
-from ._sweeper import swept
+from ._sweeper import swept, withdraw
 from ._workers import Worker
 
 __all__ = ["GRACE", "Keeper"]
@@ -180,6 +180,9 @@ class Keeper:
     def _husk(self, member: Any, entry: Entry) -> None:
         with member.home.lock:
             husk(member, entry)
+
+    def _withdraw(self, member: Any) -> None:
+        withdraw(self._desk, member)
 
     def _wake_by(self, deadline: float) -> None:
         self._alarm = min(self._alarm, deadline)

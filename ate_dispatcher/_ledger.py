@@ -9,10 +9,10 @@ A **request** (``Entry``) is open until it ends, once, with one :class:`Completi
 its **members** (``Member``, one per producer) gets one :class:`Verdict` in the end.
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
-``replied``, ``declined``, ``died``, ``cancelled``, ``time_passed``, ``stopped``. Effects come out
-as bits of a small int, the data stay in the entry: who asks for a fact acts on the bits while
-nobody else can enter. ``opened`` is the one fact that callers append themselves (to ``nursery``,
-one atomic operation), because it may come from a signal handler.
+``replied``, ``declined``, ``withdrawn``, ``died``, ``cancelled``, ``time_passed``, ``stopped``.
+Effects come out as bits of a small int, the data stay in the entry: who asks for a fact acts on the
+bits while nobody else can enter. ``opened`` is the one fact that callers append themselves (to
+``nursery``, one atomic operation), because it may come from a signal handler.
 
 What a fact about one member does:
 
@@ -22,6 +22,7 @@ fact                the request is open                 the request has ended
 replied             stamp <= deadline: OK or ERROR;     running member: SURPLUS if its stamp is
                     else it ends as DEADLINE first      within the deadline, else LATE
 declined            DECLINED                            nothing: the end has judged it
+withdrawn           WITHDRAWN                           nothing: the end has judged it
 died                MISSING(DEAD)                       nothing: the end has judged it
 its turn comes      it begins; if the deadline has      MISSING(QUEUED, NOT_STARTED): SKIPPED
                     passed it ends as DEADLINE first
@@ -174,6 +175,10 @@ class Ledger:
     def declined(self, entry: Entry, member: Member, now: float) -> int:
         """*member* could not be asked."""
         return self._unanswered(entry, Note(entry, member, Verdict.DECLINED, None, now), now)
+
+    def withdrawn(self, entry: Entry, member: Member, now: float) -> int:
+        """*member* shall not begin it any more: it was taken out of its mailbox."""
+        return self._unanswered(entry, Note(entry, member, Verdict.WITHDRAWN, None, now), now)
 
     def died(self, entry: Entry, member: Member, now: float) -> int:
         """*member*'s thread ended while the request waited in its mailbox."""

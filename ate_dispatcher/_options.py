@@ -1,27 +1,52 @@
-"""What a sender is bound to beside the ttl, and what that does to a request before it is sent."""
+"""What a sender is bound to beside the ttl, and sends that are not plain."""
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
+from . import _log
+from ._clock import milliseconds
 from ._completion import Completion, Verdict
-from ._entry import Entry, Note
+from ._entry import Entry, Member, Note
+from ._handle import Handle
+from ._hooks import event_opened
 from ._need import Need
+from ._registry import unhashable
+from .errors import BadType, BadValue, DispatcherStopped
 from .policies import All, Policy, policy_of
 
-__all__ = ["Options", "options_of"]
+__all__ = ["Options", "options_of", "send_with"]
 
 
 class Options:
     """Checked options. Immutable: any number of threads send by them."""
 
-    __slots__ = ("_policy",)
+    __slots__ = ("_only", "_policy", "_without")
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(
+        self,
+        policy: Optional[Policy] = None,
+        only: Optional[Tuple[Any, ...]] = None,
+        without: Tuple[Any, ...] = (),
+    ) -> None:
         self._policy = policy
+        self._only = only
+        self._without = without
+
+    def choose(self, members: Tuple[Member, ...], off: Tuple[Member, ...]) -> Tuple[Member, ...]:
+        """Those of *members* that shall be asked. Who is *off* may be named all the same."""
+        if self._only is not None:
+            chosen = _named("only", self._only, members, off)
+            members = tuple([member for member in members if member in chosen])
+        if self._without:
+            spared = _named("without", self._without, members, off)
+            members = tuple([member for member in members if member not in spared])
+        return members
 
     def prepare(self, entry: Entry) -> bool:
-        """Put *entry* under them, before anybody else knows it. False if it is over by that."""
+        """Put *entry* under its policy, before anybody else knows it. False if that ends it."""
+        if self._policy is None:
+            return True
         need = Need(self._policy)
         entry.needs(need)
         if need.weigh(entry.left, 0, entry.sent) is None:
@@ -37,7 +62,88 @@ class Options:
         return False
 
 
-def options_of(need: Any = None) -> Optional[Options]:
+def options_of(need: Any = None, only: Any = None, without: Any = ()) -> Optional[Options]:
     """The options, or None where there are none: such requests pay nothing."""
     policy = policy_of(need)
-    return None if policy == All() else Options(policy)
+    chosen = None if only is None else _producers("only", only)
+    spared = _producers("without", without)
+    if policy == All() and chosen is None and not spared:
+        return None
+    return Options(None if policy == All() else policy, chosen, spared)
+
+
+def send_with(
+    desk: Any,
+    topic: Hashable,
+    args: Tuple[Any, ...],
+    kwargs: Dict[str, Any],
+    ttl: Any,
+    options: Options,
+) -> Handle:
+    """As ``Desk.send``, under *options*, or where somebody is off. Never blocks."""
+    now = desk.now()
+    if desk.refusal is not None:
+        raise DispatcherStopped(desk.refusal)
+    deadline = now + milliseconds("ttl", ttl)
+    try:
+        channel = desk.registry.find(topic)
+    except TypeError as error:
+        raise unhashable(topic, error) from error
+    roster = None if channel is None else channel.producers.current()
+    off = () if roster is None else roster.off
+    members = options.choose(() if roster is None else roster.members, off)
+    if not members:
+        handle: Handle = desk.nobody(topic, channel, now, deadline, off)
+        return handle
+    call = (topic, *args)
+    number = desk.next_id()
+    entry = Handle(desk, number, topic, channel, members, now, deadline, call, kwargs or None)
+    if off:
+        entry.more().off = off
+    if not options.prepare(entry):
+        desk.over(entry)
+        return entry
+    try:
+        # As there: known before it is put anywhere, and called off if it does not come to its end.
+        desk.ledger.nursery.append(entry)
+        if desk.hooks:
+            desk.observers.tell(event_opened, entry)
+        if desk.gate:
+            desk.hold(entry)
+            return entry
+        desk.scatter(entry)
+        if deadline < desk.wakeup and desk.inbox.alert:
+            desk.post("wake_by", deadline)
+    except BaseException:
+        desk.post("cancel", entry)
+        raise
+    return entry
+
+
+def _producers(name: str, value: Any) -> Tuple[Any, ...]:
+    """One producer or name, or a sequence of them."""
+    if isinstance(value, str) or hasattr(value, "_ate_member"):
+        return (value,)
+    if not isinstance(value, Sequence):
+        raise BadType(f"{name} must be producers or their names, not {value!r}")
+    for each in value:
+        if not isinstance(each, str) and not hasattr(each, "_ate_member"):
+            raise BadType(f"{name} must be producers or their names, not {each!r}")
+    return tuple(value)
+
+
+def _named(
+    name: str, wanted: Tuple[Any, ...], members: Tuple[Member, ...], off: Tuple[Member, ...]
+) -> List[Member]:
+    found: List[Member] = []
+    for each in wanted:
+        same = [
+            member
+            for member in (*members, *off)
+            if (member.name == each if isinstance(each, str) else member.producer is each)
+        ]
+        if not same:
+            shown = each if isinstance(each, str) else _log.name_of(each)
+            raise BadValue(f"{name} has {shown!r}, who is not registered for this topic")
+        found += same
+    return found

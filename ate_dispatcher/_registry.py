@@ -26,6 +26,9 @@ Put = Tuple[Callable[[Any], None], Mailbox]
 """How to reach a mailbox in one breath: its ``items.append``, and itself for the rest."""
 
 
+Off = Dict[int, "weakref.ref[Any]"]
+
+
 class Seat(NamedTuple):
     """One registration: the participant, and what stands for it in a roster."""
 
@@ -40,12 +43,16 @@ class Roster:
 
     For listeners also what tells whether any of them wants to hear of completions: *heeding*, by
     its class, or by an attribute of its own, which is looked for in *attributes* at each end.
+
+    Who is *off* has no seat in it. Such a roster has no *token*, so that each send looks twice.
     """
 
-    __slots__ = ("attributes", "heeding", "members", "puts", "token")
+    __slots__ = ("attributes", "heeding", "made_for", "members", "off", "puts", "token")
 
-    def __init__(self, token: object, seats: List[Seat]) -> None:
-        self.token = token
+    def __init__(self, token: object, seats: List[Seat], off: Tuple[Any, ...] = ()) -> None:
+        self.token = None if off else token
+        self.made_for = token
+        self.off = off
         self.members = tuple([seat.entry for seat in seats])
         self.puts: Tuple[Put, ...] = tuple(
             [(seat.mailbox.items.append, seat.mailbox) for seat in seats]
@@ -57,9 +64,10 @@ class Roster:
 class Side:
     """The producers, or the listeners, of one topic."""
 
-    __slots__ = ("_seats", "roster", "token")
+    __slots__ = ("_off", "_seats", "roster", "token")
 
-    def __init__(self) -> None:
+    def __init__(self, off: Off) -> None:
+        self._off = off
         # Keyed by identity: users' classes may compare and hash as they like.
         self._seats: Dict[int, Seat] = {}
         self.token: object = object()
@@ -67,26 +75,35 @@ class Side:
 
     def add(self, seat: Seat) -> None:
         self._seats.setdefault(id(seat.participant), seat)
-        self.token = object()
-        self.refresh()
+        self.changed()
 
     def discard(self, participant: Any) -> None:
         # Also if it is not there: a deregistration that was cut short may be tried again.
         self._seats.pop(id(participant), None)
-        self.token = object()
-        self.refresh()
+        self.changed()
 
     def refresh(self) -> Roster:
         while True:
             token = self.token
-            roster = self.roster = Roster(token, self.seats())
+            if self.roster.made_for is token:
+                return self.roster
+            seats = self.seats()
+            off = tuple([seat.entry for seat in seats if id(seat.participant) in self._off])
+            if off:
+                seats = [seat for seat in seats if id(seat.participant) not in self._off]
+            roster = self.roster = Roster(token, seats, off)
             if self.token is token:
                 return roster
+
+    def changed(self) -> None:
+        """Whoever is off is not what it was."""
+        self.token = object()
+        self.refresh()
 
     def current(self) -> Roster:
         """The roster as of now: one that was put back by a thread that was held is made anew."""
         roster = self.roster
-        return roster if roster.token is self.token else self.refresh()
+        return roster if roster.made_for is self.token else self.refresh()
 
     def seats(self) -> List[Seat]:
         while True:
@@ -105,11 +122,11 @@ class Channel:
 
     __slots__ = ("__weakref__", "hash", "listeners", "producers", "topic")
 
-    def __init__(self, topic: Hashable) -> None:
+    def __init__(self, topic: Hashable, off: Off) -> None:
         self.topic = topic
         self.hash = hash(topic)
-        self.producers = Side()
-        self.listeners = Side()
+        self.producers = Side(off)
+        self.listeners = Side({})
 
     def merge(self, other: Channel) -> None:
         for mine, others in ((self.producers, other.producers), (self.listeners, other.listeners)):
@@ -127,6 +144,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.channels: Dict[Hashable, Channel] = {}
+        #: Producers that are not asked, by identity; weakly, they may be dropped meanwhile.
+        self.off: Off = {}
         # Channels that lost their last registration while open requests still refer to them. A
         # new registration for the topic takes the same channel up again, so it hears those too.
         self._retired: Dict[int, weakref.ref[Channel]] = {}
@@ -134,7 +153,9 @@ class Registry:
     def add(self, topic: Hashable, side: str, seat: Seat) -> None:
         channel = self.channels.get(topic)
         if channel is None:
-            channel = self.channels.setdefault(topic, self._revived(topic) or Channel(topic))
+            channel = self.channels.setdefault(
+                topic, self._revived(topic) or Channel(topic, self.off)
+            )
         getattr(channel, side).add(seat)
         self._settle(topic, channel)
 
@@ -161,6 +182,20 @@ class Registry:
         """
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
+
+    def switch(self, producer: Any, off: bool) -> bool:
+        """Take *producer* out of all rosters, or in again; whether that is news."""
+        key = id(producer)
+        if (key in self.off) is off:
+            return False
+        if off:
+            # Straight into C, where no signal handler comes in between.
+            self.off[key] = weakref.ref(producer, partial(self.off.pop, key))
+        else:
+            self.off.pop(key, None)
+        for channel in self._all():
+            channel.producers.changed()
+        return True
 
     def participants(self, side: str) -> List[Any]:
         """Everybody on *side* of any topic, each once, in the order of the topics."""

@@ -142,7 +142,8 @@ class Report:
 
     ``members`` are in the order of the roster. ``completion`` is None while the request is open;
     ``elapsed_ms`` runs until its end. ``ttl_ms`` is None without a deadline. ``policy`` is the part
-    of the request's policy that ended it, as text, if one did.
+    of the request's policy that ended it, as text, if one did; ``off`` names the producers of the
+    topic that were not asked because they were disabled.
     """
 
     id: int
@@ -152,6 +153,7 @@ class Report:
     elapsed_ms: float
     members: Tuple[MemberReport, ...]
     policy: Optional[str] = None
+    off: Tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -179,6 +181,7 @@ class Report:
             "topic": self.topic if isinstance(self.topic, str) else repr(self.topic),
             "completion": self.completion.value if self.completion else None,
             "policy": self.policy,
+            "off": list(self.off),
             "complete": self.complete,
             "ttl_ms": self.ttl_ms,
             "elapsed_ms": self.elapsed_ms,
@@ -194,6 +197,8 @@ class Report:
             f"request {self.id} on {self.topic!r}: {end} after {self.elapsed_ms:.1f} ms "
             f"({ttl}), {ok} of {len(self.members)} ok"
         )
+        if self.off:
+            head += f", off: {', '.join(self.off)}"
         return "\n".join([head, *(textwrap.indent(str(m), "  ") for m in self.members)])
 
 
@@ -215,6 +220,7 @@ def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
         elapsed_ms=(ended - entry.sent) * 1000,
         members=tuple(lines),
         policy=_said(entry) if completion is not None else None,
+        off=() if entry.extra is None else tuple([member.name for member in entry.extra.off]),
     )
 
 

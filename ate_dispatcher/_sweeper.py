@@ -5,20 +5,21 @@ On any thread of ours, which holds no section when it comes: each is entered by 
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 from ._effects import act, after, its_turn, tidy
 from ._entry import Entry, Member
 from ._ledger import Ledger
 from ._mailbox import DEAD
 
-__all__ = ["come_to", "ended", "swept"]
+__all__ = ["come_to", "ended", "swept", "withdraw"]
 
 
 def ended(member: Member) -> None:
     """*member*'s thread is over: what it was at, and what waits for it, gets its verdict."""
     if member.running is not None:
         _judge(member, member.running, Ledger.died)
+        member.running = None
     _bury(member, Ledger.died)
 
 
@@ -30,6 +31,23 @@ def swept(member: Member) -> None:
         with member.home.lock:
             tidy(member)
         come_to(member)
+
+
+def withdraw(desk: Any, member: Member) -> None:
+    """*member* was disabled at *desk*: take out of its mailbox what of that is open there."""
+    home = member.home
+    if home is None or member.mailbox.alert is DEAD or id(member.producer) not in desk.registry.off:
+        # The last: or enabled again.
+        return
+    with home.lock:
+        taken = member.mailbox.emptied()
+        ours = [entry for entry in taken if entry.desk is desk and entry.completion is None]
+        gone = set(map(id, ours))
+        member.mailbox.items.extendleft(item for item in reversed(taken) if id(item) not in gone)
+        if member.mailbox.items:
+            member.mailbox.attend()
+    for entry in ours:
+        _judge(member, entry, Ledger.withdrawn)
 
 
 def come_to(member: Member) -> None:
@@ -53,7 +71,6 @@ def _bury(member: Member, fact: Callable[..., int]) -> None:
 def _judge(member: Member, entry: Entry, fact: Callable[..., int]) -> None:
     desk = entry.desk
     with desk.lock:
-        member.running = None
         effects = fact(desk.ledger, entry, member, desk.now())
         act(desk, entry, effects)
     after(desk, entry, effects)

@@ -33,7 +33,7 @@ from ._hooks import Hook
 from ._keeper import Keeper
 from ._mailbox import DEAD
 from ._messages import SHUT, STOP
-from ._options import Options, options_of
+from ._options import Options, options_of, send_with
 from ._registry import Seat, unhashable
 from ._report import Statistics, statistics_of
 from ._stacks import places_of
@@ -174,7 +174,26 @@ class Dispatcher(Worker):
         """
         return self._ate_desk.send(topic, args, kwargs, ttl)
 
-    def options(self, *, ttl: Optional[float] = 5000, need: Any = None) -> Sender:
+    def disable(self, producer: Producer) -> None:
+        """Do not ask *producer* on any topic until :meth:`enable`; it stays registered.
+
+        What waits in its mailbox is withdrawn from it soon (verdict ``WITHDRAWN``); what it has
+        begun counts. Reports name it as ``off``. From anywhere; twice is harmless.
+        """
+        self._ate_switch(producer, True)
+
+    def enable(self, producer: Producer) -> None:
+        """Ask *producer* again from now on. Harmless if it was not disabled."""
+        self._ate_switch(producer, False)
+
+    def options(
+        self,
+        *,
+        ttl: Optional[float] = 5000,
+        need: Any = None,
+        only: Any = None,
+        without: Any = (),
+    ) -> Sender:
         """A sender with the same ``send_request``, bound to these options.
 
         Options never mix with the keywords meant for producers: through a sender even ``ttl`` is
@@ -187,6 +206,9 @@ class Dispatcher(Worker):
         need: Policy, int or str, optional
             When the request is over before its deadline; see ``ate_dispatcher.policies``. A number
             is a quorum; ``"first"`` and ``"all"``, the default, are what they say.
+        only, without: producers or their names, optional
+            Ask of the topic's producers only those, or all but those: one, or a sequence. One that
+            is not registered for the topic is a BadValue at the send.
 
         Raises
         ------
@@ -194,7 +216,7 @@ class Dispatcher(Worker):
             Naming the option and the value.
         """
         milliseconds("ttl", ttl)
-        return Sender(self._ate_desk, ttl, options_of(need))
+        return Sender(self._ate_desk, ttl, options_of(need, only, without))
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -330,6 +352,13 @@ class Dispatcher(Worker):
         if start and participant.ident is None:
             participant.start()
 
+    def _ate_switch(self, producer: Producer, off: bool) -> None:
+        if not isinstance(producer, Producer):
+            raise BadType(f"producer must be a Producer, not {producer!r}")
+        desk = self._ate_desk
+        if desk.registry.switch(producer, off) and off:
+            desk.post("withdraw", producer._ate_member)
+
     def _ate_run_aside(self) -> None:
         """Let the keeper stop what was never started, on a thread that nobody joins."""
         clock, run = self._ate_desk.clock, partial(self._ate_keeper.run, True)
@@ -389,7 +418,10 @@ class Sender:
 
     def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
-        handle: Handle = self._desk.send(topic, args, kwargs, self._ttl, self._options)
+        desk, ttl, options = self._desk, self._ttl, self._options
+        if options is not None:
+            return send_with(desk, topic, args, kwargs, ttl, options)
+        handle: Handle = desk.send(topic, args, kwargs, ttl)
         return handle
 
 

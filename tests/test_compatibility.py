@@ -795,6 +795,8 @@ DOCUMENTED = {
         "register_result_listener",
         "deregister_result_producer",
         "deregister_result_listener",
+        "disable",
+        "enable",
         "send_request",
         "stop",
         "options",

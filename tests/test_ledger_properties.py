@@ -457,6 +457,25 @@ class Desks(RuleBasedStateMachine):
         mailbox[:] = [request for request in mailbox if request.open]
         self.turn_comes(who, desk)
 
+    @precondition(lambda self: self.those(lambda w: w.mailbox and not w.buried))
+    @rule(choice=ANYTHING, desk=DESK, often=RARELY)
+    def is_withdrawn(self, choice: int, desk: int, often: bool) -> None:
+        """What is open in a mailbox is taken out of it, for good."""
+        if not often:
+            return
+        who = one_of(self.those(lambda w: w.mailbox and not w.buried), choice)
+        mailbox = self.workers[who].mailbox
+        taken = [request for request in mailbox if request.open and request.desk == desk]
+        mailbox[:] = [request for request in mailbox if request not in taken]
+        for request in taken:
+            expected = self.time_ends(request)
+            if request.open:
+                expected = NOTED | self.judge(request, who, Verdict.WITHDRAWN)
+            effects = self.ledgers[desk].withdrawn(
+                request.entry, self.members[who], instant(self.now)
+            )
+            self.check(request, effects, expected)
+
     # -- requests -------------------------------------------------------------------------------
 
     @rule(

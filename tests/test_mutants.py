@@ -176,6 +176,9 @@ MUTANTS = [
     ),
     Mutant(LEDGER, "self._completions[completion] += 1", "pass", "ends are not counted"),
     Mutant(LEDGER, "entry.more().errors += 1", "entry.more()", "errors are not counted"),
+    Mutant(
+        LEDGER, "Verdict.WITHDRAWN, None, now)", "Verdict.DECLINED, None, now)", "not withdrawn"
+    ),
     # What is needed.
     Mutant(
         NEED, "if self.oks >= n:", "if self.oks > n:", "a quorum wants one more", POLICIES_MODEL
