@@ -157,6 +157,7 @@ def event_discarded(entry: Entry, member: Member) -> events.Event:
         member.name,
         note.outcome,
         note.late * 1000,
+        (note.answered[1] - entry.sent) * 1000,
         (note.answered[1] - note.answered[0]) * 1000,
     )
 

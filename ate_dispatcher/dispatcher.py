@@ -174,6 +174,10 @@ class Dispatcher(Worker):
         """
         return self._ate_desk.send(topic, args, kwargs, ttl)
 
+    def producers(self) -> List[Producer]:
+        """Everybody who is registered as a producer on any topic, disabled ones too."""
+        return self._ate_desk.registry.participants("producers")
+
     def disable(self, producer: Producer) -> None:
         """Do not ask *producer* on any topic until :meth:`enable`; it stays registered.
 
@@ -224,10 +228,14 @@ class Dispatcher(Worker):
         """Call ``hook(event)`` for everything that happens from now on (``ate_dispatcher.events``).
 
         On one observers' thread, one at a time, in the order of events. A hook that raises is
-        logged once and removed.
+        logged once and removed. One whose class has a method ``joins`` is told by
+        ``joins(dispatcher)`` whom it serves, before.
         """
         if not callable(hook):
             raise BadType(f"hook must be callable, not {hook!r}")
+        joins = getattr(type(hook), "joins", None)
+        if callable(joins):
+            joins(hook, self)
         self._ate_desk.observers.add(hook)
         self._ate_desk.post("observe")
 

@@ -68,13 +68,14 @@ class ProducerFailed(Event):
 class ReplyDiscarded(Event):
     """An answer came after the end: *verdict* is LATE, by *late_ms*, or SURPLUS.
 
-    It took *ran_ms* in the producer's own code.
+    It came *elapsed_ms* after the send, and took *ran_ms* in the producer's own code.
     """
 
     name: ClassVar[str] = "ate_dispatcher.reply_discarded"
     producer: str
     verdict: Verdict
     late_ms: float
+    elapsed_ms: float
     ran_ms: float
 
 

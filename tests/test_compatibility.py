@@ -797,6 +797,7 @@ DOCUMENTED = {
         "deregister_result_listener",
         "disable",
         "enable",
+        "producers",
         "send_request",
         "stop",
         "options",

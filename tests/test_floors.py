@@ -30,7 +30,7 @@ FLOORS = {
     "F4 what the dispatcher's own thread does": ["_keeper"],
     "F4 the facade": ["dispatcher"],
     "F5 the daily names": ["__init__"],
-    "F6 tools": ["_scripts", "_timeline", "_virtual_thread", "example_rig"],
+    "F6 tools": ["_scripts", "_timeline", "_virtual_thread", "example_rig", "hooks"],
     "F6 time that a test moves": ["_virtual_clock"],
     "F6 what tests claim": ["_assertions"],
     "F6 what is checked after a test": ["_checkup"],

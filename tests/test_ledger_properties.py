@@ -774,10 +774,9 @@ def same(milliseconds: Optional[float], steps: Optional[int]) -> bool:
 
 TestTheLedgerAgainstItsModel = Desks.TestCase
 TestPoliciesAgainstTheirModel = NeedyDesks.TestCase
-for case in (TestTheLedgerAgainstItsModel, TestPoliciesAgainstTheirModel):
-    case.settings = settings(
-        max_examples=150,
-        stateful_step_count=50,
-        # To explain a failure takes longer than to find it, and longer than a test may take.
-        phases=[phase for phase in settings().phases if phase is not Phase.explain],
-    )
+TestTheLedgerAgainstItsModel.settings = TestPoliciesAgainstTheirModel.settings = settings(
+    max_examples=150,
+    stateful_step_count=50,
+    # To explain a failure takes longer than to find it, and longer than a test may take.
+    phases=[phase for phase in settings().phases if phase is not Phase.explain],
+)

@@ -127,7 +127,9 @@ MUTANTS = [
     ),
     Mutant(LEDGER, "self._keep(eldest)", "pass", "who is overtaken is forgotten"),
     Mutant(LEDGER, "self._keep(entry)", "pass", "gathering forgets"),
-    Mutant(LEDGER, IN_SHORT, IN_SHORT.replace("nursery[0] is entry", "nursery"), "pops another"),
+    Mutant(
+        LEDGER, IN_SHORT, IN_SHORT.replace("nursery[0] is entry", "nursery"), "pops", PROPERTIES
+    ),
     Mutant(LEDGER, IN_SHORT, IN_SHORT[len("entry.extra is None and ") :], "extra is forgotten"),
     Mutant(LEDGER, "heapq.heapify(self._heap)", "pass", "a rebuilt heap is in disorder", EXAMPLES),
     Mutant(LEDGER, "self._heap[:] = [", "self._heap = [", "expiry goes on in the heap of before"),

@@ -1,0 +1,183 @@
+"""Hooks that are ready to use: ``dispatcher.add_hook(SetAside(after=3))``.
+
+They know what events say and use what everybody may use, so each is an example for one of your own.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import weakref
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Hashable, List, Optional
+
+from . import events
+from ._clock import NEVER, milliseconds
+from ._completion import Verdict
+from .errors import BadType, BadValue
+
+__all__ = ["Advice", "SetAside", "TtlAdvice"]
+
+_ANSWERED = (Verdict.OK, Verdict.ERROR)
+_INNOCENT = (Verdict.CANCELLED, Verdict.WITHDRAWN)
+
+
+class SetAside:
+    """Disables a producer that has missed *after* times in a row, and probes it back in.
+
+    A miss is a request that ended without its answer in time, unless it was cancelled or withdrawn.
+    After *probe_every* milliseconds the next request but one asks it again: if it answers, it is
+    back; if it misses, it is off for as long again. Runs on the observers' thread, so what it does
+    holds for requests sent a moment later. One for each dispatcher.
+
+    Parameters
+    ----------
+    after: int
+        How many misses in a row are too many.
+    probe_every: float
+        Milliseconds; None does not probe: somebody calls ``dispatcher.enable``.
+
+    Attributes
+    ----------
+    aside: dict
+        The producers that are off by this, by name, with the instant at which they went.
+    """
+
+    def __init__(self, *, after: int = 3, probe_every: Optional[float] = 60_000) -> None:
+        if isinstance(after, bool) or not isinstance(after, int):
+            raise BadType(f"after must be a number of misses, not {after!r}")
+        if after < 1:
+            raise BadValue(f"after must be at least 1 miss, not {after!r}")
+        self._dispatcher: Callable[[], Any] = lambda: None
+        self._after = after
+        self._probe_every = milliseconds("probe_every", probe_every)
+        self._missed: Dict[str, int] = {}
+        self._probed: Dict[str, float] = {}
+        self.aside: Dict[str, float] = {}
+
+    def joins(self, dispatcher: Any) -> None:
+        """Called by ``dispatcher.add_hook``: its producers are meant."""
+        if self._dispatcher() not in (None, dispatcher):
+            raise BadValue(f"hook serves {self._dispatcher()!r} already; make another")
+        self._dispatcher = weakref.ref(dispatcher)
+
+    def __call__(self, event: events.Event) -> None:
+        """Take an event in."""
+        if isinstance(event, events.RequestCompleted):
+            for name, verdict in event.verdicts:
+                if verdict in _ANSWERED:
+                    self._missed.pop(name, None)
+                    self.aside.pop(name, None)
+                elif verdict not in _INNOCENT:
+                    self._miss(name, event.at)
+        if isinstance(event, events.RequestOpened) and self._probe_every < NEVER:
+            for name, since in list(self.aside.items()):
+                if event.at - max(since, self._probed.get(name, since)) >= self._probe_every:
+                    self._probed[name] = event.at
+                    self._switch(name, "enable")
+
+    def _miss(self, name: str, at: float) -> None:
+        missed = self._missed[name] = self._missed.get(name, 0) + 1
+        if missed >= self._after:
+            self.aside.setdefault(name, at)
+            self._switch(name, "disable")
+
+    def _switch(self, name: str, how: str) -> None:
+        dispatcher = self._dispatcher()
+        for producer in () if dispatcher is None else dispatcher.producers():
+            if producer.name == name:
+                getattr(dispatcher, how)(producer)
+
+
+_STEPS = 32
+"""Buckets for each doubling of the time: an answer is known to 2.2 %."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the replies on one topic say about its ttl. Milliseconds, rounded up by 2.2 % at most.
+
+    ``replies`` counts those that came at all, late ones included, and ``late`` those that came too
+    late; ``missing`` those that never came. With a ttl of ``p95`` 95 % of the replies would have
+    been in time, with ``p100`` all of them.
+    """
+
+    topic: Hashable
+    replies: int
+    late: int
+    missing: int
+    p95: float
+    p99: float
+    p100: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic!r}: {self.replies} replies, {self.late} of them late, {self.missing} "
+            f"missing; a ttl of {self.p95:.4g} ms keeps 95 %, {self.p99:.4g} ms 99 %, "
+            f"{self.p100:.4g} ms all"
+        )
+
+
+class TtlAdvice:
+    """Learns how long answers take: ``advice.of(topic)`` says what ttl would have kept how many.
+
+    In bounded memory: counts by the size of the time, and *topics* topics at most, those that came
+    first. Called on the observers' thread; ``of`` may be called from any.
+    """
+
+    def __init__(self, *, topics: int = 1000) -> None:
+        if isinstance(topics, bool) or not isinstance(topics, int):
+            raise BadType(f"topics must be a number, not {topics!r}")
+        if topics < 1:
+            raise BadValue(f"topics must be at least 1, not {topics!r}")
+        self._most = topics
+        self._topics: Dict[Hashable, _Counts] = {}
+
+    def __call__(self, event: events.Event) -> None:
+        """Take an event in."""
+        counts = self._topics.get(event.topic)
+        if counts is None:
+            if len(self._topics) >= self._most:
+                return
+            counts = self._topics[event.topic] = _Counts()
+        if isinstance(event, (events.ReplyAccepted, events.ProducerFailed)):
+            counts.add(event.elapsed_ms)
+        elif isinstance(event, events.ReplyDiscarded):
+            counts.add(event.elapsed_ms)
+            counts.late += event.verdict is Verdict.LATE
+            counts.missing -= 1
+        elif isinstance(event, events.RequestCompleted):
+            counts.missing += sum(verdict is Verdict.MISSING for _, verdict in event.verdicts)
+
+    def of(self, topic: Hashable) -> Optional[Advice]:
+        """What is known of *topic*; None before the first reply."""
+        counts = self._topics.get(topic)
+        if counts is None or not counts.replies:
+            return None
+        p95, p99, p100 = map(counts.keeps, (0.95, 0.99, 1.0))
+        return Advice(topic, counts.replies, counts.late, counts.missing, p95, p99, p100)
+
+
+class _Counts:
+    """How many answers took how long, by the logarithm of the time."""
+
+    def __init__(self) -> None:
+        self.replies = self.late = self.missing = 0
+        self._buckets: Dict[int, int] = {}
+        self._longest = 0.0
+
+    def add(self, ms: float) -> None:
+        # From a nanosecond on, so there are some thousand buckets at most.
+        bucket = math.ceil(math.log2(max(ms, 1e-6)) * _STEPS)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self._longest = max(self._longest, ms)
+        self.replies += 1
+
+    def keeps(self, share: float) -> float:
+        """The time that at least that share of the answers did not exceed."""
+        buckets = sorted(self._buckets.copy().items())
+        sums: List[int] = []
+        for _, count in buckets:
+            sums.append(count + (sums[-1] if sums else 0))
+        at = bisect.bisect_left(sums, share * sums[-1])
+        return min(2 ** (buckets[at][0] / _STEPS), self._longest)

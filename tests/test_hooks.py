@@ -1,0 +1,153 @@
+"""The hooks that come with the package, on virtual time."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any, Iterator
+
+import pytest
+from virtual import FOREVER, World
+
+from ate_dispatcher import Completion, Dispatcher
+from ate_dispatcher.hooks import SetAside, TtlAdvice
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
+    made = World()
+    yield made
+    made.close()
+
+
+def asked(world: World, ttl: float = 100) -> Any:
+    """A request, to its end, and all hooks told of it."""
+    handle = world.send(ttl=ttl)
+    handle.wait()
+    world.clock.settle()
+    return handle
+
+
+# -- set aside ---------------------------------------------------------------------------------
+
+
+def test_one_that_misses_too_often_in_a_row_is_set_aside(world: World) -> None:
+    """An answer in between, an error too, begins the count anew."""
+    times = [500, 10, 10, 500, 500, 10, FOREVER]
+    flaky = world.producer(times, "flaky", name="flaky")
+    world.producer(10, "good", name="good")
+    hook = SetAside(after=2, probe_every=None)
+    world.dispatcher.add_hook(hook)
+    offs = []
+    for _ in range(9):
+        handle = asked(world)
+        offs.append(handle.report().off)
+        world.clock.advance(1000)
+    assert offs == [(), (), (), (), (), ("flaky",), ("flaky",), ("flaky",), ("flaky",)]
+    assert list(hook.aside) == ["flaky"]
+    assert len(flaky.asked) == 5
+    world.dispatcher.enable(flaky)
+    assert asked(world).results() == ["flaky", "good"]
+    assert hook.aside == {}
+
+
+def test_one_that_is_set_aside_is_probed_back_in(world: World) -> None:
+    """Now and then a request asks it; it is back when it has answered."""
+    slow = world.producer([500, 500, 500, 10], "slow", name="slow")
+    world.producer(10, "good", name="good")
+    world.dispatcher.add_hook(SetAside(after=1, probe_every=5000))
+    offs = []
+    for _ in range(24):
+        offs.append(asked(world).report().off == ("slow",))
+        world.clock.advance(990 if offs[-1] else 900)
+    out = [n for n, off in enumerate(offs) if not off]
+    assert len(slow.asked) == len(out)
+    assert out[0] == 0
+    assert 4 <= out[1] - out[0] <= 8
+    assert 4 <= out[2] - out[1] <= 8
+    assert out[3:] == list(range(out[3], 24))
+
+
+def test_it_serves_one_dispatcher(world: World) -> None:
+    """And does not keep it."""
+    hook = SetAside()
+    world.dispatcher.add_hook(hook)
+    world.dispatcher.add_hook(hook)
+    with pytest.raises(ValueError, match="hook serves"):
+        world.second().add_hook(hook)
+    dropped = Dispatcher(hooks=[SetAside()])
+    reference = weakref.ref(dropped)
+    del dropped
+    gc.collect()
+    assert reference() is None
+
+
+def test_what_was_cancelled_is_no_miss(world: World) -> None:
+    """It could not have answered."""
+    world.producer([FOREVER], "busy", name="busy")
+    hook = SetAside(after=1)
+    world.send(ttl=None)
+    world.clock.settle()
+    world.dispatcher.add_hook(hook)
+    handle = world.send(ttl=None)
+    world.clock.settle()
+    handle.cancel()
+    handle.wait()
+    world.clock.settle()
+    assert handle.completion is Completion.CANCELLED
+    assert hook.aside == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "names"),
+    [
+        (lambda: SetAside(after=0), ValueError, "after must be at least 1"),
+        (lambda: SetAside(after=1.5), TypeError, "after must be a number"),
+        (lambda: SetAside(after=True), TypeError, "after must be a number"),
+        (lambda: SetAside(probe_every=-1), ValueError, "probe_every"),
+        (lambda: SetAside(probe_every="1"), TypeError, "probe_every"),
+        (lambda: TtlAdvice(topics=0), ValueError, "topics must be at least 1"),
+        (lambda: TtlAdvice(topics="1"), TypeError, "topics must be a number"),
+    ],
+)
+def test_nonsense_is_refused(make: Any, error: Any, names: str) -> None:
+    """Naming the parameter."""
+    with pytest.raises(error, match=names):
+        make()
+
+
+# -- ttl advice --------------------------------------------------------------------------------
+
+
+def test_the_advice_is_what_would_have_kept_so_many(world: World) -> None:
+    """Late answers teach as well as those in time; what never came is told apart."""
+    world.producer([*range(1, 101), FOREVER], name="site")
+    advice = TtlAdvice()
+    world.dispatcher.add_hook(advice)
+    assert advice.of("t") is None
+    for _ in range(100):
+        asked(world, ttl=90)
+        world.clock.advance(100)
+    asked(world, ttl=90)
+    found = advice.of("t")
+    assert found is not None
+    assert (found.replies, found.late, found.missing) == (100, 10, 1)
+    assert 95 <= found.p95 <= 95 * 1.023
+    assert 99 <= found.p99 <= 100
+    assert found.p100 == pytest.approx(100)
+    assert str(found).startswith("'t': 100 replies, 10 of them late, 1 missing; a ttl of 9")
+    assert advice.of("else") is None
+
+
+def test_the_advice_takes_bounded_memory(world: World) -> None:
+    """However many topics and however different the times."""
+    advice = TtlAdvice(topics=2)
+    world.dispatcher.add_hook(advice)
+    for n in range(10):
+        world.producer([10.0**k for k in range(-6, 9)], topic=n)
+        for _ in range(15):
+            world.send(topic=n, ttl=None).wait()
+    world.clock.settle()
+    assert [n for n in range(10) if advice.of(n)] == [0, 1]
+    assert sum(len(counts._buckets) for counts in advice._topics.values()) <= 30
