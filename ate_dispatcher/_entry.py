@@ -32,6 +32,7 @@ class Member:
         "husks",
         "mailbox",
         "producer",
+        "progress",
         "running",
         "standing",
         "warned",
@@ -47,6 +48,8 @@ class Member:
         self.husks: int = 0
         self.running: Optional[Entry] = None
         self.began: float = 0.0
+        #: How far it said it is, with the request it said so of; replaced whole by its own thread.
+        self.progress: Optional[Tuple[int, Any, float, str]] = None
         #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
         self.standing: Standing = Standing.NOT_STARTED
         #: Notes on what ended before it began, by the desk of the request: here and not there,

@@ -24,7 +24,7 @@ from ._clock import timeout_deadline
 from ._completion import Completion
 from ._entry import Entry
 from ._messages import ERROR, VALUE, Record
-from ._report import Reply, Report, report_of
+from ._report import Progress, Reply, Report, report_of
 from .errors import BadType, BadValue, DispatcherError, IncompleteError, RequestTimeout
 
 if TYPE_CHECKING:
@@ -64,6 +64,16 @@ class Handle(Entry):
     def replies(self) -> Tuple[Reply, ...]:
         """Every reply accepted so far, errors included, in the order of arrival."""
         return tuple(self._between(None, self.chain))
+
+    @property
+    def progress(self) -> Tuple[Progress, ...]:
+        """What producers that are at it say of how far they are, in roster order."""
+        found = []
+        for member in self.roster:
+            said = member.progress
+            if said is not None and said[0] == self.id and said[1] is self.desk:
+                found.append(Progress(member.name, *said[2:]))
+        return tuple(found)
 
     @property
     def error(self) -> Optional[BaseException]:

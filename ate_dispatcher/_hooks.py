@@ -162,6 +162,12 @@ def event_discarded(entry: Entry, member: Member) -> events.Event:
     )
 
 
+def event_progressed(
+    entry: Entry, member: Member, at: float, fraction: float, text: str
+) -> events.Event:
+    return events.RequestProgressed(at, entry.id, entry.topic, member.name, float(fraction), text)
+
+
 def event_noted(entry: Entry, note: Note) -> events.Event:
     return events.MemberDeclined(
         note.stamp, entry.id, entry.topic, note.member.name, note.verdict, note.standing

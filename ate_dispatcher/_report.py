@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import Any, Dict, Hashable, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Hashable,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from . import _log
 from ._clock import NEVER
@@ -14,9 +25,25 @@ from ._ledger import Ledger
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Record
 from ._stacks import innermost, shown
 
-__all__ = ["MemberReport", "Reply", "Report", "Statistics", "report_of", "statistics_of"]
+__all__ = [
+    "MemberReport",
+    "Progress",
+    "Reply",
+    "Report",
+    "Statistics",
+    "report_of",
+    "statistics_of",
+]
 
 _MISSED = frozenset(Verdict) - {Verdict.OK, Verdict.ERROR}
+
+
+class Progress(NamedTuple):
+    """How far *producer* says it is with a request: *fraction* is from 0 to 1."""
+
+    producer: str
+    fraction: float
+    text: str
 
 
 class Reply:

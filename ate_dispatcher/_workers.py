@@ -6,6 +6,7 @@ Their plain attribute names belong to the users' subclasses; what is ours is cal
 from __future__ import annotations
 
 import itertools
+import numbers
 import threading
 import weakref
 from functools import partial
@@ -15,10 +16,11 @@ from . import _log
 from ._clock import NEVER, REAL, Bell, Clock, timeout_deadline
 from ._completion import Standing
 from ._entry import Entry, Member
+from ._hooks import event_progressed
 from ._mailbox import DEAD, Mailbox
 from ._messages import STOP
 from ._report import Reply, Report, report_of
-from .errors import ClockMismatch
+from .errors import BadType, BadValue, ClockMismatch
 
 __all__ = ["CurrentRequest", "Producer", "ResultListener", "Worker", "current_request"]
 
@@ -292,10 +294,11 @@ class EndMessage:
 class CurrentRequest:
     """What a producer may ask about the request it is serving. Valid on any thread."""
 
-    __slots__ = ("_entry",)
+    __slots__ = ("_entry", "_member")
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, member: Member) -> None:
         self._entry = entry
+        self._member = member
 
     @property
     def id(self) -> int:
@@ -318,6 +321,24 @@ class CurrentRequest:
         """Whether the request is over, for whatever reason: nobody wants the answer any more."""
         return self._entry.completion is not None
 
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the work is, from 0 to 1: seen in ``handle.progress`` and by hooks.
+
+        Never blocks. Of no consequence when the request is over.
+        """
+        if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real):
+            raise BadType(f"fraction must be a number from 0 to 1, not {fraction!r}")
+        if not 0 <= fraction <= 1:
+            raise BadValue(f"fraction must be from 0 to 1, not {fraction!r}")
+        if not isinstance(text, str):
+            raise BadType(f"text must be a str, not {text!r}")
+        entry, member = self._entry, self._member
+        if entry.completion is None:
+            member.progress = entry.id, entry.desk, float(fraction), text
+            if entry.desk.hooks:
+                at: float = entry.desk.clock.now()
+                entry.desk.observers.tell(event_progressed, entry, member, at, fraction, text)
+
 
 def current_request() -> Optional[CurrentRequest]:
     """The request that the calling thread is serving as a producer; None elsewhere."""
@@ -325,5 +346,5 @@ def current_request() -> Optional[CurrentRequest]:
     if isinstance(thread, Producer):
         running = thread._ate_member.running
         if running is not None:
-            return CurrentRequest(running)
+            return CurrentRequest(running, thread._ate_member)
     return None

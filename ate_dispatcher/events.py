@@ -20,6 +20,7 @@ __all__ = [
     "ReplyDiscarded",
     "RequestCompleted",
     "RequestOpened",
+    "RequestProgressed",
     "RequestSkipped",
 ]
 
@@ -41,6 +42,16 @@ class RequestOpened(Event):
     name: ClassVar[str] = "ate_dispatcher.request_opened"
     deadline: Optional[float]
     members: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RequestProgressed(Event):
+    """The producer says how far it is, from 0 to 1, and perhaps at what."""
+
+    name: ClassVar[str] = "ate_dispatcher.request_progressed"
+    producer: str
+    fraction: float
+    text: str
 
 
 @dataclass(frozen=True)

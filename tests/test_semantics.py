@@ -1141,6 +1141,82 @@ def test_without_diagnosis_nobody_looks_at_stacks(
     assert (member.stack, member.place) == (None, None)
 
 
+def test_a_producer_may_say_how_far_it_is(world: World) -> None:
+    """The handle shows what was said last, until the producer is at something else."""
+    said: List[Any] = []
+
+    def work(topic: Any, *steps: Any) -> int:
+        request = current_request()
+        assert request is not None
+        for step in steps:
+            request.progress(*step)
+            world.clock.sleep(0.1)
+        return len(steps)
+
+    world.producer(0, work, name="a")
+    world.producer(1000, name="b")
+    world.dispatcher.add_hook(said.append)
+    handle = world.send((0.0,), (0.5, "half"), (1, "done"), ttl=None)
+    later = world.send(ttl=None)
+    assert handle.progress == ()
+    world.clock.advance(50)
+    assert handle.progress == (("a", 0.0, ""),)
+    world.clock.advance(100)
+    assert handle.progress == (("a", 0.5, "half"),)
+    assert handle.progress[0].text == "half"
+    assert later.progress == ()
+    handle.wait()
+    world.clock.settle()
+    told = [event for event in said if event.name.endswith("progressed")]
+    assert [(e.request, e.at, e.producer, e.fraction, e.text) for e in told] == [
+        (1, 0.0, "a", 0.0, ""),
+        (1, 0.1, "a", 0.5, "half"),
+        (1, 0.2, "a", 1.0, "done"),
+    ]
+
+
+def test_progress_with_what_is_over_is_nobodys_news(world: World) -> None:
+    """It does no harm."""
+    seen: List[Any] = []
+
+    def work(topic: Any) -> None:
+        world.clock.sleep(1)
+        request = current_request()
+        assert request is not None
+        assert request.cancelled
+        request.progress(0.5)
+
+    world.producer(0, work)
+    world.dispatcher.add_hook(seen.append)
+    handle = world.send(ttl=100)
+    world.clock.advance(2000)
+    assert verdicts(handle) == ["LATE"]
+    assert handle.progress == ()
+    assert not [event for event in seen if event.name.endswith("progressed")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ((-0.1,), "fraction must be from 0 to 1"),
+        ((1.1,), "fraction must be from 0 to 1"),
+        ((float("nan"),), "fraction must be from 0 to 1"),
+        (("1",), "fraction must be a number"),
+        ((True,), "fraction must be a number"),
+        ((0.5, 3), "text must be a str"),
+    ],
+    ids=repr,
+)
+def test_nonsense_progress_is_refused_at_the_call(world: World, arguments: Any, names: str) -> None:
+    """The producer's error, which says what is wrong."""
+    world.producer(0, lambda topic: current_request().progress(*arguments))  # type: ignore[union-attr]
+    handle = world.send()
+    handle.wait()
+    (reply,) = handle.replies
+    assert isinstance(reply.error, (TypeError, ValueError))
+    assert names in str(reply.error)
+
+
 def test_a_copy_of_a_handle_or_reply_is_itself(world: World) -> None:
     """They show a live request: there is no second one. And they do not travel."""
     world.producer(1)
@@ -1713,6 +1789,7 @@ def test_the_names_of_events_are_fixed() -> None:
     }
     assert names == {
         "ate_dispatcher.request_opened",
+        "ate_dispatcher.request_progressed",
         "ate_dispatcher.reply_accepted",
         "ate_dispatcher.producer_failed",
         "ate_dispatcher.reply_discarded",

@@ -51,6 +51,7 @@ from ate_dispatcher.events import (
     RequestOpened,
     RequestSkipped,
 )
+from ate_dispatcher.hooks import Advice, SetAside, TtlAdvice
 from ate_dispatcher.policies import Policy
 from ate_dispatcher.pytest_plugin import RecordingListenerFactory, ScriptedProducerFactory
 from ate_dispatcher.testing import (
@@ -493,3 +494,25 @@ def policies(dispatcher: Dispatcher, report: Report, handle: Handle) -> None:
     Until(3)  # type: ignore[arg-type]
     assert_type(report.policy, Optional[str])
     assert_type(handle.error, Optional[BaseException])
+
+
+def progress(handle: Handle, request: CurrentRequest) -> None:
+    request.progress(0.5, "half")
+    request.progress("0.5")  # type: ignore[arg-type]
+    assert_type(handle.progress[0].fraction, float)
+    assert_type(handle.progress[0].producer, str)
+
+
+def sites(dispatcher: Dispatcher, site: Producer) -> None:
+    dispatcher.disable(site)
+    dispatcher.enable(site)
+    assert_type(dispatcher.producers(), List[Producer])
+    dispatcher.options(only=[site, "other"], without="other")
+    dispatcher.disable("site")  # type: ignore[arg-type]
+
+
+def ready_hooks(dispatcher: Dispatcher) -> None:
+    advice = TtlAdvice(topics=10)
+    dispatcher.add_hook(advice)
+    dispatcher.add_hook(SetAside(after=2, probe_every=None))
+    assert_type(advice.of("topic"), Optional[Advice])
