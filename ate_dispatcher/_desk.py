@@ -22,13 +22,15 @@ from ._clock import NEVER, Clock, milliseconds
 from ._completion import Completion
 from ._effects import COMPLETION, act, after, failed, without_our_frame
 from ._entry import Entry, Member
+from ._guests import serve_guest
 from ._handle import Handle
 from ._hooks import Observers, call_back, event_opened
 from ._ledger import ABSENT, ACCEPTED, ORDINARY, Ledger
 from ._mailbox import CALM, DEAD, Mailbox
-from ._messages import IDLE, SHUT, STOP, Died
+from ._messages import IDLE, SHUT, STOP, Died, Finished
 from ._options import Options, send_with
 from ._registry import Channel, Registry, unhashable
+from ._streams import Streaming, finished
 from ._sweeper import come_to, ended
 from .errors import DispatcherStopped
 
@@ -242,6 +244,8 @@ class Desk:
         """
         acquire, release, now = self.lock.acquire, self.lock.release, self.now
         replied, waiting, hooks = self.ledger.replied, self.waiting, self.hooks
+        if producer._ate_stream:
+            producer = Streaming(producer, member)
         mailbox, items = member.mailbox, member.mailbox.items
         popleft, absences = items.popleft, member.absences
         entry: Any = IDLE
@@ -323,7 +327,7 @@ class Desk:
                     mailbox.alert = CALM
                 else:
                     guest, entry, following = [entry], IDLE, IDLE
-                    guest[0].desk.serve_guest(producer, member, guest)
+                    serve_guest(guest[0].desk, producer, member, guest)
                 continue
             # The member alone refers to the request from here: if it ends while this runs, for
             # long perhaps, the ledger puts a stub there that holds nobody's results.
@@ -335,48 +339,13 @@ class Desk:
                     value = producer.produce_dispatcher_output(*call)
             except Died:
                 raise
+            except Finished:
+                finished(self, member)
+                entry = following = IDLE
+                continue
             except BaseException as raised:
                 value, error = None, without_our_frame(raised)
             entry = member.running
-
-    def serve_guest(self, producer: Any, member: Member, guest: List[Any]) -> None:
-        """Serve one request of this desk for a *producer* that is at home at another.
-
-        It comes in a list and is taken out: while it runs no frame of ours holds it.
-        """
-        entry: Any = guest.pop()
-        with self.lock:
-            began = self.now()
-            call, kwargs = entry.call or (), entry.kwargs
-            begun = entry.completion is None and began <= entry.deadline
-            if begun:
-                member.running = entry
-                member.began = began
-                effects = 0
-            else:
-                effects = self._missed(member, entry, began)
-        if not begun:
-            after(self, entry, effects)
-            return
-        value = error = None
-        del entry
-        try:
-            value = producer.produce_dispatcher_output(*call, **(kwargs or {}))
-        except Died:
-            raise
-        except BaseException as raised:
-            error = without_our_frame(raised)
-        with self.lock:
-            entry = member.running
-            effects = self.ledger.replied(entry, member, value, error, self.now())
-            if effects & ACCEPTED:
-                for _, ear in entry.channel.listeners.current().puts:
-                    ear.put((entry.topic, value))
-            member.running = None
-            act(self, entry, effects, member)
-        after(self, entry, effects)
-        if error is not None:
-            failed(producer, entry, error)
 
     def ended(self, member: Member) -> None:
         """*member*'s thread is over: what it was at, and what waits for it, gets its verdict."""
@@ -401,7 +370,7 @@ class Desk:
                     member.running = entry
                     member.began = now
                     return entry, entry.call, entry.kwargs
-                effects = self._missed(member, entry, now)
+                effects = self.missed(member, entry, now)
                 if effects and (self.waiting or effects & ABSENT):
                     self.leave("after_section", entry, effects)
             elif entry is STOP:
@@ -412,7 +381,7 @@ class Desk:
         mailbox.alert = [True]
         return IDLE, None, None
 
-    def _missed(self, member: Member, entry: Entry, now: float) -> int:
+    def missed(self, member: Member, entry: Entry, now: float) -> int:
         """*member*'s turn came after the deadline: end the request if nobody has yet."""
         effects = 0
         if entry.completion is None:

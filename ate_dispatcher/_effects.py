@@ -19,11 +19,11 @@ from ._ledger import (
     DISCARDED,
     ENDED,
     FAILED,
-    NOT_BEGUN,
     NOTED,
 )
 from ._mailbox import CALM, DEAD, SWEEP
 from ._messages import IDLE, Signal
+from ._verdicts import NOT_BEGUN
 from ._workers import EndMessage, ErrorMessage
 
 __all__ = [

@@ -23,8 +23,8 @@ from . import _log
 from ._clock import timeout_deadline
 from ._completion import Completion
 from ._entry import Entry
-from ._messages import ERROR, VALUE, Record
-from ._report import Progress, Reply, Report, report_of
+from ._messages import ERROR, MEMBER, VALUE, Close, Part, Record
+from ._report import Progress, Reply, Report, replies_between, report_of
 from .errors import BadType, BadValue, DispatcherError, IncompleteError, RequestTimeout
 
 if TYPE_CHECKING:
@@ -87,7 +87,11 @@ class Handle(Entry):
     @property
     def missing(self) -> Tuple[Any, ...]:
         """The producers that have given no answer in time (yet), in roster order."""
-        answered = {id(reply.producer) for reply in self._between(None, self.chain)}
+        answered, record = set(), self.chain
+        while record is not None:
+            if record.__class__ is not Part:
+                answered.add(id(record[MEMBER].producer))
+            record = record[-1]
         return tuple(m.producer for m in self.roster if id(m.producer) not in answered)
 
     # -- waiting -------------------------------------------------------------------------------
@@ -121,17 +125,19 @@ class Handle(Entry):
             raise BadValue(f'require must be None or "all", not {require!r}')
         if not self.wait(timeout):
             raise RequestTimeout(f"request {self.id} is still open after {timeout} s")
-        values, errors = [], []
+        values, errors, answered = [], [], 0
         record = self.chain
         while record is not None:
-            if record[ERROR] is None:
-                values.append(record[VALUE])
-            else:
+            if record[ERROR] is not None:
                 errors.append(record[ERROR])
+            else:
+                answered += record.__class__ is not Part
+                if record.__class__ is not Close:
+                    values.append(record[VALUE])
             record = record[-1]
         values.reverse()
         errors.reverse()
-        if require == "all" and len(values) != max(1, len(self.roster)):
+        if require == "all" and answered != max(1, len(self.roster)):
             self._incomplete(values, errors)
         return values
 
@@ -194,13 +200,7 @@ class Handle(Entry):
     # -- inside --------------------------------------------------------------------------------
 
     def _between(self, seen: Optional[Record], newest: Optional[Record]) -> List[Reply]:
-        found = []
-        record = newest
-        while record is not None and record is not seen:
-            found.append(Reply(record, self.sent))
-            record = record[-1]
-        found.reverse()
-        return found
+        return replies_between(seen, newest, self.sent)
 
     def _moved(self, seen: Optional[Tuple[Any]]) -> bool:
         """Whether it has ended, or, for one who has *seen* some replies, has newer ones."""

@@ -13,7 +13,7 @@ from . import _log, events
 from ._clock import NEVER, Clock
 from ._entry import Entry, Member, Note
 from ._mailbox import DEAD, Mailbox
-from ._messages import BEGAN, ERROR, MEMBER, STAMP, STOP, Record
+from ._messages import BEGAN, ERROR, MEMBER, STAMP, STOP, Part, Record
 from ._report import report_of
 
 __all__ = ["Hook", "Observers", "call_back"]
@@ -142,7 +142,8 @@ def event_replied(entry: Entry, record: Record) -> events.Event:
     stamp, error, name = record[STAMP], record[ERROR], record[MEMBER].name
     elapsed_ms, ran_ms = (stamp - entry.sent) * 1000, (stamp - record[BEGAN]) * 1000
     if error is None:
-        return events.ReplyAccepted(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms)
+        more = record.__class__ is Part
+        return events.ReplyAccepted(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms, more)
     return events.ProducerFailed(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms, error)
 
 

@@ -9,9 +9,10 @@ A **request** (``Entry``) is open until it ends, once, with one :class:`Completi
 its **members** (``Member``, one per producer) gets one :class:`Verdict` in the end.
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
-``replied``, ``declined``, ``withdrawn``, ``died``, ``cancelled``, ``time_passed``, ``stopped``.
-Effects come out as bits of a small int, the data stay in the entry: who asks for a fact acts on the
-bits while nobody else can enter. ``opened`` is the one fact that callers append themselves (to
+``replied``, ``streamed``, ``finished``, ``declined``, ``withdrawn``, ``died``, ``cancelled``,
+``answered``, ``time_passed``, ``stopped``. Effects come out as bits of a small int, the data stay
+in the entry: who asks for a fact acts on the bits while
+nobody else can enter. ``opened`` is the one fact that callers append themselves (to
 ``nursery``, one atomic operation), because it may come from a signal handler.
 
 What a fact about one member does:
@@ -21,6 +22,8 @@ fact                the request is open                 the request has ended
 ==================  ==================================  ===========================================
 replied             stamp <= deadline: OK or ERROR;     running member: SURPLUS if its stamp is
                     else it ends as DEADLINE first      within the deadline, else LATE
+streamed            its value is accepted               nothing: it is told to end
+finished            as replied, without a value         likewise
 declined            DECLINED                            nothing: the end has judged it
 withdrawn           WITHDRAWN                           nothing: the end has judged it
 died                MISSING(DEAD)                       nothing: the end has judged it
@@ -47,9 +50,10 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence
 
 from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Member, Note
-from ._messages import MEMBER
+from ._messages import MEMBER, Close, Part
 from ._need import Quiet
 from ._stacks import Place
+from ._verdicts import AT_THE_END, NOT_BEGUN, WITHDRAWN_AT_ONCE
 from .policies import Until
 
 __all__ = [
@@ -86,29 +90,6 @@ ASK = 128
 """Its predicates want to be asked, outside the section."""
 ALARM = 256
 """Quiet may end it: at ``next_deadline``, perhaps sooner than the keeper knows."""
-
-AT_THE_END: Mapping[Completion, Mapping[Standing, Verdict]] = {
-    completion: {
-        standing: (
-            Verdict.CANCELLED
-            if completion is Completion.CANCELLED
-            and standing in (Standing.QUEUED, Standing.NOT_STARTED)
-            else Verdict.MISSING
-        )
-        for standing in Standing
-    }
-    for completion in Completion
-}
-"""The verdict on members without one: by why the request ended and where the member stood."""
-
-WITHDRAWN_AT_ONCE: Mapping[Standing, Verdict] = {
-    **AT_THE_END[Completion.STOPPED],
-    Standing.QUEUED: Verdict.WITHDRAWN,
-    Standing.NOT_STARTED: Verdict.WITHDRAWN,
-}
-"""The same for a stop that does not let anybody begin any more."""
-
-NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)
 
 _MANY = 64
 """Below so many empty cells the heap is left alone."""
@@ -165,12 +146,32 @@ class Ledger:
                     entry.completion = Completion.ALL_REPLIED
                     return ACCEPTED | ENDED
                 if pending:
-                    return effects | self._replied_to_need(entry, effects, stamp)
+                    return effects | self._heard(entry, effects == ACCEPTED, stamp)
                 return effects | self._end(entry, Completion.ALL_REPLIED, stamp)
             effects = self._time_ends(entry, stamp)
         else:
             effects = 0
         return effects | self._discarded(entry, member, stamp)
+
+    def streamed(self, entry: Entry, member: Member, value: Any, stamp: float) -> int:
+        """The generator of *member* has yielded *value*, and goes on."""
+        if entry.completion is not None:
+            return 0
+        if self._overdue(entry, stamp) is not None:
+            return self._time_ends(entry, stamp)
+        entry.chain = Part((value, None, member, member.began, stamp, entry.chain))
+        return ACCEPTED | (self._heard(entry, False, stamp) if entry.pending < 0 else 0)
+
+    def finished(self, entry: Entry, member: Member, stamp: float) -> int:
+        """The generator of *member* has come to its end: that is its answer."""
+        overdue = self._time_ends(entry, stamp) if entry.completion is None else 0
+        if entry.completion is not None:
+            return overdue | self._discarded(entry, member, stamp)
+        entry.chain = Close((None, None, member, member.began, stamp, entry.chain))
+        entry.pending -= 1
+        if entry.pending < 0:
+            return self._heard(entry, True, stamp)
+        return 0 if entry.pending else self._end(entry, Completion.ALL_REPLIED, stamp)
 
     def declined(self, entry: Entry, member: Member, now: float) -> int:
         """*member* could not be asked."""
@@ -383,7 +384,8 @@ class Ledger:
         judged = {id(note.member) for note in notes}
         record = entry.chain
         while record is not None:
-            judged.add(id(record[MEMBER]))
+            if record.__class__ is not Part:
+                judged.add(id(record[MEMBER]))
             record = record[-1]
         for member in entry.roster:
             if id(member) in judged:
@@ -424,9 +426,10 @@ class Ledger:
             return NOTED | self._weighed(entry, now)
         return NOTED | self._end(entry, Completion.ALL_REPLIED, now)
 
-    def _replied_to_need(self, entry: Entry, effects: int, stamp: float) -> int:
+    def _heard(self, entry: Entry, vote: bool, stamp: float) -> int:
+        """A reply to a request under a policy, and perhaps a member's vote."""
         need = entry.needed
-        need.oks += effects == ACCEPTED
+        need.oks += vote
         need.last = stamp
         # Before it is weighed: while somebody asks, it is not over for want of others.
         need.asking += bool(need.untils)

@@ -10,12 +10,28 @@ from __future__ import annotations
 
 from typing import Any, Tuple
 
-__all__ = ["IDLE", "SHUT", "STOP", "Died", "Record", "Signal"]
+__all__ = ["IDLE", "SHUT", "STOP", "Close", "Died", "Finished", "Part", "Record", "Signal"]
 
 Record = Tuple[Any, ...]
 """``(value, error, member, began, stamp, previous record or None)``"""
 
 VALUE, ERROR, MEMBER, BEGAN, STAMP, PREVIOUS = range(6)
+
+
+class Part(Tuple[Any, ...]):
+    """The record of a value that a stream yielded: not its producer's last word."""
+
+    __slots__ = ()
+
+
+class Close(Tuple[Any, ...]):
+    """The record of a stream's end: a word without a value."""
+
+    __slots__ = ()
+
+
+class Finished(BaseException):
+    """Raised on a worker's thread when the stream that it served has come to its end."""
 
 
 class Died(BaseException):

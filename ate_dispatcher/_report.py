@@ -22,7 +22,7 @@ from ._clock import NEVER
 from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Member, Note
 from ._ledger import Ledger
-from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Record
+from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Close, Part, Record
 from ._stacks import innermost, shown
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Reply",
     "Report",
     "Statistics",
+    "replies_between",
     "report_of",
     "statistics_of",
 ]
@@ -59,17 +60,21 @@ class Reply:
         What it raised.
     elapsed_ms: float
         From the entry of ``send_request`` to the stamp of the reply.
+    more: bool
+        Whether its producer streams and had not come to its end when one looked.
     """
 
-    __slots__ = ("elapsed_ms", "error", "producer", "value")
+    __slots__ = ("elapsed_ms", "error", "more", "producer", "value")
 
     producer: Any
     value: Any
     error: Optional[BaseException]
     elapsed_ms: float
+    more: bool
 
-    def __init__(self, record: Record, sent: float) -> None:
+    def __init__(self, record: Record, sent: float, more: bool = False) -> None:
         put = object.__setattr__
+        put(self, "more", more)
         put(self, "producer", record[MEMBER].producer)
         put(self, "value", record[VALUE])
         put(self, "error", record[ERROR])
@@ -109,6 +114,22 @@ class Reply:
         # Never the payload: it may be huge, or not printable.
         kind = "ok" if self.ok else type(self.error).__name__
         return f"<Reply {kind} from {_log.name_of(self.producer)} after {self.elapsed_ms:.1f} ms>"
+
+
+def replies_between(seen: Optional[Record], newest: Optional[Record], sent: float) -> List[Reply]:
+    """What came after *seen* up to *newest*, in the order of arrival."""
+    found: List[Reply] = []
+    closed: Dict[int, bool] = {}
+    record = newest
+    while record is not None and record is not seen:
+        if record.__class__ is Close:
+            closed[id(record[MEMBER])] = True
+        else:
+            more = record.__class__ is Part and not closed.pop(id(record[MEMBER]), False)
+            found.append(Reply(record, sent, more))
+        record = record[-1]
+    found.reverse()
+    return found
 
 
 @dataclass(frozen=True)
@@ -266,7 +287,8 @@ def _lines(
 ) -> List[MemberReport]:
     by_member: Dict[int, MemberReport] = {}
     while replies is not None:
-        by_member[id(replies[MEMBER])] = _answered(replies, entry.sent)
+        if replies.__class__ is not Part:
+            by_member[id(replies[MEMBER])] = _answered(replies, entry.sent)
         replies = replies[-1]
     for note in notes:
         by_member[id(note.member)] = _noted(note, entry.sent, at_the_end)

@@ -149,9 +149,17 @@ class Producer(Worker):
     registering. One producer may be registered for many topics and with several dispatchers.
     """
 
-    def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
-        """Keyword arguments only, both optional: the thread's name, and whether it is a daemon."""
+    def __init__(
+        self, *, name: Optional[str] = None, daemon: bool = True, stream: bool = False
+    ) -> None:
+        """Keyword arguments only, all optional: the thread's name, whether it is a daemon.
+
+        With *stream*, when the method is a generator, each value that it yields is a reply of its
+        own, and its end is the one verdict; once nobody wants more it is closed at the next value.
+        Otherwise a generator is a value like any other.
+        """
         super().__init__(name=name, daemon=daemon)
+        self._ate_stream = bool(stream)
         self._ate_member = Member(self, self._ate_mailbox)
         self._ate_mailbox.reader = self._ate_member
 

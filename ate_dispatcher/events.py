@@ -56,12 +56,16 @@ class RequestProgressed(Event):
 
 @dataclass(frozen=True)
 class ReplyAccepted(Event):
-    """A value came in time; *elapsed_ms* since the send, *ran_ms* in the producer's own code."""
+    """A value came in time; *elapsed_ms* since the send, *ran_ms* in the producer's own code.
+
+    *more* if a stream has yielded it, which goes on.
+    """
 
     name: ClassVar[str] = "ate_dispatcher.reply_accepted"
     producer: str
     elapsed_ms: float
     ran_ms: float
+    more: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ NAME = PACKAGE.name
 
 FLOORS = {
     "F0 the words": ["_completion", "_log", "_messages", "_stacks", "errors"],
+    "F0 what the end makes of whom": ["_verdicts"],
     "F0 what users need": ["policies"],
     "F1 how far a request is towards that": ["_need"],
     "F1 the ledger's records": ["_entry"],
@@ -25,7 +26,8 @@ FLOORS = {
     "F2 observers called in isolation; who is registered": ["_hooks", "_registry"],
     "F3 the caller's view; threads with a life cycle": ["_handle", "_workers"],
     "F4 what the ledger answers, carried out; sends that are not plain": ["_effects", "_options"],
-    "F4 what has ended, and who has died": ["_sweeper"],
+    "F4 what has ended, and who has died; who streams": ["_streams", "_sweeper"],
+    "F4 who serves as a guest": ["_guests"],
     "F4 the desk, where callers and threads meet": ["_desk"],
     "F4 what the dispatcher's own thread does": ["_keeper"],
     "F4 the facade": ["dispatcher"],

@@ -23,7 +23,9 @@ from ate_dispatcher._ledger import (
     Ledger,
 )
 from ate_dispatcher._messages import VALUE
+from ate_dispatcher._options import Options
 from ate_dispatcher._report import report_of, statistics_of
+from ate_dispatcher.policies import Quorum
 
 TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED
 """The effects with a meaning of their own; how a short end is told from others is tested apart."""
@@ -541,7 +543,60 @@ def test_ordinary_ends(books: Books) -> None:
     assert counted(books) == {Verdict.OK: 5, Verdict.DECLINED: 1}
 
 
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def test_parts_are_no_verdict(books: Books) -> None:
+    """Who had yielded some values at the end is missing; what came is kept."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    begins(entry, a, 0.5)
+    for stamp in (1.0, 2.0):
+        assert books.streamed(entry, a, "part", stamp) == ACCEPTED
+    assert verdicts(entry) == [None, None]
+    books.expire(AFTER)
+    assert verdicts(entry) == [Verdict.MISSING] * 2
+    assert counted(books) == {Verdict.MISSING: 2}
+    assert books.streamed(a.running or entry, a, "part", AFTER) == 0
+    assert books.finished(a.running or entry, a, AFTER) & DISCARDED
+    assert verdicts(entry) == [Verdict.LATE, Verdict.MISSING]
+
+
+def test_the_end_of_a_stream_is_its_verdict(books: Books) -> None:
+    """At the deadline it is in time; parts behind it are not accepted, and end the request."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    begins(entry, a, 0.5)
+    books.streamed(entry, a, "part", DEADLINE)
+    assert books.finished(entry, a, DEADLINE) & TOLD == 0
+    assert verdicts(entry) == [Verdict.OK, None]
+    begins(entry, b, 0.5)
+    assert books.streamed(entry, b, "part", AFTER) & ENDED
+    assert entry.completion is Completion.DEADLINE
+    assert counted(books) == {Verdict.OK: 1, Verdict.MISSING: 1}
+
+
+def test_a_part_is_no_vote(books: Books) -> None:
+    """A quorum is of members that have come to their end."""
+    a, b = member("a"), member("b")
+    entry = books.opened(a, b)
+    Options(Quorum(1)).prepare(entry)
+    begins(entry, a, 0.5)
+    assert books.streamed(entry, a, "part", 1.0) & TOLD == ACCEPTED
+    assert books.finished(entry, a, 2.0) & ENDED
+    assert entry.completion is Completion.QUORUM
+
+
 # -- what is open, and what it keeps ---------------------------------------------------------------
+
+
+def test_who_overtakes_takes_nobody_away(books: Books) -> None:
+    """A request that ends before an older one leaves that where it is."""
+    a, b = member("a"), member("b")
+    first, second = books.opened(a), books.opened(b)
+    assert books.answers(second, b, 1.0) & ENDED
+    assert books.open_requests() == [first]
+    assert [entry for entry, _ in books.expire(AFTER)] == [first]
 
 
 def test_next_deadline(books: Books) -> None:

@@ -32,7 +32,7 @@ from ate_dispatcher._ledger import (
     ORDINARY,
     Ledger,
 )
-from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE
+from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE, Close, Part
 from ate_dispatcher._options import Options
 from ate_dispatcher._report import report_of, statistics_of
 from ate_dispatcher.policies import (
@@ -65,13 +65,14 @@ class Someone:
 
 
 class Answer(NamedTuple):
-    """What a reply consisted of when it was accepted."""
+    """What a reply consisted of when it was accepted; *kind* tells parts and ends of streams."""
 
     who: int
     value: Any
     error: Optional[BaseException]
     began: int
     stamp: int
+    kind: type = tuple
 
 
 class Line:
@@ -189,6 +190,8 @@ TTL = st.sampled_from([1, 2, 0, 3, 5, None])
 STEPS = st.sampled_from([0, 1, 0, 2])
 RARELY = st.sampled_from([False, False, False, True])
 EITHER, OTHER = Until(bool), Until(all)
+DEEDS = [None, ValueError(), None, ValueError(), StopIteration(False), StopIteration(True)]
+"""What busy workers come back with: a value, an error; a part of a stream, its end."""
 NEEDS = [
     *(None, None, None, None),
     *(First(), Quorum(2), Quorum(3), StopOnError(), EITHER),
@@ -308,6 +311,7 @@ class Desks(RuleBasedStateMachine):
             assert record[MEMBER] is self.members[answer.who]
             assert (record[VALUE], record[ERROR]) == (answer.value, answer.error)
             assert (record[BEGAN], record[STAMP]) == (instant(answer.began), instant(answer.stamp))
+            assert record.__class__ is answer.kind
             record = record[PREVIOUS]
         assert record is None
 
@@ -398,6 +402,39 @@ class Desks(RuleBasedStateMachine):
         self.check(request, effects, expected)
         assert bool(effects & ASK) == bool(asks and request.open)
 
+    def streams(self, who: int, ends: bool) -> None:
+        """A busy worker yields a value, or comes to the end of its stream."""
+        worker, member = self.workers[who], self.members[who]
+        request, running = worker.running, member.running
+        assert request is not None
+        assert running is not None
+        line, expected = request.lines[who], self.time_ends(request)
+        asks = False
+        if request.open:
+            asks = bool(untils(request.policy))
+            request.last = self.now
+            request.asking += asks
+            value = None if ends else (who, self.now)
+            kind = Close if ends else Part
+            request.answers.append(Answer(who, value, None, worker.began, self.now, kind))
+            if ends:
+                line.began = worker.began
+                expected = self.judge(request, who, Verdict.OK)
+            else:
+                expected = ACCEPTED | (0 if request.policy is None else self.weigh(request))
+        elif ends:
+            expected |= DISCARDED
+            line.began, line.stamp = worker.began, self.now
+            line.outcome = Verdict.LATE if request.overdue(self.now) else Verdict.SURPLUS
+        ledger, now = self.ledgers[request.desk], instant(self.now)
+        if ends:
+            effects = ledger.finished(running, member, now)
+            worker.running = member.running = None
+        else:
+            effects = ledger.streamed(running, member, (who, self.now), now)
+        self.check(request, effects, expected)
+        assert bool(effects & ASK) == bool(asks and request.open)
+
     def thread_ends(self, who: int) -> None:
         """Only that: its mailbox is seen to a little later."""
         self.workers[who].standing = self.members[who].standing = Standing.DEAD
@@ -422,7 +459,7 @@ class Desks(RuleBasedStateMachine):
     @precondition(lambda self: self.those(lambda w: w.running or (w.idle and w.mailbox)))
     @rule(
         steps=STEPS,
-        work=st.lists(st.tuples(ANYTHING, st.sampled_from([None, ValueError()])), min_size=1),
+        work=st.lists(st.tuples(ANYTHING, st.sampled_from(DEEDS)), min_size=1),
     )
     def work(self, steps: int, work: List[Tuple[int, Optional[BaseException]]]) -> None:
         """Some workers go on: who is busy answers, who is idle takes what is next."""
@@ -430,7 +467,9 @@ class Desks(RuleBasedStateMachine):
             able = self.those(lambda w: w.running or (w.idle and w.mailbox))
             if able:
                 who = one_of(able, choice)
-                if self.workers[who].running:
+                if self.workers[who].running and isinstance(error, StopIteration):
+                    self.streams(who, ends=bool(error.value))
+                elif self.workers[who].running:
                     self.answer(who, error)
                 else:
                     self.take(who)

@@ -23,6 +23,7 @@ import ate_dispatcher
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
 LEDGER, ENTRY, REPORT, NEED = "_ledger.py", "_entry.py", "_report.py", "_need.py"
+VERDICTS = "_verdicts.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
 PROPERTIES, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
@@ -78,13 +79,13 @@ MUTANTS = [
         "cancelled instead of skipped",
     ),
     Mutant(
-        LEDGER,
+        VERDICTS,
         "Verdict.CANCELLED\n            if",
         "Verdict.SKIPPED\n            if",
         "skipped instead of cancelled",
     ),
     Mutant(
-        LEDGER,
+        VERDICTS,
         "Standing.QUEUED: Verdict.WITHDRAWN",
         "Standing.QUEUED: Verdict.MISSING",
         "a stop at once does not withdraw what is queued",
@@ -118,7 +119,16 @@ MUTANTS = [
         "pending = entry.pending - 1",
         "answers do not count",
     ),
-    Mutant(LEDGER, "entry.pending -= 1", "pass", "members that will not answer do not count"),
+    Mutant(LEDGER, "note]\n        entry.pending -= 1", "note]", "who will not answer is awaited"),
+    Mutant(LEDGER, "chain))\n        entry.pending -= 1", "chain))", "who streamed is awaited"),
+    Mutant(
+        LEDGER,
+        "self._heard(entry, False, stamp)",
+        "self._heard(entry, True, stamp)",
+        "a vote",
+        EXAMPLES,
+    ),
+    Mutant(LEDGER, "if record.__class__ is not Part:", "if True:", "a part ends it", EXAMPLES),
     Mutant(
         LEDGER,
         "if entry.cell is None:\n            return 0",
@@ -127,9 +137,7 @@ MUTANTS = [
     ),
     Mutant(LEDGER, "self._keep(eldest)", "pass", "who is overtaken is forgotten"),
     Mutant(LEDGER, "self._keep(entry)", "pass", "gathering forgets"),
-    Mutant(
-        LEDGER, IN_SHORT, IN_SHORT.replace("nursery[0] is entry", "nursery"), "pops", PROPERTIES
-    ),
+    Mutant(LEDGER, IN_SHORT, IN_SHORT.replace("nursery[0] is entry", "nursery"), "pops", EXAMPLES),
     Mutant(LEDGER, IN_SHORT, IN_SHORT[len("entry.extra is None and ") :], "extra is forgotten"),
     Mutant(LEDGER, "heapq.heapify(self._heap)", "pass", "a rebuilt heap is in disorder", EXAMPLES),
     Mutant(LEDGER, "self._heap[:] = [", "self._heap = [", "expiry goes on in the heap of before"),
@@ -239,7 +247,11 @@ MUTANTS = [
     ),
     Mutant(NEED, "thing.needed.cell = None", "pass", "quiet is expected once only", POLICIES),
     Mutant(
-        LEDGER, "need.oks += effects == ACCEPTED", "need.oks += 1", "an error is a vote", POLICIES
+        LEDGER,
+        "entry, effects == ACCEPTED, stamp",
+        "entry, True, stamp",
+        "an error is a vote",
+        POLICIES,
     ),
     Mutant(LEDGER, "need.last = stamp", "pass", "no reply is remembered", POLICIES_MODEL),
     Mutant(LEDGER, "need.asking -= 1", "pass", "somebody asks for ever", POLICIES),
