@@ -367,13 +367,17 @@ class Statistics:
         return ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
 
 
-def statistics_of(ledger: Ledger, nobodies: int = 0) -> Statistics:
+def statistics_of(ledger: Ledger, over: Sequence[Entry] = ()) -> Statistics:
     """The sums of *ledger*, with what the open requests have so far.
 
-    *nobodies* requests found no producer, and the ledger has not been told yet.
+    Those in *over* were over when they were sent, and the ledger has not been told yet.
     """
     fan_out, verdicts, completions = ledger.sums()
-    completions[Completion.NO_PRODUCERS] += nobodies
+    for entry in over:
+        completions[entry.completion or Completion.NO_PRODUCERS] += 1
+        fan_out += len(entry.roster)
+        for note in entry.notes:
+            verdicts[note.verdict] += 1
     still_open: Iterable[Entry] = ledger.open_requests()
     count = pending = 0
     for entry in still_open:

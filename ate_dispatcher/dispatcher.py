@@ -246,8 +246,8 @@ class Dispatcher(Worker):
     def statistics(self) -> Statistics:
         """The sums over the dispatcher's life, by verdict and by reason of the end."""
         desk = self._ate_desk
-        nobodies = sum(what == "nobody" for what, _ in desk.inbox.items.copy())
-        return statistics_of(desk.ledger, nobodies)
+        over = [data[0] for what, data in desk.inbox.items.copy() if what == "nobody"]
+        return statistics_of(desk.ledger, over)
 
     # -- life ----------------------------------------------------------------------------------
 

@@ -246,3 +246,21 @@ def test_a_nonsense_need_is_refused_at_the_call(world: World, need: Any) -> None
     """Before anything is sent."""
     with pytest.raises((TypeError, ValueError), match="need must be"):
         world.dispatcher.options(need=need)
+
+
+def test_what_was_over_at_the_send_counts_before_the_start() -> None:
+    """As what it is, with the verdicts of those who were not asked."""
+    world = World(start=False)
+    five(world)
+    ask(world, 6)
+    world.dispatcher.send_request("nobody")
+    for started in (False, True):
+        if started:
+            world.dispatcher.start()
+            world.clock.settle()
+        statistics = world.dispatcher.statistics()
+        ends = {end.name: count for end, count in statistics.completions.items() if count}
+        words = {word.name: count for word, count in statistics.verdicts.items() if count}
+        assert ends == {"IMPOSSIBLE": 1, "NO_PRODUCERS": 1}
+        assert (words, statistics.fan_out) == ({"WITHDRAWN": 5}, 5)
+    world.close()
