@@ -25,7 +25,7 @@ from ._entry import Entry, Member
 from ._guests import serve_guest
 from ._handle import Handle
 from ._hooks import Observers, call_back, event_opened
-from ._ledger import ABSENT, ACCEPTED, ORDINARY, Ledger
+from ._ledger import ABSENT, ACCEPTED, ASK, ORDINARY, Ledger
 from ._mailbox import CALM, DEAD, Mailbox
 from ._messages import IDLE, SHUT, STOP, Died, Finished
 from ._options import Options, send_with
@@ -249,6 +249,7 @@ class Desk:
         mailbox, items = member.mailbox, member.mailbox.items
         popleft, absences = items.popleft, member.absences
         entry: Any = IDLE
+        following: Any
         result: Any
         value: Any = None
         error: Any = None
@@ -289,7 +290,8 @@ class Desk:
                             act(self, entry, effects, member)
                     else:
                         act(self, entry, effects, member)
-                if items:
+                # Predicates are asked next, which may take long: then nothing has been begun.
+                if items and not effects & ASK:
                     following = popleft()
                     if (
                         following.completion is None

@@ -56,7 +56,9 @@ def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) 
         _tell_listeners(desk, ERROR, entry, ErrorMessage, entry.chain)
     if desk.hooks:
         if effects & NOTED:
-            desk.observers.tell(event_noted, entry, entry.notes[-1])
+            # The end may have come with it, and notes on others.
+            mine = [note for note in entry.notes if note.member is member]
+            desk.observers.tell(event_noted, entry, (mine or entry.notes)[-1])
         if effects & (ACCEPTED | FAILED):
             desk.observers.tell(event_replied, entry, entry.chain)
     if effects & ENDED:

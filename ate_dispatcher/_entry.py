@@ -10,7 +10,7 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from . import _log
 from ._completion import Completion, Standing, Verdict
-from ._messages import Record
+from ._messages import MEMBER, Record
 from ._need import Need
 from ._stacks import Place
 
@@ -49,7 +49,7 @@ class Member:
         self.running: Optional[Entry] = None
         self.began: float = 0.0
         #: How far it said it is, with the request it said so of; replaced whole by its own thread.
-        self.progress: Optional[Tuple[int, Any, float, str]] = None
+        self.progress: Optional[Tuple[Entry, float, str]] = None
         #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
         self.standing: Standing = Standing.NOT_STARTED
         #: Notes on what ended before it began, by the desk of the request: here and not there,
@@ -205,6 +205,13 @@ class Entry:
         assert self.extra.need is not None
         return self.extra.need
 
+    def has_value_of(self, member: Member) -> bool:
+        """Whether *member* has given it a value so far."""
+        record = self.chain
+        while record is not None and record[MEMBER] is not member:
+            record = record[-1]
+        return record is not None
+
     @property
     def left(self) -> int:
         """How many members have no verdict yet."""
@@ -223,7 +230,9 @@ class Entry:
     def stub(self, completion: Completion) -> Entry:
         """What a member that is still at it needs of the ended request: all but the replies."""
         stub = Entry(self.desk, self.id, self.topic, None, (), self.sent, self.deadline, None, None)
-        stub.ended, stub.completion, stub.extra = self.sent, completion, self.extra
+        stub.ended, stub.completion = self.sent, completion
+        # Not the policy, whose error may hold replies.
+        stub.more().notes, stub.more().errors = self.notes, self.errors
         return stub
 
     def more(self) -> Extra:

@@ -71,8 +71,8 @@ class Handle(Entry):
         found = []
         for member in self.roster:
             said = member.progress
-            if said is not None and said[0] == self.id and said[1] is self.desk:
-                found.append(Progress(member.name, *said[2:]))
+            if said is not None and said[0] is member.running and said[0].id == self.id:
+                found.append(Progress(member.name, *said[1:]))
         return tuple(found)
 
     @property

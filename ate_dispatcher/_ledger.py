@@ -46,13 +46,12 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Tuple
 
 from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Member, Note
 from ._messages import MEMBER, Close, Part
 from ._need import Quiet
-from ._stacks import Place
 from ._verdicts import AT_THE_END, NOT_BEGUN, WITHDRAWN_AT_ONCE
 from .policies import Until
 
@@ -100,7 +99,7 @@ class Ledger:
 
     def __init__(self) -> None:
         #: Tells where a producer's thread is, for the notes on those that run at an end.
-        self.witness: Optional[Callable[[Any], Sequence[Place]]] = None
+        self.witness: Optional[Callable[[Any], Any]] = None
         self.nursery: Deque[Entry] = deque()
         self._heap: List[List[Any]] = []
         self._empty = 0
@@ -167,10 +166,11 @@ class Ledger:
         overdue = self._time_ends(entry, stamp) if entry.completion is None else 0
         if entry.completion is not None:
             return overdue | self._discarded(entry, member, stamp)
+        votes = entry.pending < 0 and entry.has_value_of(member)
         entry.chain = Close((None, None, member, member.began, stamp, entry.chain))
         entry.pending -= 1
         if entry.pending < 0:
-            return self._heard(entry, True, stamp)
+            return self._heard(entry, votes, stamp)
         return 0 if entry.pending else self._end(entry, Completion.ALL_REPLIED, stamp)
 
     def declined(self, entry: Entry, member: Member, now: float) -> int:
@@ -215,9 +215,8 @@ class Ledger:
         """Predicates were asked about the replies to *entry*: those in *yes* agreed; one raised."""
         if entry.completion is not None:
             return 0
-        overdue = self._time_ends(entry, now)
-        if overdue:
-            return overdue
+        if self._overdue(entry, now) is not None:
+            return self._time_ends(entry, now)
         need = entry.needed
         need.asking -= 1
         need.agreed(yes)
@@ -443,9 +442,10 @@ class Ledger:
         if completion is not None:
             return self._end(entry, completion, now)
         stall = need.next_stall(now)
-        entry.until = entry.deadline if stall is None else min(entry.deadline, stall)
         if stall is None:
+            entry.until = entry.deadline
             return 0
+        entry.until = min(entry.deadline, stall)
         self._quiet.expect(need, stall, entry)
         return ALARM
 

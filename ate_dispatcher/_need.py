@@ -119,12 +119,15 @@ class Quiet:
 
     def __init__(self) -> None:
         self._heap: List[List[Any]] = []
+        self._empty = 0
 
     def expect(self, need: Need, instant: float, thing: Any) -> None:
         """Give *thing* back when *instant* is past, unless it is expected sooner already."""
-        if need.cell is None:
-            need.cell = [instant, thing.id, thing]
-            heapq.heappush(self._heap, need.cell)
+        if need.cell is not None and need.cell[0] <= instant:
+            return
+        self.forget(need)
+        need.cell = [instant, thing.id, thing]
+        heapq.heappush(self._heap, need.cell)
 
     def forget(self, need: Need) -> None:
         """It has ended."""
@@ -132,11 +135,12 @@ class Quiet:
             return
         need.cell[2] = None
         need.cell = None
+        self._empty += 1
         heap = self._heap
-        if len(heap) > _MANY and all(cell[2] is None for cell in heap[-_MANY // 2 :]):
-            # Many that are far off have ended: look at all of them.
+        if self._empty > _MANY and self._empty * 2 > len(heap):
             heap[:] = [cell for cell in heap if cell[2] is not None]
             heapq.heapify(heap)
+            self._empty = 0
 
     def past(self, now: float) -> Any:
         """One whose instant is before *now*, each once; None if there is none."""
@@ -145,12 +149,14 @@ class Quiet:
             if thing is not None:
                 thing.needed.cell = None
                 return thing
+            self._empty -= 1
         return None
 
     def next(self) -> Optional[float]:
         """The first instant."""
         while self._heap and self._heap[0][2] is None:
             heapq.heappop(self._heap)
+            self._empty -= 1
         if not self._heap:
             return None
         instant: float = self._heap[0][0]

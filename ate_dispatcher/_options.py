@@ -92,6 +92,7 @@ def send_with(
     roster = None if channel is None else channel.producers.current()
     off = () if roster is None else roster.off
     members = options.choose(() if roster is None else roster.members, off)
+    off = options.choose(off, () if roster is None else roster.members)
     if not members:
         handle: Handle = desk.nobody(topic, channel, now, deadline, off)
         return handle

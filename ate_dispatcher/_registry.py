@@ -183,11 +183,12 @@ class Registry:
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
 
-    def switch(self, producer: Any, off: bool) -> bool:
-        """Take *producer* out of all rosters, or in again; whether that is news."""
+    def switch(self, producer: Any, off: bool) -> None:
+        """Take *producer* out of all rosters, or in again.
+
+        All of it each time: one that was cut short may be tried again.
+        """
         key = id(producer)
-        if (key in self.off) is off:
-            return False
         if off:
             # Straight into C, where no signal handler comes in between.
             self.off[key] = weakref.ref(producer, partial(self.off.pop, key))
@@ -195,7 +196,6 @@ class Registry:
             self.off.pop(key, None)
         for channel in self._all():
             channel.producers.changed()
-        return True
 
     def participants(self, side: str) -> List[Any]:
         """Everybody on *side* of any topic, each once, in the order of the topics."""

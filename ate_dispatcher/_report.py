@@ -256,7 +256,8 @@ def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
         # No lock: the fields change one by one, so look until nothing moved while looking.
         completion, notes, chain = entry.completion, entry.notes, entry.chain
         lines = _lines(entry, chain, notes if completion else _early(notes), now, at_the_end)
-        if entry.completion is completion and entry.notes is notes and entry.chain is chain:
+        # Replies alone do not count: a stream may bring them faster than anybody can look.
+        if entry.completion is completion and entry.notes is notes:
             break
     ended = entry.ended if completion is not None else now
     return Report(

@@ -72,5 +72,5 @@ def _judge(member: Member, entry: Entry, fact: Callable[..., int]) -> None:
     desk = entry.desk
     with desk.lock:
         effects = fact(desk.ledger, entry, member, desk.now())
-        act(desk, entry, effects)
+        act(desk, entry, effects, member)
     after(desk, entry, effects)

@@ -342,7 +342,7 @@ class CurrentRequest:
             raise BadType(f"text must be a str, not {text!r}")
         entry, member = self._entry, self._member
         if entry.completion is None:
-            member.progress = entry.id, entry.desk, float(fraction), text
+            member.progress = entry, float(fraction), text
             if entry.desk.hooks:
                 at: float = entry.desk.clock.now()
                 entry.desk.observers.tell(event_progressed, entry, member, at, fraction, text)

@@ -364,7 +364,8 @@ class Dispatcher(Worker):
         if not isinstance(producer, Producer):
             raise BadType(f"producer must be a Producer, not {producer!r}")
         desk = self._ate_desk
-        if desk.registry.switch(producer, off) and off:
+        desk.registry.switch(producer, off)
+        if off:
             desk.post("withdraw", producer._ate_member)
 
     def _ate_run_aside(self) -> None:

@@ -13,19 +13,18 @@ from typing import Any, Callable, Dict, Hashable, List, Optional
 
 from . import events
 from ._clock import NEVER, milliseconds
-from ._completion import Verdict
+from ._completion import Completion, Verdict
 from .errors import BadType, BadValue
 
 __all__ = ["Advice", "SetAside", "TtlAdvice"]
 
 _ANSWERED = (Verdict.OK, Verdict.ERROR)
-_INNOCENT = (Verdict.CANCELLED, Verdict.WITHDRAWN)
 
 
 class SetAside:
     """Disables a producer that has missed *after* times in a row, and probes it back in.
 
-    A miss is a request that ended without its answer in time, unless it was cancelled or withdrawn.
+    A miss is a request that ended at its deadline without its answer, or that could not reach it.
     After *probe_every* milliseconds the next request but one asks it again: if it answers, it is
     back; if it misses, it is off for as long again. Runs on the observers' thread, so what it does
     holds for requests sent a moment later. One for each dispatcher.
@@ -67,8 +66,12 @@ class SetAside:
             for name, verdict in event.verdicts:
                 if verdict in _ANSWERED:
                     self._missed.pop(name, None)
-                    self.aside.pop(name, None)
-                elif verdict not in _INNOCENT:
+                    if self.aside.pop(name, None) is not None:
+                        self._switch(name, "enable")
+                elif verdict is Verdict.DECLINED or (
+                    # Under any other end it was not waited for until its time was over.
+                    verdict is Verdict.MISSING and event.completion is Completion.DEADLINE
+                ):
                     self._miss(name, event.at)
         if isinstance(event, events.RequestOpened) and self._probe_every < NEVER:
             for name, since in list(self.aside.items()):
@@ -80,6 +83,7 @@ class SetAside:
         missed = self._missed[name] = self._missed.get(name, 0) + 1
         if missed >= self._after:
             self.aside.setdefault(name, at)
+            self._probed[name] = at
             self._switch(name, "disable")
 
     def _switch(self, name: str, how: str) -> None:
@@ -141,11 +145,12 @@ class TtlAdvice:
                 return
             counts = self._topics[event.topic] = _Counts()
         if isinstance(event, (events.ReplyAccepted, events.ProducerFailed)):
+            # Of a stream the last part is as near to its end as events come.
             counts.add(event.elapsed_ms)
         elif isinstance(event, events.ReplyDiscarded):
             counts.add(event.elapsed_ms)
             counts.late += event.verdict is Verdict.LATE
-            counts.missing -= 1
+            counts.missing -= counts.missing > 0
         elif isinstance(event, events.RequestCompleted):
             counts.missing += sum(verdict is Verdict.MISSING for _, verdict in event.verdicts)
 

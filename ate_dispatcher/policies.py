@@ -112,6 +112,9 @@ class AnyOf(Policy):
 
     parts: Tuple[Policy, ...]
 
+    def __post_init__(self) -> None:
+        _check_parts(self.parts)
+
     def leaves(self) -> Iterator[Policy]:
         """Those of its parts."""
         for part in self.parts:
@@ -127,6 +130,9 @@ class AllOf(Policy):
 
     parts: Tuple[Policy, ...]
 
+    def __post_init__(self) -> None:
+        _check_parts(self.parts)
+
     def leaves(self) -> Iterator[Policy]:
         """Those of its parts."""
         for part in self.parts:
@@ -141,6 +147,9 @@ def policy_of(need: Any) -> Policy:
     if need is None or need == "all":
         return All()
     if isinstance(need, Policy):
+        for leaf in need.leaves():
+            if type(leaf) not in (All, First, Quorum, Stall, StopOnError, Until):
+                raise BadType(f"need must be made of the policies of this module, not of {leaf!r}")
         return need
     if isinstance(need, str) and need == "first":
         return First()
@@ -149,6 +158,14 @@ def policy_of(need: Any) -> Policy:
             raise BadValue(f"need must be at least 1 producer, not {need!r}")
         return Quorum(need)
     raise BadType(f'need must be a policy, a number of producers, "first" or "all", not {need!r}')
+
+
+def _check_parts(parts: Any) -> None:
+    if not isinstance(parts, tuple) or not parts:
+        raise BadType(f"parts must be a tuple of policies, not {parts!r}")
+    for part in parts:
+        if not isinstance(part, Policy):
+            raise BadType(f"parts must be policies, not {part!r}")
 
 
 def _parts(kind: Any, *policies: Any) -> Tuple[Policy, ...]:

@@ -69,6 +69,39 @@ def test_one_that_is_set_aside_is_probed_back_in(world: World) -> None:
     assert out[3:] == list(range(out[3], 24))
 
 
+def test_who_was_not_needed_has_not_missed(world: World) -> None:
+    """Others were quicker, or nobody wanted it any more."""
+    world.producer(10, "quick")
+    world.producer(30, "slow", name="slow")
+    hook = SetAside(after=1)
+    world.dispatcher.add_hook(hook)
+    for _ in range(3):
+        world.dispatcher.options(need="first").send_request("t").wait()
+        world.clock.advance(100)
+        handle = world.send(ttl=None)
+        world.clock.advance(20)
+        handle.cancel()
+        handle.wait()
+        world.clock.advance(100)
+    assert hook.aside == {}
+
+
+def test_one_that_answers_while_it_is_aside_is_back(world: World) -> None:
+    """A request that it had begun before came to its end."""
+    world.producer([200, 10], "site", name="site")
+    hook = SetAside(after=1, probe_every=50)
+    world.dispatcher.add_hook(hook)
+    first = world.send(ttl=None)
+    world.clock.advance(10)
+    world.send(ttl=20).wait()
+    world.clock.settle()
+    assert list(hook.aside) == ["site"]
+    first.wait()
+    world.clock.settle()
+    assert hook.aside == {}
+    assert asked(world).results() == ["site"]
+
+
 def test_it_serves_one_dispatcher(world: World) -> None:
     """And does not keep it."""
     hook = SetAside()

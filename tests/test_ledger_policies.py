@@ -14,6 +14,8 @@ from ate_dispatcher._ledger import ALARM, ASK, ENDED
 from ate_dispatcher._options import Options
 from ate_dispatcher.policies import (
     All,
+    AllOf,
+    AnyOf,
     First,
     Policy,
     Quorum,
@@ -164,6 +166,19 @@ def test_of_two_stalls_the_shorter_comes_first() -> None:
     assert case.books.next_deadline() == 4.0
     case.books.expire(4.5)
     assert case.end == (Completion.STALLED, "Stall(3000)")
+
+
+def test_a_nearer_quiet_is_not_hidden_by_a_farther_one() -> None:
+    """Although that was known first."""
+    case = Case((Quorum(2) & Stall(20)) | Stall(1500), n=3, deadline=NEVER)
+    case.says(0, 1.0)
+    case.books.gather()
+    assert case.books.expire(1.1) == [(case.entry, 0)]
+    assert case.books.next_deadline() == 2.5
+    assert case.says(1, 1.3) & ALARM
+    assert case.books.next_deadline() == pytest.approx(1.32)
+    case.books.expire(1.4)
+    assert case.end == (Completion.STALLED, "Quorum(2) & Stall(20)")
 
 
 def test_all_have_replied_before_it_stalls() -> None:
@@ -324,6 +339,21 @@ def test_policies_leave_nothing_behind() -> None:
     assert books.next_deadline() is None
 
 
+def test_overlapping_requests_leave_nothing_behind_either() -> None:
+    """With one of them always open."""
+    books = Books()
+    last: Any = None
+    for _ in range(2000):
+        a, b = member("a"), member("b")
+        entry = books.opened(a, b, deadline=NEVER)
+        Options(Quorum(2) | Stall(1e9)).prepare(entry)
+        books.answers(entry, a, BEFORE)
+        if last is not None:
+            books.answers(*last, BEFORE)
+        last = entry, b
+    assert len(books._quiet._heap) <= 200
+
+
 # -- the words ---------------------------------------------------------------------------------
 
 
@@ -361,6 +391,9 @@ def test_short_forms() -> None:
         (lambda: Until(3), TypeError, "predicate must be callable"),  # type: ignore[arg-type]
         (lambda: First() | 3, TypeError, "combined with a policy"),  # type: ignore[operator]
         (lambda: First() & "first", TypeError, "combined with"),  # type: ignore[operator]
+        (lambda: AnyOf(()), TypeError, "parts must be a tuple"),
+        (lambda: AllOf((3,)), TypeError, "parts must be policies"),  # type: ignore[arg-type]
+        (lambda: policy_of(type("Mine", (Policy,), {})()), TypeError, "need must be made of"),
         (lambda: policy_of(0), ValueError, "need must be at least 1"),
         (lambda: policy_of(True), TypeError, "need must be"),
         (lambda: policy_of("last"), TypeError, "need must be"),

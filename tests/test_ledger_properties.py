@@ -132,7 +132,9 @@ class Request:
     def says(self, policy: Policy, now: int) -> Optional[Completion]:
         """The model's reading of a policy: why it is over, IMPOSSIBLE, or not yet."""
         words = [line.verdict for line in self.lines.values()]
-        oks, left = words.count(Verdict.OK), words.count(None)
+        gave = {answer.who for answer in self.answers if answer.kind is not Close}
+        oks = sum(line.verdict is Verdict.OK for who, line in self.lines.items() if who in gave)
+        left = words.count(None)
         over = left == 0 and self.asking == 0
         if isinstance(policy, AnyOf):
             said = [self.says(part, now) for part in policy.parts]

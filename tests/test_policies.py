@@ -17,6 +17,7 @@ from ate_dispatcher import (
     Stall,
     StopOnError,
     Until,
+    current_request,
 )
 
 
@@ -264,3 +265,35 @@ def test_what_was_over_at_the_send_counts_before_the_start() -> None:
         assert ends == {"IMPOSSIBLE": 1, "NO_PRODUCERS": 1}
         assert (words, statistics.fan_out) == ({"WITHDRAWN": 5}, 5)
     world.close()
+
+
+def test_nobody_begins_the_next_request_before_the_predicate_has_been_asked(world: World) -> None:
+    """What has expired meanwhile is skipped, and what runs is what it is."""
+    site = world.producer(0, "value")
+    seen: List[Any] = []
+
+    def slow(replies: Any) -> bool:
+        seen.append(current_request())
+        world.clock.sleep(0.2)
+        return True
+
+    handle = ask(world, Until(slow))
+    later = world.send(ttl=100)
+    third = world.send(ttl=None)
+    assert handle.results() == ["value"]
+    assert later.results() == []
+    assert third.results() == ["value"]
+    assert verdicts(later) == ["SKIPPED(QUEUED)"]
+    assert seen == [None]
+    assert len(site.asked) == 2
+    assert third.report().members[0].ran_ms == pytest.approx(0)
+
+
+def test_off_names_only_those_that_would_have_been_asked(world: World) -> None:
+    """Not who was excluded anyway."""
+    a, b = world.producer(1, name="a"), world.producer(1, name="b")
+    world.dispatcher.disable(b)
+    for options, off in (({"only": a}, ()), ({"without": "b"}, ()), ({"without": "a"}, ("b",))):
+        handle = world.dispatcher.options(**options).send_request("t")
+        handle.wait()
+        assert handle.report().off == off

@@ -144,6 +144,24 @@ def test_it_may_be_disabled_before_the_start(started: bool) -> None:
     world.close()
 
 
+def test_hooks_hear_who_was_withdrawn(world: World) -> None:
+    """Also when that ends the request, with others still at it."""
+    seen: List[Any] = []
+    a, b = world.producer(1000, name="a"), world.producer(1000, name="b")
+    for site in (a, b):
+        world.dispatcher.register_result_producer(site, f"only {site.name}")
+    world.dispatcher.send_request("only a", ttl=None)
+    handle = world.dispatcher.options(need=2, ttl=None).send_request("t")
+    world.clock.advance(10)
+    world.dispatcher.add_hook(seen.append)
+    world.dispatcher.disable(a)
+    world.clock.settle()
+    assert handle.completion is Completion.IMPOSSIBLE
+    assert verdicts(handle) == ["WITHDRAWN", "MISSING(RUNNING)"]
+    declined = [event for event in seen if event.name.endswith("declined")]
+    assert [(event.producer, event.verdict.name) for event in declined] == [("a", "WITHDRAWN")]
+
+
 # -- only, without -----------------------------------------------------------------------------
 
 

@@ -220,3 +220,35 @@ def test_a_stream_keeps_no_value(world: World) -> None:
     gc.collect()
     assert len(references) == 2
     assert [reference() for reference in references] == [None, None]
+
+
+def test_a_stream_of_nothing_is_no_vote(world: World) -> None:
+    """The first value is wanted, and it gave none."""
+    stream(world)
+    world.producer(100, 7)
+    handle = world.dispatcher.options(need="first", ttl=None).send_request("t")
+    assert handle.results() == [7]
+    assert handle.completion is Completion.QUORUM
+
+
+def test_a_report_does_not_wait_for_a_fast_stream_to_pause(world: World) -> None:
+    """It is a snapshot of the moment, however many values come meanwhile."""
+    stream(world, *range(100))
+    handle = world.send(ttl=None)
+    world.clock.advance(250)
+    names: List[str] = []
+
+    desk, member = world.dispatcher._ate_desk, handle.roster[0]
+
+    def name() -> str:
+        names.append("told")
+        assert len(names) < 10
+        desk.ledger.streamed(handle, member, "more", world.clock.now())
+        return "restless"
+
+    member.producer.__class__ = type("Named", (Stream,), {"name": property(lambda _: name())})
+    report = handle.report()
+    member.producer.__class__ = Stream
+    assert report.completion is None
+    assert report.members[0].verdict is None
+    assert len(handle.replies) > 2
