@@ -169,6 +169,11 @@ def spawn_raw(target: Callable[..., Any], *args: Any) -> None:
     _thread.start_new_thread(target, args)
 
 
+def this_thread() -> int:
+    """The ident of the calling thread."""
+    return _thread.get_ident()
+
+
 def after(instant: float) -> float:
     """The first instant that is past *instant*.
 

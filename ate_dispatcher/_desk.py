@@ -16,22 +16,27 @@ from __future__ import annotations
 import _thread
 import itertools
 from collections import deque
-from typing import Any, Deque, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Deque, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from ._clock import NEVER, Clock, milliseconds
+from ._codes import ABSENT, ACCEPTED, ASK, ORDINARY
 from ._completion import Completion
-from ._effects import COMPLETION, act, after, failed, without_our_frame
-from ._entry import Entry, Member
-from ._guests import serve_guest
+from ._effects import COMPLETION, act, after, failed, missed, without_our_frame
+from ._entry import Entry
 from ._handle import Handle
+from ._hands import serve_hands
 from ._hooks import Observers, call_back, event_opened
-from ._ledger import ABSENT, ACCEPTED, ASK, ORDINARY, Ledger
+from ._instruments import Instruments
+from ._keys import Keys
+from ._ledger import Ledger
 from ._mailbox import CALM, DEAD, Mailbox
+from ._member import Member, Ticket
 from ._messages import IDLE, SHUT, STOP, Died, Finished
 from ._options import Options, send_with
 from ._registry import Channel, Registry, unhashable
-from ._streams import Streaming, finished
+from ._streams import Streaming
 from ._sweeper import come_to, ended
+from ._turns import finish_stream, take_turn
 from .errors import DispatcherStopped
 
 __all__ = ["Desk"]
@@ -43,17 +48,23 @@ _LARGE = 1e15
 class Desk:
     """One dispatcher's shared state; who may touch what is told in the module.
 
-    Attributes: *clock*, *ledger*, *registry*, *observers*; *inbox*, the keeper's mailbox;
-    *waiting*, the bells of those who wait, by request; *gate*, empty while requests may pass
-    straight to the producers; *wakeup*, when the keeper will wake by itself; *refusal*, why
-    nothing new is taken; *draining*, whether the keeper waits for the last request to end; *begun*,
-    whether the keeper runs or ran.
+    Attributes: *clock*, *ledger*, *registry*, *observers*, *instruments*, *keys*; *inbox*, the
+    keeper's mailbox; *waiting*, the bells of those who wait, by request; *gate*, empty while
+    requests may pass straight to the producers; *wakeup*, when the keeper will wake by itself;
+    *refusal*, why nothing new is taken; *draining*, whether the keeper waits for the last request
+    to end; *begun*, whether the keeper runs or ran.
     """
+
+    one_order = _thread.allocate_lock()
+    """Held by whatever keeper hands out a request with a start line, so that those of all
+    dispatchers come into all mailboxes in one order. Keepers wait for it, nobody else."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.now = clock.now
         self.ledger = Ledger()
+        self.instruments = Instruments()
+        self.keys = Keys()
         self.registry = Registry()
         self.channels = self.registry.channels
         self.observers = Observers(clock)
@@ -72,8 +83,9 @@ class Desk:
 
     def renew(self) -> None:
         """In a forked child: a thread that is not there may have been in the section."""
-        if self.lock.locked():
-            self.lock.release()
+        for lock in (self.lock, self.one_order):
+            if lock.locked():
+                lock.release()
 
     # -- callers: append, never decide ---------------------------------------------------------
 
@@ -222,9 +234,11 @@ class Desk:
             raise DispatcherStopped(self.refusal)
         self.post("open_gate")
 
-    def scatter(self, entry: Entry) -> None:
-        """Hand a request that was held to its roster. The keeper's thread."""
+    def scatter(self, entry: Entry, spared: Sequence[Member] = ()) -> None:
+        """Hand a request that is not plain, or was held, to its roster but for those *spared*."""
         for member in entry.roster:
+            if member in spared:
+                continue
             mailbox = member.mailbox
             mailbox.items.append(entry)
             if mailbox.alert.__class__ is list:
@@ -237,11 +251,16 @@ class Desk:
     def serve(self, producer: Any, member: Member) -> None:
         """The loop of *producer*'s thread, at its home desk, until its STOP.
 
+        Unless there is more to it than one thread and nobody else's instruments.
+
         Written in one piece because it is the hot path: per request one pass through the section,
         in which the last answer is handed in and the next request is taken. The clock is read
         inside, straight after the method returned, so the order of stamps is the order in which
         the ledger hears of them; the next request begins at the same instant.
         """
+        if producer._ate_workers > 1 or member.exclusive:
+            serve_hands(self, producer, member)
+            return
         acquire, release, now = self.lock.acquire, self.lock.release, self.now
         replied, waiting, hooks = self.ledger.replied, self.waiting, self.hooks
         if producer._ate_stream:
@@ -296,7 +315,7 @@ class Desk:
                     if (
                         following.completion is None
                         and following.desk is self
-                        and stamp <= following.deadline
+                        and stamp <= following.until
                     ):
                         member.running = following
                         member.began = stamp
@@ -320,7 +339,7 @@ class Desk:
             if entry.desk is not self:
                 if entry is STOP:
                     return
-                # Parked or with a guest for long, perhaps: this frame keeps nobody's payload.
+                # Parked or on another way for long, perhaps: this frame keeps nobody's payload.
                 result = ears = attributes = value = call = kwargs = None
                 if entry is IDLE:
                     # The alert is up: who appended before that is seen here, later ones see it.
@@ -328,8 +347,8 @@ class Desk:
                         mailbox.bell.park()
                     mailbox.alert = CALM
                 else:
-                    guest, entry, following = [entry], IDLE, IDLE
-                    serve_guest(guest[0].desk, producer, member, guest)
+                    ticket, entry, following = entry, IDLE, IDLE
+                    take_turn(producer, member, ticket)
                 continue
             # The member alone refers to the request from here: if it ends while this runs, for
             # long perhaps, the ledger puts a stub there that holds nobody's results.
@@ -342,7 +361,7 @@ class Desk:
             except Died:
                 raise
             except Finished:
-                finished(self, member)
+                finish_stream(self, member)
                 entry = following = IDLE
                 continue
             except BaseException as raised:
@@ -358,21 +377,21 @@ class Desk:
     def _sift(self, member: Member, entry: Any, now: float) -> Tuple[Any, Any, Any]:
         """The next message that *member* has to serve, from *entry* on, with its arguments.
 
-        An open request, which has begun; one of another desk; STOP; or IDLE, after which the
-        mailbox counts as parked: wait for its bell, then come again.
+        An open request, which has begun; the ticket of one that takes the careful way; STOP; or
+        IDLE, after which the mailbox counts as parked: wait for its bell, then come again.
         """
         member.running = None
         mailbox = member.mailbox
         items = mailbox.items
         while True:
             if entry.completion is None:
-                if entry.desk is not self:
-                    return entry, None, None
-                if now <= entry.deadline:
+                if entry.desk is not self or entry.line is not None:
+                    return Ticket(entry), None, None
+                effects = missed(self, entry, now)
+                if entry.completion is None:
                     member.running = entry
                     member.began = now
                     return entry, entry.call, entry.kwargs
-                effects = self.missed(member, entry, now)
                 if effects and (self.waiting or effects & ABSENT):
                     self.leave("after_section", entry, effects)
             elif entry is STOP:
@@ -382,11 +401,3 @@ class Desk:
             entry = items.popleft()
         mailbox.alert = [True]
         return IDLE, None, None
-
-    def missed(self, member: Member, entry: Entry, now: float) -> int:
-        """*member*'s turn came after the deadline: end the request if nobody has yet."""
-        effects = 0
-        if entry.completion is None:
-            effects = self.ledger.expired(entry, now)
-            act(self, entry, effects)
-        return effects

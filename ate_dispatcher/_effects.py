@@ -5,13 +5,10 @@ Functions of a desk. Inside the section nothing here blocks or calls users: it a
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, List, Optional
 
 from . import _log
-from ._completion import Standing
-from ._entry import Entry, Member
-from ._hooks import event_completed, event_discarded, event_noted, event_replied, event_skipped
-from ._ledger import (
+from ._codes import (
     ABSENT,
     ACCEPTED,
     ALARM,
@@ -20,10 +17,15 @@ from ._ledger import (
     ENDED,
     FAILED,
     NOTED,
+    STARTED,
 )
+from ._completion import Standing
+from ._entry import Entry, Line
+from ._hooks import event_completed, event_discarded, event_noted, event_replied, event_skipped
 from ._mailbox import CALM, DEAD, SWEEP
+from ._member import Member, Turn
 from ._messages import IDLE, Signal
-from ._verdicts import NOT_BEGUN
+from ._verdicts import HELD, NOT_BEGUN
 from ._workers import EndMessage, ErrorMessage
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "failed",
     "husk",
     "its_turn",
+    "let_go",
+    "missed",
     "tidy",
     "without_our_frame",
 ]
@@ -71,8 +75,16 @@ def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) 
             entry.extra.callbacks = ()
         if effects & ABSENT:
             _husks(desk, entry)
+        if entry.extra is not None and entry.extra.line is not None:
+            _line_is_gone(desk, entry.extra.line)
         if desk.draining and not desk.ledger.open_count():
             desk.inbox.attend()
+    if effects & STARTED and entry.extra is not None:
+        line = entry.extra.line
+        assert line is not None
+        for turn in line.present:
+            turn.hand.ring()
+        _line_is_gone(desk, line)
     if effects & ALARM:
         # The keeper sleeps until an instant that it knew before.
         cell = entry.needed.cell
@@ -81,6 +93,36 @@ def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) 
     if effects & DISCARDED and desk.hooks:
         # Behind the end, which may have come with it.
         desk.observers.tell(event_discarded, entry, member)
+
+
+def missed(desk: Any, entry: Entry, now: float) -> int:
+    """Somebody came to *entry* at *now*: it ends if time has ended it, and nobody has yet."""
+    effects = 0
+    if entry.completion is None:
+        effects = desk.ledger.expired(entry, now)
+        act(desk, entry, effects)
+    return effects
+
+
+def let_go(desk: Any, turn: Turn) -> None:
+    """*turn* is over: its hand, if it waits, need not, and its instruments are free."""
+    waits, turn.standing = turn.waits, None
+    if turn.names:
+        _goes_to(desk.instruments.drop(turn))
+    if waits:
+        turn.hand.ring()
+
+
+def _line_is_gone(desk: Any, line: Line) -> None:
+    """It has started, or never will: what was reserved for it is there for others."""
+    line.present = []
+    _goes_to(desk.instruments.free(line))
+
+
+def _goes_to(turns: List[Turn]) -> None:
+    """They have their instruments now."""
+    for turn in turns:
+        turn.hand.ring()
 
 
 def its_turn(desk: Any, member: Member) -> None:
@@ -119,7 +161,8 @@ def husk(member: Member, entry: Entry) -> None:
         items.popleft()
         return
     member.husks += 1
-    if len(items) < _SHORT or member.husks * 2 > len(items):
+    waiting = mailbox.backlog()
+    if waiting < _SHORT or member.husks * 2 > waiting:
         _clear(member)
 
 
@@ -131,8 +174,10 @@ def tidy(member: Member) -> None:
     mailbox = member.mailbox
     if mailbox.alert is SWEEP:
         mailbox.alert = CALM
-    if member.husks and (len(mailbox.items) < _LONG or member.husks * 2 > len(mailbox.items)):
-        _clear(member)
+    if member.husks:
+        waiting = mailbox.backlog()
+        if waiting < _LONG or member.husks * 2 > waiting:
+            _clear(member)
 
 
 def _tell_listeners(desk: Any, callback: str, entry: Entry, make: Any, *data: Any) -> None:
@@ -144,11 +189,15 @@ def _tell_listeners(desk: Any, callback: str, entry: Entry, make: Any, *data: An
 
 
 def _husks(desk: Any, entry: Entry) -> None:
-    """Take the ended *entry* out of the mailboxes of those who had not begun it."""
+    """Take the ended *entry* out of the mailboxes, and hands, of those who had not begun it."""
     for note in entry.notes:
+        member = note.member
+        if note.standing in HELD:
+            hand = member.hand_at(entry)
+            if hand is not None and hand.turn is not None:
+                let_go(desk, hand.turn)
         if note.standing not in NOT_BEGUN:
             continue
-        member = note.member
         if member.home is desk:
             husk(member, entry)
         else:

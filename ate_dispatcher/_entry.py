@@ -1,4 +1,4 @@
-"""The records of the ledger: a request, its members, and the notes on members without a reply.
+"""The records of the ledger: a request, its start line, the notes on members without a reply.
 
 Plain objects with slots. All but the constructors' arguments is written by the ledger and, where it
 says so, by the desk, inside the section; anybody may read them, since fields are replaced whole.
@@ -6,70 +6,16 @@ says so, by the desk, inside the section; anybody may read them, since fields ar
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
-from . import _log
 from ._completion import Completion, Standing, Verdict
-from ._messages import MEMBER, Record
+from ._member import Member, Spent, Turn
+from ._messages import MEMBER, Part, Record
 from ._need import Need
 from ._stacks import Place
 
-__all__ = ["Entry", "Extra", "Member", "Note"]
-
-
-class Member:
-    """A producer as the ledger sees it: what it is at, and since when.
-
-    ``running`` is the entry its worker is in, set and cleared in the section of that entry's own
-    dispatcher, so that ``running is entry`` can be asked there and changes nowhere else.
-    """
-
-    __slots__ = (
-        "_homes",
-        "absences",
-        "began",
-        "home",
-        "husks",
-        "mailbox",
-        "producer",
-        "progress",
-        "running",
-        "standing",
-        "warned",
-    )
-
-    def __init__(self, producer: Any, mailbox: Any) -> None:
-        self.producer: Any = producer
-        self.mailbox: Any = mailbox
-        #: The desk in whose section its worker takes messages out; the first that it joined.
-        self.home: Any = None
-        self._homes: Dict[str, Any] = {}
-        #: How many ended requests its mailbox still holds, at most.
-        self.husks: int = 0
-        self.running: Optional[Entry] = None
-        self.began: float = 0.0
-        #: How far it said it is, with the request it said so of; replaced whole by its own thread.
-        self.progress: Optional[Tuple[Entry, float, str]] = None
-        #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
-        self.standing: Standing = Standing.NOT_STARTED
-        #: Notes on what ended before it began, by the desk of the request: here and not there,
-        #: so that no dispatcher keeps a producer that was deregistered.
-        self.absences: Dict[Any, List[Note]] = {}
-        self.warned: bool = False
-
-    @property
-    def name(self) -> str:
-        return _log.name_of(self.producer)
-
-    def settle_at(self, desk: Any) -> None:
-        """Be at home at *desk*, unless somewhere already. One atomic operation decides."""
-        self.home = self._homes.setdefault("home", desk)
-
-    def standing_on(self, entry: Entry) -> Standing:
-        running = self.running
-        # The entry, or the stub that has taken its place while it ends.
-        here = running is not None and running.id == entry.id and running.desk is entry.desk
-        return Standing.RUNNING if here else self.standing
+__all__ = ["Entry", "Extra", "Line", "Note"]
 
 
 class Note:
@@ -83,6 +29,7 @@ class Note:
         "member",
         "outcome",
         "places",
+        "spent",
         "stamp",
         "standing",
         "topic",
@@ -104,7 +51,13 @@ class Note:
         self.verdict: Verdict = verdict
         self.standing: Optional[Standing] = standing
         self.stamp: float = stamp
-        self.began: Optional[float] = member.began if standing is Standing.RUNNING else None
+        hand = member.hand_at(entry)
+        turn = None if hand is None else hand.turn
+        self.began: Optional[float] = None
+        #: What it had spent after its turn had come, if it had not begun.
+        self.spent: Spent = (None, None) if turn is None else turn.spent(stamp)
+        if standing is Standing.RUNNING and hand is not None:
+            self.began = hand.began
         #: Where in its code a running one was at the end, if somebody wanted to know.
         self.places: Sequence[Place] = ()
         #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
@@ -119,15 +72,32 @@ WEIGHED = 1 << 40
 look at the sign, which every reply takes anyway, tells it from all others."""
 
 
-class Extra:
-    """What few requests need: verdicts without a reply, errors, done callbacks, a policy."""
+class Line:
+    """A start line: the members of a request wait there for each other, and begin together."""
 
-    __slots__ = ("callbacks", "errors", "need", "notes", "off")
+    __slots__ = ("after", "cell", "present", "started")
+
+    def __init__(self, after: float) -> None:
+        #: So many seconds after the send those who are there need not wait for the others.
+        self.after: float = after
+        self.present: List[Turn] = []
+        self.started: bool = False
+        #: Where that instant is kept, see `Alarms`.
+        self.cell: Optional[List[Any]] = None
+
+
+class Extra:
+    """What few requests need: verdicts without a reply, errors, done callbacks, options."""
+
+    __slots__ = ("callbacks", "errors", "key", "line", "need", "notes", "off")
 
     def __init__(self) -> None:
         #: Who would have been asked, but was off.
         self.off: Tuple[Member, ...] = ()
         self.need: Optional[Need] = None
+        self.line: Optional[Line] = None
+        #: The ordering key, which may be compared by identity.
+        self.key: Any = None
         self.notes: Sequence[Note] = ()
         self.errors: int = 0
         self.callbacks: Tuple[Any, ...] = ()
@@ -181,7 +151,8 @@ class Entry:
         self.roster: Tuple[Member, ...] = roster
         self.sent: float = sent
         self.deadline: float = deadline
-        #: Until when time alone leaves it open: the deadline, or an instant before it.
+        #: Until when it may be begun and answered without another look: the deadline, or an
+        #: instant before it; never while it has a start line.
         self.until: float = deadline
         #: The positional arguments of the producers' method, the topic first.
         self.call: Optional[Tuple[Any, ...]] = call
@@ -198,12 +169,33 @@ class Entry:
         self.more().need = need
         self.pending -= WEIGHED
 
+    def lines_up(self, line: Line) -> None:
+        """Give it a start line. Before anybody else knows it."""
+        self.more().line = line
+        self.until = -math.inf
+
+    @property
+    def line(self) -> Optional[Line]:
+        """The start line, while its members wait there for each other."""
+        line = None if self.extra is None else self.extra.line
+        return None if line is None or line.started else line
+
     @property
     def needed(self) -> Need:
         """What it needs; of one that is under a policy."""
         assert self.extra is not None
         assert self.extra.need is not None
         return self.extra.need
+
+    def spoken(self) -> List[Member]:
+        """Those whose answer it has, a value or an error."""
+        found: List[Member] = []
+        record = self.chain
+        while record is not None:
+            if record.__class__ is not Part:
+                found.append(record[MEMBER])
+            record = record[-1]
+        return found
 
     def has_value_of(self, member: Member) -> bool:
         """Whether *member* has given it a value so far."""

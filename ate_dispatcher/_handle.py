@@ -20,11 +20,13 @@ from typing import (
 )
 
 from . import _log
+from ._circles import nested
 from ._clock import timeout_deadline
 from ._completion import Completion
 from ._entry import Entry
-from ._messages import ERROR, MEMBER, VALUE, Close, Part, Record
+from ._messages import ERROR, VALUE, Close, Part, Record
 from ._report import Progress, Reply, Report, replies_between, report_of
+from ._workers import serving_hand
 from .errors import BadType, BadValue, DispatcherError, IncompleteError, RequestTimeout
 
 if TYPE_CHECKING:
@@ -70,9 +72,10 @@ class Handle(Entry):
         """What producers that are at it say of how far they are, in roster order."""
         found = []
         for member in self.roster:
-            said = member.progress
-            if said is not None and said[0] is member.running and said[0].id == self.id:
-                found.append(Progress(member.name, *said[1:]))
+            for hand in member.hands:
+                said = hand.progress
+                if said is not None and said[0] is hand.running and said[0].id == self.id:
+                    found.append(Progress(member.name, *said[1:]))
         return tuple(found)
 
     @property
@@ -87,12 +90,8 @@ class Handle(Entry):
     @property
     def missing(self) -> Tuple[Any, ...]:
         """The producers that have given no answer in time (yet), in roster order."""
-        answered, record = set(), self.chain
-        while record is not None:
-            if record.__class__ is not Part:
-                answered.add(id(record[MEMBER].producer))
-            record = record[-1]
-        return tuple(m.producer for m in self.roster if id(m.producer) not in answered)
+        answered = {id(member) for member in self.spoken()}
+        return tuple(m.producer for m in self.roster if id(m) not in answered)
 
     # -- waiting -------------------------------------------------------------------------------
 
@@ -209,7 +208,13 @@ class Handle(Entry):
     def _wait(self, deadline: float, seen: Optional[Tuple[Any]]) -> bool:
         bell = self.desk.clock.bell()
         waiter = (bell, seen is not None)
+        hand = serving_hand()
         try:
+            if hand is not None:
+                # In the middle of another request: all may be waiting for each other.
+                hand.awaits = self
+                nested[id(hand)] = hand
+                self.desk.post("look_for_circle", hand)
             while True:
                 self._enlist(waiter)
                 if self._moved(seen):
@@ -223,6 +228,9 @@ class Handle(Entry):
                 if not bell.wait(deadline):
                     return self._moved(seen)
         finally:
+            if hand is not None:
+                nested.pop(id(hand), None)
+                hand.awaits = None
             self._dismiss(waiter)
 
     async def _wait_in_loop(self, seen: Optional[Tuple[Any]]) -> None:

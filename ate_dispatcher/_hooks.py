@@ -11,8 +11,9 @@ from typing import Any, Callable, List
 
 from . import _log, events
 from ._clock import NEVER, Clock
-from ._entry import Entry, Member, Note
+from ._entry import Entry, Note
 from ._mailbox import DEAD, Mailbox
+from ._member import Member
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, STOP, Part, Record
 from ._report import report_of
 

@@ -11,14 +11,16 @@ from collections import deque
 from typing import Any, Callable, Deque, List, Optional, Set, Tuple
 
 from . import _log
+from ._circles import circle_of
 from ._clock import NEVER, after, spawn
 from ._desk import Desk
 from ._effects import act, husk
 from ._effects import after as after_section
 from ._entry import Entry
 from ._mailbox import CALM, DEAD
+from ._member import Hand
 from ._messages import SHUT
-from ._sweeper import swept, withdraw
+from ._sweeper import swept, withdraw, withdrawn
 from ._workers import Worker
 
 __all__ = ["GRACE", "Keeper"]
@@ -157,8 +159,31 @@ class Keeper:
         gate = self._desk.gate
         while gate and gate[0] is not SHUT:
             if gate[0].completion is None:
-                self._desk.scatter(gate[0])
+                self._scatter(gate[0])
             gate.popleft()
+
+    def _scatter(self, entry: Entry) -> None:
+        """Hand out what was held, but not to those who were disabled meanwhile."""
+        desk, off = self._desk, self._desk.registry.off
+        spared = [member for member in entry.roster if id(member.producer) in off] if off else []
+        for member in spared:
+            withdrawn(member, entry)
+        line = entry.line
+        if line is None:
+            desk.scatter(entry, spared)
+            return
+        names = [name for member in entry.roster for name in member.exclusive]
+        if names:
+            with desk.lock:
+                desk.instruments.reserve(line, names)
+        with desk.one_order:
+            desk.scatter(entry, spared)
+
+    def _look_for_circle(self, hand: Hand) -> None:
+        with self._desk.lock:
+            found = circle_of(hand)
+        if found is not None:
+            _log.lost("in a circle, until a deadline or for ever: %s", found)
 
     def _cancel(self, entry: Entry) -> None:
         desk = self._desk

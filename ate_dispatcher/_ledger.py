@@ -9,11 +9,11 @@ A **request** (``Entry``) is open until it ends, once, with one :class:`Completi
 its **members** (``Member``, one per producer) gets one :class:`Verdict` in the end.
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
-``replied``, ``streamed``, ``finished``, ``declined``, ``withdrawn``, ``died``, ``cancelled``,
-``answered``, ``time_passed``, ``stopped``. Effects come out as bits of a small int, the data stay
-in the entry: who asks for a fact acts on the bits while
-nobody else can enter. ``opened`` is the one fact that callers append themselves (to
-``nursery``, one atomic operation), because it may come from a signal handler.
+``replied``, ``streamed``, ``finished``, ``lined_up``, ``declined``, ``withdrawn``, ``died``,
+``cancelled``, ``answered``, ``time_passed``, ``stopped``. Effects come out as bits of a small int,
+the data stay in the entry: who asks for a fact acts on the bits while nobody else can enter.
+``opened`` is the one fact that callers append themselves (to ``nursery``, one atomic operation),
+because it may come from a signal handler.
 
 What a fact about one member does:
 
@@ -29,10 +29,14 @@ withdrawn           WITHDRAWN                           nothing: the end has jud
 died                MISSING(DEAD)                       nothing: the end has judged it
 its turn comes      it begins; if the deadline has      MISSING(QUEUED, NOT_STARTED): SKIPPED
                     passed it ends as DEADLINE first
+lined_up            it waits at the start line; with    nothing: the end has judged it
+                    the last of those without a
+                    verdict they all begin
 ==================  ==================================  ===========================================
 
 When the last member gets its verdict the request ends as ALL_REPLIED. Any other end judges the
-members without a verdict by :data:`AT_THE_END`.
+members without a verdict by :data:`AT_THE_END`. Who has come to the request and waits for an
+instrument or at the start line has not begun: it is SKIPPED then, for good.
 
 What has no business here: asking what time it is, knowing how many threads there are, and any
 object that belongs to the user other than to hand it on.
@@ -46,49 +50,30 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Deque, List, Mapping, Optional, Tuple
 
+from ._alarms import Alarms
+from ._codes import (
+    ABSENT,
+    ACCEPTED,
+    ALARM,
+    ASK,
+    DISCARDED,
+    ENDED,
+    FAILED,
+    NOTED,
+    SPECIAL,
+    STARTED,
+)
 from ._completion import Completion, Standing, Verdict
-from ._entry import Entry, Member, Note
-from ._messages import MEMBER, Close, Part
-from ._need import Quiet
-from ._verdicts import AT_THE_END, NOT_BEGUN, WITHDRAWN_AT_ONCE
+from ._entry import Entry, Line, Note
+from ._member import Hand, Member, Start, Turn
+from ._messages import Close, Part
+from ._sums import Sums
+from ._verdicts import AT_THE_END, HELD, NOT_BEGUN, WITHDRAWN_AT_ONCE
 from .policies import Until
 
-__all__ = [
-    "ABSENT",
-    "ACCEPTED",
-    "ALARM",
-    "ASK",
-    "DISCARDED",
-    "ENDED",
-    "FAILED",
-    "NOTED",
-    "ORDINARY",
-    "SPECIAL",
-    "Ledger",
-]
-
-ACCEPTED = 1
-"""A value was taken: forward ``entry.chain``, the newest record."""
-ENDED = 2
-"""The request ended with this fact. Alone or with ACCEPTED: with nothing else to say of it."""
-ORDINARY = ACCEPTED | ENDED
-"""Effects up to this are what nearly every fact has; beyond it there is more to do."""
-FAILED = 4
-"""An exception was taken as the answer: likewise, to those who want errors."""
-ABSENT = 8
-"""It ended with members that had not begun: their mailboxes still hold it."""
-DISCARDED = 16
-"""The reply came after the end; the member's note says how it is judged."""
-NOTED = 32
-"""A member got a verdict without a reply: the newest note."""
-SPECIAL = 64
-"""It ended, and not as ordinarily: look at its ``extra``."""
-ASK = 128
-"""Its predicates want to be asked, outside the section."""
-ALARM = 256
-"""Quiet may end it: at ``next_deadline``, perhaps sooner than the keeper knows."""
+__all__ = ["Ledger"]
 
 _MANY = 64
 """Below so many empty cells the heap is left alone."""
@@ -103,29 +88,23 @@ class Ledger:
         self.nursery: Deque[Entry] = deque()
         self._heap: List[List[Any]] = []
         self._empty = 0
-        self._quiet = Quiet()
-        #: Sums over ended requests. Those where everybody was OK have counters of their own, being
-        #: many: how many members, how many requests.
-        self._all_ok = 0
-        self._all_replied = 0
-        self._fan_out = 0
-        self._verdicts: Dict[Verdict, int] = dict.fromkeys(Verdict, 0)
-        self._completions: Dict[Completion, int] = dict.fromkeys(Completion, 0)
+        self._alarms = Alarms()
+        self.sums = Sums()
 
     # -- facts about one member ----------------------------------------------------------------
 
     def replied(
         self,
         entry: Entry,
-        member: Member,
+        hand: Hand,
         value: Any,
         error: Optional[BaseException],
         stamp: float,
     ) -> int:
-        """The producer's method returned *value* or raised *error*."""
+        """The producer's method returned *value* or raised *error*, in *hand*."""
         if entry.completion is None:
             if stamp <= entry.until or self._overdue(entry, stamp) is None:
-                entry.chain = (value, error, member, member.began, stamp, entry.chain)
+                entry.chain = (value, error, hand.member, hand.began, stamp, entry.chain)
                 entry.pending = pending = entry.pending - 1
                 if error is None:
                     effects = ACCEPTED
@@ -138,8 +117,8 @@ class Ledger:
                 if entry.extra is None and entry.cell is None and nursery[0] is entry:
                     # What nearly every request comes to, in short: all OK, nobody overtaken.
                     nursery.popleft()
-                    self._all_ok += len(entry.roster)
-                    self._all_replied += 1
+                    self.sums.all_ok += len(entry.roster)
+                    self.sums.all_replied += 1
                     entry.call = entry.kwargs = None
                     entry.ended = stamp
                     entry.completion = Completion.ALL_REPLIED
@@ -150,35 +129,51 @@ class Ledger:
             effects = self._time_ends(entry, stamp)
         else:
             effects = 0
-        return effects | self._discarded(entry, member, stamp)
+        return effects | self._discarded(entry, hand, stamp)
 
-    def streamed(self, entry: Entry, member: Member, value: Any, stamp: float) -> int:
-        """The generator of *member* has yielded *value*, and goes on."""
+    def streamed(self, entry: Entry, hand: Hand, value: Any, stamp: float) -> int:
+        """The generator in *hand* has yielded *value*, and goes on."""
         if entry.completion is not None:
             return 0
         if self._overdue(entry, stamp) is not None:
             return self._time_ends(entry, stamp)
-        entry.chain = Part((value, None, member, member.began, stamp, entry.chain))
+        entry.chain = Part((value, None, hand.member, hand.began, stamp, entry.chain))
         return ACCEPTED | (self._heard(entry, False, stamp) if entry.pending < 0 else 0)
 
-    def finished(self, entry: Entry, member: Member, stamp: float) -> int:
-        """The generator of *member* has come to its end: that is its answer."""
+    def finished(self, entry: Entry, hand: Hand, stamp: float) -> int:
+        """The generator in *hand* has come to its end: that is its answer."""
         overdue = self._time_ends(entry, stamp) if entry.completion is None else 0
         if entry.completion is not None:
-            return overdue | self._discarded(entry, member, stamp)
-        votes = entry.pending < 0 and entry.has_value_of(member)
-        entry.chain = Close((None, None, member, member.began, stamp, entry.chain))
+            return overdue | self._discarded(entry, hand, stamp)
+        votes = entry.pending < 0 and entry.has_value_of(hand.member)
+        entry.chain = Close((None, None, hand.member, hand.began, stamp, entry.chain))
         entry.pending -= 1
         if entry.pending < 0:
             return self._heard(entry, votes, stamp)
         return 0 if entry.pending else self._end(entry, Completion.ALL_REPLIED, stamp)
+
+    def lined_up(self, entry: Entry, turn: Turn, now: float) -> int:
+        """Whoever has that *turn* has its instruments and stands at the start line."""
+        if entry.completion is not None:
+            return 0
+        overdue = self._time_ends(entry, now)
+        if overdue:
+            return overdue
+        line = entry.line
+        assert line is not None
+        turn.standing, turn.lined = Standing.AT_LINE, now
+        line.present.append(turn)
+        return self._start_when_complete(entry, now)
 
     def declined(self, entry: Entry, member: Member, now: float) -> int:
         """*member* could not be asked."""
         return self._unanswered(entry, Note(entry, member, Verdict.DECLINED, None, now), now)
 
     def withdrawn(self, entry: Entry, member: Member, now: float) -> int:
-        """*member* shall not begin it any more: it was taken out of its mailbox."""
+        """*member* shall not begin it any more, and has not."""
+        line = entry.line
+        if line is not None:
+            line.present = [turn for turn in line.present if turn.hand.member is not member]
         return self._unanswered(entry, Note(entry, member, Verdict.WITHDRAWN, None, now), now)
 
     def died(self, entry: Entry, member: Member, now: float) -> int:
@@ -191,7 +186,7 @@ class Ledger:
         """Whatever of *desk* ended while *member* had not begun it: it will not be executed."""
         notes = member.absences.pop(desk, [])
         for note in notes:
-            self._judge(note, Verdict.SKIPPED)
+            self.sums.judge(note, Verdict.SKIPPED)
         return notes
 
     # -- facts about whole requests ------------------------------------------------------------
@@ -227,9 +222,7 @@ class Ledger:
 
     def nobody(self, entry: Entry) -> int:
         """It was over when it was sent, having found no producer or too few."""
-        self._fan_out += len(entry.roster)
-        self._sum_up(entry)
-        self._completions[entry.completion or Completion.NO_PRODUCERS] += 1
+        self.sums.add(entry, entry.completion or Completion.NO_PRODUCERS)
         return ENDED
 
     def time_passed(self, now: float, limit: int = 256) -> List[Tuple[Entry, int]]:
@@ -244,10 +237,12 @@ class Ledger:
             else:
                 due.append((entry, self._time_ends(entry, now)))
         while len(due) < limit:
-            entry = self._quiet.past(now)
-            if entry is None:
+            alarm = self._alarms.past(now)
+            if alarm is None:
                 break
-            due.append((entry, self._weighed(entry, now)))
+            reason, entry = alarm
+            react = self._start if reason.__class__ is Line else self._weighed
+            due.append((entry, react(entry, now)))
         return due
 
     def stopped(self, now: float, at_once: bool, limit: int = 256) -> List[Tuple[Entry, int]]:
@@ -284,11 +279,11 @@ class Ledger:
         while heap and heap[0][2] is None:
             heapq.heappop(heap)
             self._empty -= 1
-        quiet = self._quiet.next()
+        alarm = self._alarms.next()
         deadline: Optional[float] = heap[0][0] if heap else None
-        if quiet is None or deadline is None:
-            return deadline if quiet is None else quiet
-        return min(deadline, quiet)
+        if alarm is None or deadline is None:
+            return deadline if alarm is None else alarm
+        return min(deadline, alarm)
 
     def open_requests(self) -> List[Entry]:
         """All that are open, in no order. Good on any thread, exact at a quiet moment."""
@@ -300,18 +295,14 @@ class Ledger:
         """How many gathered requests are open."""
         return len(self._heap) - self._empty
 
-    def sums(self) -> Tuple[int, Dict[Verdict, int], Dict[Completion, int]]:
-        """Fan-out, verdicts and completions over all ended requests."""
-        verdicts, completions = dict(self._verdicts), dict(self._completions)
-        verdicts[Verdict.OK] += self._all_ok
-        completions[Completion.ALL_REPLIED] += self._all_replied
-        return self._fan_out + self._all_ok, verdicts, completions
-
     # -- inside --------------------------------------------------------------------------------
 
     def _keep(self, entry: Entry) -> None:
-        cell = entry.cell = [entry.deadline, entry.id, entry]
-        heapq.heappush(self._heap, cell)
+        entry.cell = [entry.deadline, entry.id, entry]
+        heapq.heappush(self._heap, entry.cell)
+        line = entry.line
+        if line is not None and entry.sent + line.after < entry.deadline:
+            self._alarms.expect(line, entry.sent + line.after, entry)
 
     def _release(self, entry: Entry) -> None:
         cell = entry.cell
@@ -360,11 +351,9 @@ class Ledger:
         effects = ENDED | SPECIAL
         if entry.left:
             effects |= self._judge_absent(entry, completion, judge or AT_THE_END[completion], now)
-        if entry.extra is not None and entry.extra.need is not None:
-            self._quiet.forget(entry.extra.need)
-        self._fan_out += len(entry.roster)
-        self._sum_up(entry)
-        self._completions[completion] += 1
+        if entry.extra is not None:
+            self._alarms.forget(entry.extra.need, entry.extra.line)
+        self.sums.add(entry, completion)
         # Mailboxes and workers may hold the entry for long; what was asked is let go now.
         entry.call = entry.kwargs = None
         entry.ended = now
@@ -381,11 +370,7 @@ class Ledger:
         effects = 0
         notes = list(entry.notes)
         judged = {id(note.member) for note in notes}
-        record = entry.chain
-        while record is not None:
-            if record.__class__ is not Part:
-                judged.add(id(record[MEMBER]))
-            record = record[-1]
+        judged.update(id(member) for member in entry.spoken())
         for member in entry.roster:
             if id(member) in judged:
                 continue
@@ -393,23 +378,17 @@ class Ledger:
             note = Note(entry, member, judge[standing], standing, now)
             notes.append(note)
             if standing is Standing.RUNNING and self.witness is not None:
-                note.places = self.witness(member.producer)
-            if standing in NOT_BEGUN:
+                note.places = self.witness(member.hand_at(entry))
+            if standing in NOT_BEGUN or standing in HELD:
                 effects |= ABSENT
                 if note.verdict is Verdict.MISSING:
                     member.absences.setdefault(entry.desk, []).append(note)
         entry.more().notes = notes
         for note in notes:
-            if note.member.running is entry:
-                note.member.running = entry.stub(completion)
+            for hand in note.member.hands:
+                if hand.running is entry:
+                    hand.running = entry.stub(completion)
         return effects
-
-    def _sum_up(self, entry: Entry) -> None:
-        notes = entry.notes
-        self._verdicts[Verdict.OK] += len(entry.roster) - len(notes) - entry.errors
-        self._verdicts[Verdict.ERROR] += entry.errors
-        for note in notes:
-            self._verdicts[note.verdict] += 1
 
     def _unanswered(self, entry: Entry, note: Note, now: float) -> int:
         if entry.completion is not None:
@@ -419,11 +398,28 @@ class Ledger:
             return overdue
         entry.more().notes = [*entry.notes, note]
         entry.pending -= 1
-        if entry.pending > 0:
-            return NOTED
-        if entry.pending:
-            return NOTED | self._weighed(entry, now)
-        return NOTED | self._end(entry, Completion.ALL_REPLIED, now)
+        if not entry.pending:
+            return NOTED | self._end(entry, Completion.ALL_REPLIED, now)
+        effects = NOTED if entry.pending > 0 else NOTED | self._weighed(entry, now)
+        if entry.line is None or effects & ENDED:
+            return effects
+        return effects | self._start_when_complete(entry, now)
+
+    def _start_when_complete(self, entry: Entry, now: float) -> int:
+        present = entry.line.present if entry.line is not None else ()
+        return self._start(entry, now) if len(present) == entry.left else 0
+
+    def _start(self, entry: Entry, now: float) -> int:
+        """Whoever is at the start line runs; who comes later finds it open."""
+        line = entry.line
+        assert line is not None
+        self._alarms.forget(line)
+        line.started = True
+        entry.until = entry.deadline
+        for turn in line.present:
+            turn.standing = Standing.RUNNING
+            turn.hand.running, turn.hand.began = entry, Start(now, turn.spent(now))
+        return STARTED
 
     def _heard(self, entry: Entry, vote: bool, stamp: float) -> int:
         """A reply to a request under a policy, and perhaps a member's vote."""
@@ -433,7 +429,7 @@ class Ledger:
         # Before it is weighed: while somebody asks, it is not over for want of others.
         need.asking += bool(need.untils)
         effects = self._weighed(entry, stamp)
-        return effects if effects & ENDED or not need.untils else effects | ASK
+        return effects | ASK if need.untils and not effects & ENDED else effects
 
     def _weighed(self, entry: Entry, now: float) -> int:
         """What the policy of *entry* says now."""
@@ -443,21 +439,17 @@ class Ledger:
             return self._end(entry, completion, now)
         stall = need.next_stall(now)
         if stall is None:
-            entry.until = entry.deadline
+            if entry.line is None:
+                entry.until = entry.deadline
             return 0
         entry.until = min(entry.deadline, stall)
-        self._quiet.expect(need, stall, entry)
+        self._alarms.expect(need, stall, entry)
         return ALARM
 
-    def _discarded(self, entry: Entry, member: Member, stamp: float) -> int:
+    def _discarded(self, entry: Entry, hand: Hand, stamp: float) -> int:
         for note in entry.notes:
-            if note.member is member and note.outcome is None:
-                note.answered = (member.began, stamp)
+            if note.member is hand.member and note.outcome is None:
+                note.answered = (hand.began, stamp)
                 note.late = max(0.0, stamp - entry.deadline)
-                self._judge(note, Verdict.LATE if note.late else Verdict.SURPLUS)
+                self.sums.judge(note, Verdict.LATE if note.late else Verdict.SURPLUS)
         return DISCARDED
-
-    def _judge(self, note: Note, outcome: Verdict) -> None:
-        self._verdicts[note.verdict] -= 1
-        self._verdicts[outcome] += 1
-        note.outcome = outcome

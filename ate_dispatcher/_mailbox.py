@@ -80,6 +80,10 @@ class Mailbox:
                 break
         return taken
 
+    def backlog(self) -> int:
+        """How many messages wait."""
+        return len(self.items)
+
     def park(self) -> None:
         """Wait until there is an item, perhaps. The reader's thread only."""
         self.alert = [True]

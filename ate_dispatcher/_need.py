@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from typing import Any, Dict, List, Optional, Tuple
 
 from ._completion import Completion
@@ -49,7 +48,7 @@ class Need:
         #: The part of the policy that said yes.
         self.said: Optional[Policy] = None
         self._yes: Dict[int, bool] = {}
-        #: Where the ledger keeps the next instant at which quiet may end it.
+        #: Where the next instant is kept at which quiet may end it, see `Alarms`.
         self.cell: Optional[List[Any]] = None
 
     def agreed(self, untils: List[Until]) -> None:
@@ -105,59 +104,3 @@ class Need:
             return None
         last = [a for a in answers if a is not Completion.ALL_REPLIED]
         return last[-1] if last else Completion.ALL_REPLIED
-
-
-_MANY = 64
-"""Below so many cells the heap of quiet is left alone."""
-
-
-class Quiet:
-    """When quiet may end requests: a heap with at most one cell for each, emptied if it ends early.
-
-    What is passed in and given back as *thing* is the ledger's entry.
-    """
-
-    def __init__(self) -> None:
-        self._heap: List[List[Any]] = []
-        self._empty = 0
-
-    def expect(self, need: Need, instant: float, thing: Any) -> None:
-        """Give *thing* back when *instant* is past, unless it is expected sooner already."""
-        if need.cell is not None and need.cell[0] <= instant:
-            return
-        self.forget(need)
-        need.cell = [instant, thing.id, thing]
-        heapq.heappush(self._heap, need.cell)
-
-    def forget(self, need: Need) -> None:
-        """It has ended."""
-        if need.cell is None:
-            return
-        need.cell[2] = None
-        need.cell = None
-        self._empty += 1
-        heap = self._heap
-        if self._empty > _MANY and self._empty * 2 > len(heap):
-            heap[:] = [cell for cell in heap if cell[2] is not None]
-            heapq.heapify(heap)
-            self._empty = 0
-
-    def past(self, now: float) -> Any:
-        """One whose instant is before *now*, each once; None if there is none."""
-        while self._heap and self._heap[0][0] < now:
-            thing = heapq.heappop(self._heap)[2]
-            if thing is not None:
-                thing.needed.cell = None
-                return thing
-            self._empty -= 1
-        return None
-
-    def next(self) -> Optional[float]:
-        """The first instant."""
-        while self._heap and self._heap[0][2] is None:
-            heapq.heappop(self._heap)
-            self._empty -= 1
-        if not self._heap:
-            return None
-        instant: float = self._heap[0][0]
-        return instant

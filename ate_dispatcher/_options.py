@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from . import _log
-from ._clock import milliseconds
+from ._clock import NEVER, milliseconds
 from ._completion import Completion, Verdict
-from ._entry import Entry, Member, Note
+from ._entry import Entry, Line, Note
 from ._handle import Handle
 from ._hooks import event_opened
+from ._keys import Key
+from ._member import Member
 from ._need import Need
 from ._registry import unhashable
 from .errors import BadType, BadValue, DispatcherStopped
@@ -21,17 +23,22 @@ __all__ = ["Options", "options_of", "send_with"]
 class Options:
     """Checked options. Immutable: any number of threads send by them."""
 
-    __slots__ = ("_only", "_policy", "_without")
+    __slots__ = ("_key", "_only", "_policy", "_without", "after")
 
     def __init__(
         self,
         policy: Optional[Policy] = None,
         only: Optional[Tuple[Any, ...]] = None,
         without: Tuple[Any, ...] = (),
+        key: Optional[Key] = None,
+        after: Optional[float] = None,
     ) -> None:
         self._policy = policy
         self._only = only
         self._without = without
+        self._key = key
+        #: With a start line, how long to wait there, in seconds; None without.
+        self.after = after
 
     def choose(self, members: Tuple[Member, ...], off: Tuple[Member, ...]) -> Tuple[Member, ...]:
         """Those of *members* that shall be asked. Who is *off* may be named all the same."""
@@ -44,7 +51,11 @@ class Options:
         return members
 
     def prepare(self, entry: Entry) -> bool:
-        """Put *entry* under its policy, before anybody else knows it. False if that ends it."""
+        """Give *entry* its options, before anybody else knows it. False if they end it."""
+        if self._key is not None:
+            entry.more().key = self._key
+        if self.after is not None:
+            entry.lines_up(Line(self.after))
         if self._policy is None:
             return True
         need = Need(self._policy)
@@ -62,14 +73,46 @@ class Options:
         return False
 
 
-def options_of(need: Any = None, only: Any = None, without: Any = ()) -> Optional[Options]:
+def options_of(
+    need: Any = None,
+    only: Any = None,
+    without: Any = (),
+    key: Optional[Key] = None,
+    barrier: Any = False,
+) -> Optional[Options]:
     """The options, or None where there are none: such requests pay nothing."""
     policy = policy_of(need)
     chosen = None if only is None else _producers("only", only)
     spared = _producers("without", without)
-    if policy == All() and chosen is None and not spared:
+    after = _patience(barrier)
+    if policy == All() and chosen is None and not spared and key is None and after is None:
         return None
-    return Options(None if policy == All() else policy, chosen, spared)
+    return Options(None if policy == All() else policy, chosen, spared, key, after)
+
+
+def _patience(barrier: Any) -> Optional[float]:
+    """How long a start line waits for all, in seconds; None for no start line."""
+    if barrier is None or barrier is False:
+        return None
+    if barrier is True:
+        return NEVER
+    seconds = milliseconds("barrier", barrier)
+    if not seconds:
+        raise BadValue(f"barrier must be True or more than 0 ms, not {barrier!r}")
+    return seconds
+
+
+def _can_start_together(members: Tuple[Member, ...]) -> None:
+    """Who shares an instrument cannot: the second would wait for the first to end."""
+    users: Dict[str, Member] = {}
+    for member in members:
+        for name in member.exclusive:
+            other = users.setdefault(name, member)
+            if other is not member:
+                raise BadValue(
+                    f"barrier: {other.name} and {member.name} both need {name!r} for themselves, "
+                    "so they cannot start together"
+                )
 
 
 def send_with(
@@ -93,6 +136,8 @@ def send_with(
     off = () if roster is None else roster.off
     members = options.choose(() if roster is None else roster.members, off)
     off = options.choose(off, () if roster is None else roster.members)
+    if options.after is not None:
+        _can_start_together(members)
     if not members:
         handle: Handle = desk.nobody(topic, channel, now, deadline, off)
         return handle
@@ -109,7 +154,9 @@ def send_with(
         desk.ledger.nursery.append(entry)
         if desk.hooks:
             desk.observers.tell(event_opened, entry)
-        if desk.gate:
+        if desk.gate or options.after is not None:
+            # The keeper hands it out: all that have a start line in one order, and whatever is
+            # sent meanwhile behind them.
             desk.hold(entry)
             return entry
         desk.scatter(entry)

@@ -20,8 +20,9 @@ from typing import (
 from . import _log
 from ._clock import NEVER
 from ._completion import Completion, Standing, Verdict
-from ._entry import Entry, Member, Note
+from ._entry import Entry, Note
 from ._ledger import Ledger
+from ._member import Member, Spent
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Close, Part, Record
 from ._stacks import innermost, shown
 
@@ -138,8 +139,9 @@ class MemberReport:
 
     ``verdict`` is None while the request is open and the member has not answered; ``standing``
     says where a member without an answer stands, or stood at the end. ``waited_ms`` is the time in
-    the mailbox, ``ran_ms`` the time in the producer's own code, ``late_ms`` by how much its answer
-    missed the deadline. ``error`` is the name of the exception's class. With
+    the mailbox, ``instrument_ms`` then the time until it had its instruments, ``line_ms`` then that
+    at the start line, ``ran_ms`` the time in the producer's own code, ``late_ms`` by how much its
+    answer missed the deadline. ``error`` is the name of the exception's class. With
     ``Dispatcher(diagnose=True)`` a member that still ran at the end has ``stack``, where in its
     code it was then, as in a traceback, and ``place``, the innermost line of that in short:
     ``"rig.py:12 in measure"``.
@@ -154,6 +156,15 @@ class MemberReport:
     error: Optional[str] = None
     stack: Optional[str] = None
     place: Optional[str] = None
+    instrument_ms: Optional[float] = None
+    line_ms: Optional[float] = None
+
+    @property
+    def began_ms(self) -> Optional[float]:
+        """When it began, since the send; None if it did not."""
+        if self.ran_ms is None or self.waited_ms is None:
+            return None
+        return self.waited_ms + (self.instrument_ms or 0.0) + (self.line_ms or 0.0)
 
     def to_dict(self) -> Dict[str, Any]:
         return {
@@ -161,6 +172,8 @@ class MemberReport:
             "verdict": self.verdict.value if self.verdict else None,
             "standing": self.standing.value if self.standing else None,
             "waited_ms": self.waited_ms,
+            "instrument_ms": self.instrument_ms,
+            "line_ms": self.line_ms,
             "ran_ms": self.ran_ms,
             "late_ms": self.late_ms,
             "error": self.error,
@@ -174,6 +187,10 @@ class MemberReport:
         parts = [f"{self.producer:<24} {word:<22}"]
         if self.waited_ms is not None:
             parts.append(f"waited {self.waited_ms:9.3f} ms")
+        if self.instrument_ms is not None:
+            parts.append(f"instrument {self.instrument_ms:9.3f} ms")
+        if self.line_ms is not None:
+            parts.append(f"line {self.line_ms:9.3f} ms")
         if self.ran_ms is not None:
             parts.append(f"ran {self.ran_ms:9.3f} ms")
         if self.late_ms:
@@ -202,6 +219,13 @@ class Report:
     members: Tuple[MemberReport, ...]
     policy: Optional[str] = None
     off: Tuple[str, ...] = ()
+
+    @property
+    def skew_ms(self) -> Optional[float]:
+        """How far apart those began that started together; None if fewer than two did."""
+        starts = [m.began_ms for m in self.members if m.line_ms is not None]
+        begun = [start for start in starts if start is not None]
+        return max(begun) - min(begun) if len(begun) > 1 else None
 
     @property
     def complete(self) -> bool:
@@ -233,6 +257,7 @@ class Report:
             "complete": self.complete,
             "ttl_ms": self.ttl_ms,
             "elapsed_ms": self.elapsed_ms,
+            "skew_ms": self.skew_ms,
             "members": [member.to_dict() for member in self.members],
         }
 
@@ -245,6 +270,8 @@ class Report:
             f"request {self.id} on {self.topic!r}: {end} after {self.elapsed_ms:.1f} ms "
             f"({ttl}), {ok} of {len(self.members)} ok"
         )
+        if self.skew_ms is not None:
+            head += f", skew {self.skew_ms:.3f} ms"
         if self.off:
             head += f", off: {', '.join(self.off)}"
         return "\n".join([head, *(textwrap.indent(str(m), "  ") for m in self.members)])
@@ -296,14 +323,27 @@ def _lines(
     return [by_member.get(id(member)) or _open(entry, member, now) for member in entry.roster]
 
 
+def _times(
+    sent: float, until: float, began: Optional[float], spent: Spent = (None, None)
+) -> Dict[str, Any]:
+    """The times of a member, in milliseconds; *spent* is that of one that has not begun."""
+    instrument, line = getattr(began, "spent", spent)
+    came = (until if began is None else began) - (instrument or 0.0) - (line or 0.0)
+    return {
+        "waited_ms": (came - sent) * 1000,
+        "instrument_ms": None if instrument is None else instrument * 1000,
+        "line_ms": None if line is None else line * 1000,
+        "ran_ms": None if began is None else (until - began) * 1000,
+    }
+
+
 def _answered(record: Record, sent: float) -> MemberReport:
     error = record[ERROR]
     return MemberReport(
         producer=record[MEMBER].name,
         verdict=Verdict.OK if error is None else Verdict.ERROR,
-        waited_ms=(record[BEGAN] - sent) * 1000,
-        ran_ms=(record[STAMP] - record[BEGAN]) * 1000,
         error=None if error is None else type(error).__name__,
+        **_times(sent, record[STAMP], record[BEGAN]),
     )
 
 
@@ -316,31 +356,23 @@ def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
         producer=note.member.name,
         verdict=outcome or note.verdict,
         standing=None if outcome in (Verdict.LATE, Verdict.SURPLUS) else note.standing,
-        waited_ms=((stamp if began is None else began) - sent) * 1000,
-        ran_ms=None if began is None else (stamp - began) * 1000,
         late_ms=note.late * 1000 if outcome is Verdict.LATE else None,
         stack=shown(note.places),
         place=innermost(note.places),
+        **_times(sent, stamp, began, note.spent),
     )
 
 
 def _open(entry: Entry, member: Member, now: float) -> MemberReport:
-    standing = member.standing_on(entry)
-    if standing is Standing.RUNNING:
-        began = member.began
-        return MemberReport(
-            producer=member.name,
-            verdict=None,
-            standing=standing,
-            waited_ms=(began - entry.sent) * 1000,
-            ran_ms=(now - began) * 1000,
-        )
-    return MemberReport(
-        producer=member.name,
-        verdict=None,
-        standing=standing,
-        waited_ms=(now - entry.sent) * 1000,
-    )
+    standing, hand = member.standing_on(entry), member.hand_at(entry)
+    times = _times(entry.sent, now, None)
+    if hand is not None:
+        turn, began = hand.turn, hand.began
+        if standing is Standing.RUNNING:
+            times = _times(entry.sent, now, began)
+        elif turn is not None:
+            times = _times(entry.sent, now, None, turn.spent(now))
+    return MemberReport(producer=member.name, verdict=None, standing=standing, **times)
 
 
 @dataclass(frozen=True)
@@ -373,7 +405,7 @@ def statistics_of(ledger: Ledger, over: Sequence[Entry] = ()) -> Statistics:
 
     Those in *over* were over when they were sent, and the ledger has not been told yet.
     """
-    fan_out, verdicts, completions = ledger.sums()
+    fan_out, verdicts, completions = ledger.sums.told()
     for entry in over:
         completions[entry.completion or Completion.NO_PRODUCERS] += 1
         fan_out += len(entry.roster)

@@ -5,8 +5,20 @@ On virtual and on real time alike: they wait through the clock of the dispatcher
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Hashable,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 from ._clock import NEVER, REAL, Clock, milliseconds, timeout_deadline
 from ._messages import Died
@@ -107,7 +119,7 @@ class ScriptedProducer(Producer):
         What is no :class:`Outcome` is a value to answer with at once. Without any it answers None.
     start_ms: float
         How long its thread takes to come up.
-    name, daemon
+    name, daemon, exclusive, workers
         As for any producer.
 
     Attributes
@@ -122,9 +134,13 @@ class ScriptedProducer(Producer):
         start_ms: float = 0,
         name: Optional[str] = None,
         daemon: bool = True,
+        exclusive: Union[str, Sequence[str]] = (),
+        workers: int = 1,
     ) -> None:
-        super().__init__(name=name, daemon=daemon)
+        super().__init__(name=name, daemon=daemon, exclusive=exclusive, workers=workers)
         self.asked: List[Asked] = []
+        # Several hands may be at it at once.
+        self._ate_numbers = itertools.count()
         self._ate_script = [_outcome(each) for each in script or (None,)]
         self._ate_start = _finite("start_ms", start_ms)
         #: Bells of hangs not yet released: its own thread puts them in, anybody takes them out.
@@ -145,7 +161,7 @@ class ScriptedProducer(Producer):
     def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
         """Do what the script says next."""
         clock = self._ate_time()
-        outcome = self._ate_script[min(len(self.asked), len(self._ate_script) - 1)]
+        outcome = self._ate_script[min(next(self._ate_numbers), len(self._ate_script) - 1)]
         self.asked.append(Asked(clock.now(), topic, args, kwargs))
         if outcome.hangs:
             bell = clock.bell()

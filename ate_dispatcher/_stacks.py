@@ -14,24 +14,24 @@ Place = Tuple[str, int, str]
 
 # As the interpreter writes them into our own code.
 _PACKAGE = os.path.dirname(__file__)
-_LOOP = os.path.join(_PACKAGE, "_desk.py")
+_LOOPS = tuple(os.path.join(_PACKAGE, name) for name in ("_desk.py", "_turns.py"))
 
 
-def places_of(thread: Any) -> Tuple[Place, ...]:
-    """Where *thread* is inside the user's method that our loop has called, outermost first.
+def places_of(hand: Any) -> Tuple[Place, ...]:
+    """Where *hand* is inside the user's method that our loop has called, outermost first.
 
     Empty when it is not in there, and without what that has called of this package in the end.
     Reads no file, so that it is quick enough for inside a section;
     the thread runs on meanwhile, so from one that is busy this is a snapshot of about now.
     """
-    frame = sys._current_frames().get(thread.ident)
+    frame = sys._current_frames().get(hand.ident)
     while frame is not None and os.path.dirname(frame.f_code.co_filename) == _PACKAGE:
         # What the user has called of ours, to sleep for example, and what only waits for work.
-        if frame.f_code.co_filename == _LOOP:
+        if frame.f_code.co_filename in _LOOPS:
             return ()
         frame = frame.f_back
     found: List[Place] = []
-    while frame is not None and frame.f_code.co_filename != _LOOP:
+    while frame is not None and frame.f_code.co_filename not in _LOOPS:
         found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
     return tuple(reversed(found)) if frame is not None else ()

@@ -10,20 +10,20 @@ import contextlib
 import types
 from typing import Any
 
+from ._codes import ACCEPTED
 from ._effects import act, after
-from ._entry import Member
-from ._ledger import ACCEPTED
+from ._member import Hand
 from ._messages import Finished
 
-__all__ = ["Streaming", "finished"]
+__all__ = ["Streaming"]
 
 
 class Streaming:
     """What the loop serves in the place of a producer that streams."""
 
-    def __init__(self, producer: Any, member: Member) -> None:
+    def __init__(self, producer: Any, hand: Hand) -> None:
         self._producer = producer
-        self._member = member
+        self._hand = hand
 
     @property
     def name(self) -> Any:
@@ -36,34 +36,23 @@ class Streaming:
             return generator
         with contextlib.closing(generator):
             for value in generator:
-                if not _streamed(self._member, value):
+                if not _streamed(self._hand, value):
                     # Over meanwhile: what comes of it now is late, or surplus.
                     return None
                 value = None
         raise Finished
 
 
-def _streamed(member: Member, value: Any) -> bool:
+def _streamed(hand: Hand, value: Any) -> bool:
     """Hand one value in; whether more are wanted."""
-    entry: Any = member.running
+    entry: Any = hand.running
     desk = entry.desk
     with desk.lock:
-        entry = member.running
-        effects = desk.ledger.streamed(entry, member, value, desk.now())
+        entry = hand.running
+        effects = desk.ledger.streamed(entry, hand, value, desk.now())
         if effects & ACCEPTED:
             for _, ear in entry.channel.listeners.current().puts:
                 ear.put((entry.topic, value))
-        act(desk, entry, effects, member)
+        act(desk, entry, effects, hand.member)
     after(desk, entry, effects)
     return entry.completion is None
-
-
-def finished(desk: Any, member: Member) -> None:
-    """The generator of *member* came to its end."""
-    with desk.lock:
-        entry = member.running
-        assert entry is not None
-        effects = desk.ledger.finished(entry, member, desk.now())
-        member.running = None
-        act(desk, entry, effects, member)
-    after(desk, entry, effects)

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ._effects import act, after, its_turn, tidy
-from ._entry import Entry, Member
+from ._effects import act, after, its_turn, let_go, tidy
+from ._entry import Entry
 from ._ledger import Ledger
 from ._mailbox import DEAD
+from ._member import Hand, Member
 
-__all__ = ["come_to", "ended", "swept", "withdraw"]
+__all__ = ["come_to", "died", "ended", "swept", "withdraw", "withdrawn"]
 
 
 def ended(member: Member) -> None:
     """*member*'s thread is over: what it was at, and what waits for it, gets its verdict."""
-    if member.running is not None:
-        _judge(member, member.running, Ledger.died)
-        member.running = None
+    died(member)
     _bury(member, Ledger.died)
+
+
+def died(hand: Hand) -> None:
+    """The thread of *hand* is over: what it was at gets its verdict."""
+    if hand.running is not None:
+        _judge(hand.member, hand.running, Ledger.died)
+        hand.running = None
 
 
 def swept(member: Member) -> None:
@@ -47,7 +53,27 @@ def withdraw(desk: Any, member: Member) -> None:
         if member.mailbox.items:
             member.mailbox.attend()
     for entry in ours:
-        _judge(member, entry, Ledger.withdrawn)
+        withdrawn(member, entry)
+    for hand in member.hands:
+        _take_away(desk, hand)
+
+
+def withdrawn(member: Member, entry: Entry) -> None:
+    """*entry* is in *member*'s mailbox no more, or was never put there."""
+    _judge(member, entry, Ledger.withdrawn)
+
+
+def _take_away(desk: Any, hand: Hand) -> None:
+    """What *hand* has come to, but not begun, is withdrawn too."""
+    with desk.lock:
+        turn = hand.turn
+        entry = None if turn is None or not turn.waits else turn.entry
+        if turn is None or entry is None or entry.desk is not desk:
+            return
+        effects = desk.ledger.withdrawn(entry, hand.member, desk.now())
+        act(desk, entry, effects, hand.member)
+        let_go(desk, turn)
+    after(desk, entry, effects)
 
 
 def come_to(member: Member) -> None:

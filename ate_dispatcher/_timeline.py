@@ -129,9 +129,12 @@ def _joined(first: str, then: str) -> str:
 
 def _judge(lane: _Lane, member: MemberReport) -> None:
     """What the report at the end says of a member, whatever events of its name have said before."""
-    lane.waited_ms, lane.answered_ms = member.waited_ms, None
+    # Whatever it waited for before it began is drawn as waiting.
+    before = (member.waited_ms, member.instrument_ms, member.line_ms)
+    waited = sum(ms for ms in before if ms is not None)
+    lane.waited_ms, lane.answered_ms = waited, None
     if member.verdict in (Verdict.OK, Verdict.ERROR):
-        lane.answered_ms = (member.waited_ms or 0.0) + (member.ran_ms or 0.0)
+        lane.answered_ms = waited + (member.ran_ms or 0.0)
         lane.mark = "*" if member.verdict is Verdict.OK else "x"
         lane.note = f"{lane.answered_ms:.1f} ms" + (f", {member.error}" if member.error else "")
     elif member.ran_ms is not None:
@@ -144,7 +147,7 @@ def _judge(lane: _Lane, member: MemberReport) -> None:
         lane.note = ", ".join(filter(None, [word, standing]))
         if member.standing is Standing.DEAD or member.verdict not in (Verdict.MISSING, None):
             # For good: it does not begin any more.
-            lane.mark, lane.answered_ms = "-", member.waited_ms
+            lane.mark, lane.answered_ms = "-", waited
             lane.note = "died" if member.verdict is Verdict.MISSING else word
 
 

@@ -10,24 +10,36 @@ import numbers
 import threading
 import weakref
 from functools import partial
-from typing import Any, Dict, Hashable, Iterator, Optional, Tuple
+from typing import Any, Dict, Hashable, Iterator, Optional, Sequence, Tuple, Union
 
 from . import _log
 from ._clock import NEVER, REAL, Bell, Clock, timeout_deadline
 from ._completion import Standing
-from ._entry import Entry, Member
+from ._entry import Entry
 from ._hooks import event_progressed
 from ._mailbox import DEAD, Mailbox
+from ._member import Hand, Member
 from ._messages import STOP
+from ._rack import Rack
 from ._report import Reply, Report, report_of
 from .errors import BadType, BadValue, ClockMismatch
 
-__all__ = ["CurrentRequest", "Producer", "ResultListener", "Worker", "current_request"]
+__all__ = [
+    "CurrentRequest",
+    "Producer",
+    "ResultListener",
+    "Worker",
+    "current_request",
+    "serving_hand",
+]
 
 _numbers: Dict[str, Iterator[int]] = {}
 
 alive: Dict[int, weakref.ref[Worker]] = {}
 """The workers whose threads were started and have not ended, for the exit hook."""
+
+helpers: Dict[int, Hand] = {}
+"""The further hands of producers that have several, by the idents of their threads."""
 
 
 def _telling_name(owner: object) -> str:
@@ -46,10 +58,16 @@ class Worker(threading.Thread):
         True by default: a forgotten ``stop()`` does not keep the interpreter alive.
     """
 
-    def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        name: Optional[str] = None,
+        daemon: bool = True,
+        mailbox: Optional[Mailbox] = None,
+    ) -> None:
         """Keyword arguments only, all optional; see the class. Starts nothing."""
         super().__init__(name=name or _telling_name(self), daemon=daemon)
-        self._ate_mailbox = Mailbox()
+        self._ate_mailbox = mailbox or Mailbox()
         # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
         self._ate_clock: Optional[Clock] = None
         # What its thread lives under and parks on, replaced as one: a registration may come while
@@ -147,29 +165,64 @@ class Producer(Worker):
 
     ``stop()`` finishes what is queued, then ends the thread; ``start()`` may come before or after
     registering. One producer may be registered for many topics and with several dispatchers.
+
+    Parameters
+    ----------
+    name: str, optional
+        By default the class's name and a number.
+    daemon: bool, optional
+        Whether its thread keeps the interpreter alive; True by default: it does not.
+    stream: bool, optional
+        When the method is a generator, each value that it yields is a reply of its own, and its
+        end is the one verdict; once nobody wants more it is closed at the next value. Otherwise a
+        generator is a value like any other.
+    exclusive: str or sequence of str, optional
+        The instruments that it needs for itself alone. Of all producers that name one of them, one
+        at a time is in its method for requests of the same dispatcher; who comes first is served
+        first, and who names several gets them all at one moment. If the request ends before it has
+        them it is not executed (verdict ``SKIPPED``).
+    workers: int, optional
+        How many requests it may serve at a time, each on a thread of its own: the method must allow
+        that. The first is its own thread, on which ``run()`` is; the others are daemons called
+        ``<name>/2`` and so on. Requests are begun in order; those of one
+        ``options(ordering_key=...)`` are also served one after the other.
+
+    Raises
+    ------
+    BadType, BadValue
+        Naming the parameter and the value.
     """
 
     def __init__(
-        self, *, name: Optional[str] = None, daemon: bool = True, stream: bool = False
+        self,
+        *,
+        name: Optional[str] = None,
+        daemon: bool = True,
+        stream: bool = False,
+        exclusive: Union[str, Sequence[str]] = (),
+        workers: int = 1,
     ) -> None:
-        """Keyword arguments only, all optional: the thread's name, whether it is a daemon.
-
-        With *stream*, when the method is a generator, each value that it yields is a reply of its
-        own, and its end is the one verdict; once nobody wants more it is closed at the next value.
-        Otherwise a generator is a value like any other.
-        """
-        super().__init__(name=name, daemon=daemon)
+        """Keyword arguments only, all optional; see the class."""
+        if isinstance(workers, bool) or not isinstance(workers, int):
+            raise BadType(f"workers must be a number of threads, not {workers!r}")
+        if workers < 1:
+            raise BadValue(f"workers must be at least 1 thread, not {workers!r}")
+        names = _instrument_names(exclusive)
+        rack = Rack() if names or workers > 1 else None
+        super().__init__(name=name, daemon=daemon, mailbox=rack)
         self._ate_stream = bool(stream)
-        self._ate_member = Member(self, self._ate_mailbox)
+        self._ate_workers = workers
+        self._ate_member = Member(self, self._ate_mailbox, names)
         self._ate_mailbox.reader = self._ate_member
 
     def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer one request: override this.
 
-        Called on this producer's own thread, one request at a time, in the order they were sent;
-        may block as long as it likes. What it returns is the value of the reply; it is stamped
-        straight after the return and counts if the stamp is not past the deadline. What it raises
-        is the answer too (verdict ERROR): it is logged, and the thread goes on.
+        Called on this producer's own thread, one request at a time, in the order they were sent
+        (with ``workers=n`` on n threads, n at a time); may block as long as it likes. What it
+        returns is the value of the reply; it is stamped straight after the return and counts if the
+        stamp is not past the deadline. What it raises is the answer too (verdict ERROR): it is
+        logged, and the thread goes on.
 
         Parameters
         ----------
@@ -196,6 +249,10 @@ class Producer(Worker):
                 home.serve(self, member)
                 return
 
+    def _ate_life(self) -> None:
+        self._ate_member.ident = self.ident
+        super()._ate_life()
+
     def _ate_begins(self) -> None:
         if self._ate_member.standing is Standing.NOT_STARTED:
             self._ate_member.standing = Standing.QUEUED
@@ -207,7 +264,8 @@ class Producer(Worker):
     def _ate_forked(self) -> None:
         super()._ate_forked()
         self._ate_member.standing = Standing.DEAD
-        self._ate_member.running = None
+        for hand in self._ate_member.hands:
+            hand.running = hand.turn = hand.awaits = None
         if self._ate_member.home is not None:
             self._ate_member.home.renew()
 
@@ -302,11 +360,11 @@ class EndMessage:
 class CurrentRequest:
     """What a producer may ask about the request it is serving. Valid on any thread."""
 
-    __slots__ = ("_entry", "_member")
+    __slots__ = ("_entry", "_hand")
 
-    def __init__(self, entry: Entry, member: Member) -> None:
+    def __init__(self, entry: Entry, hand: Hand) -> None:
         self._entry = entry
-        self._member = member
+        self._hand = hand
 
     @property
     def id(self) -> int:
@@ -340,19 +398,40 @@ class CurrentRequest:
             raise BadValue(f"fraction must be from 0 to 1, not {fraction!r}")
         if not isinstance(text, str):
             raise BadType(f"text must be a str, not {text!r}")
-        entry, member = self._entry, self._member
+        entry, hand = self._entry, self._hand
         if entry.completion is None:
-            member.progress = entry, float(fraction), text
+            hand.progress = entry, float(fraction), text
             if entry.desk.hooks:
                 at: float = entry.desk.clock.now()
-                entry.desk.observers.tell(event_progressed, entry, member, at, fraction, text)
+                told = (entry, hand.member, at, fraction, text)
+                entry.desk.observers.tell(event_progressed, *told)
 
 
 def current_request() -> Optional[CurrentRequest]:
     """The request that the calling thread is serving as a producer; None elsewhere."""
+    hand = serving_hand()
+    if hand is None:
+        return None
+    running = hand.running
+    return None if running is None else CurrentRequest(running, hand)
+
+
+def serving_hand() -> Optional[Hand]:
+    """The hand of a producer that is the calling thread, if it serves a request."""
     thread = threading.current_thread()
+    hand: Optional[Hand]
     if isinstance(thread, Producer):
-        running = thread._ate_member.running
-        if running is not None:
-            return CurrentRequest(running, thread._ate_member)
-    return None
+        hand = thread._ate_member
+    else:
+        hand = helpers.get(thread.ident or 0)
+    return hand if hand is not None and hand.running is not None else None
+
+
+def _instrument_names(exclusive: Any) -> Tuple[str, ...]:
+    """One name or several, each once, as plain strings: they are compared inside the section."""
+    names = (exclusive,) if isinstance(exclusive, str) else exclusive
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise BadType(f"exclusive must be names of instruments, not {exclusive!r}")
+    if not all(names):
+        raise BadValue(f"exclusive must be names that are not empty, not {exclusive!r}")
+    return tuple(dict.fromkeys(str.__str__(name) for name in names))

@@ -197,6 +197,8 @@ class Dispatcher(Worker):
         need: Any = None,
         only: Any = None,
         without: Any = (),
+        ordering_key: Any = None,
+        barrier: Any = False,
     ) -> Sender:
         """A sender with the same ``send_request``, bound to these options.
 
@@ -213,6 +215,16 @@ class Dispatcher(Worker):
         only, without: producers or their names, optional
             Ask of the topic's producers only those, or all but those: one, or a sequence. One that
             is not registered for the topic is a BadValue at the send.
+        ordering_key: hashable, optional
+            A producer with several workers serves requests with equal keys in the order in which
+            they were sent, one after the other; those with others, or without, meanwhile.
+        barrier: bool or real number, optional
+            True: nobody begins before all are at the start line, with their instruments; then they
+            begin together, and ``report.skew_ms`` says how far apart. Who has a verdict already is
+            not waited for. If not all are there at the deadline nobody begins (``SKIPPED``). A
+            number: after so many milliseconds since the send it starts with those who are there;
+            later ones begin when they come. Producers that share an exclusive instrument are a
+            BadValue at the send.
 
         Raises
         ------
@@ -220,7 +232,9 @@ class Dispatcher(Worker):
             Naming the option and the value.
         """
         milliseconds("ttl", ttl)
-        return Sender(self._ate_desk, ttl, options_of(need, only, without))
+        desk = self._ate_desk
+        key = None if ordering_key is None else desk.keys.the(ordering_key)
+        return Sender(desk, ttl, options_of(need, only, without, key, barrier))
 
     # -- watching ------------------------------------------------------------------------------
 

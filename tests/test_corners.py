@@ -791,7 +791,7 @@ def test_a_topic_is_compared_only_with_one_of_equal_hash(stage: Stage) -> None:
 
 def test_a_report_that_is_taken_while_the_request_ends_says_running(stage: Stage) -> None:
     """Of a producer that is at it, also when what it refers to has been replaced already."""
-    sums_up = stage.at(Ledger._close, "self._fan_out += ")
+    sums_up = stage.at(Ledger._close, "self.sums.add(")
     dispatcher, producer = stage.dispatcher(), stage.cast(Gated())
     dispatcher.register_result_producer(producer, "t", start=True)
     handle = dispatcher.send_request("t", ttl=None)

@@ -10,9 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 import pytest
 
 from ate_dispatcher._clock import NEVER
-from ate_dispatcher._completion import Completion, Standing, Verdict
-from ate_dispatcher._entry import Entry, Member
-from ate_dispatcher._ledger import (
+from ate_dispatcher._codes import (
     ABSENT,
     ACCEPTED,
     DISCARDED,
@@ -20,8 +18,11 @@ from ate_dispatcher._ledger import (
     FAILED,
     NOTED,
     ORDINARY,
-    Ledger,
 )
+from ate_dispatcher._completion import Completion, Standing, Verdict
+from ate_dispatcher._entry import Entry
+from ate_dispatcher._ledger import Ledger
+from ate_dispatcher._member import Member
 from ate_dispatcher._messages import VALUE
 from ate_dispatcher._options import Options
 from ate_dispatcher._report import report_of, statistics_of

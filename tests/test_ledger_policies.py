@@ -8,9 +8,10 @@ import pytest
 from test_ledger import AFTER, BEFORE, DEADLINE, Books, begins, counted, member, verdicts
 
 from ate_dispatcher._clock import NEVER
+from ate_dispatcher._codes import ALARM, ASK, ENDED
 from ate_dispatcher._completion import Completion, Standing, Verdict
-from ate_dispatcher._entry import Entry, Member
-from ate_dispatcher._ledger import ALARM, ASK, ENDED
+from ate_dispatcher._entry import Entry
+from ate_dispatcher._member import Member
 from ate_dispatcher._options import Options
 from ate_dispatcher.policies import (
     All,
@@ -334,8 +335,8 @@ def test_policies_leave_nothing_behind() -> None:
         books.answers(entry, a, BEFORE)
         books.answers(entry, b, BEFORE)
         assert entry.completion is Completion.QUORUM
-    assert len(books._quiet._heap) <= 128
-    assert all(cell[2] is None for cell in books._quiet._heap)
+    assert len(books._alarms._heap) <= 128
+    assert all(cell[2] is None for cell in books._alarms._heap)
     assert books.next_deadline() is None
 
 
@@ -351,7 +352,7 @@ def test_overlapping_requests_leave_nothing_behind_either() -> None:
         if last is not None:
             books.answers(*last, BEFORE)
         last = entry, b
-    assert len(books._quiet._heap) <= 200
+    assert len(books._alarms._heap) <= 200
 
 
 # -- the words ---------------------------------------------------------------------------------

@@ -19,9 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ate_dispatcher import _ledger
 from ate_dispatcher._clock import NEVER
-from ate_dispatcher._completion import Completion, Standing, Verdict
-from ate_dispatcher._entry import Entry, Member
-from ate_dispatcher._ledger import (
+from ate_dispatcher._codes import (
     ABSENT,
     ACCEPTED,
     ASK,
@@ -30,8 +28,11 @@ from ate_dispatcher._ledger import (
     FAILED,
     NOTED,
     ORDINARY,
-    Ledger,
 )
+from ate_dispatcher._completion import Completion, Standing, Verdict
+from ate_dispatcher._entry import Entry
+from ate_dispatcher._ledger import Ledger
+from ate_dispatcher._member import Member
 from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE, Close, Part
 from ate_dispatcher._options import Options
 from ate_dispatcher._report import report_of, statistics_of

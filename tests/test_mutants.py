@@ -23,7 +23,7 @@ import ate_dispatcher
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
 LEDGER, ENTRY, REPORT, NEED = "_ledger.py", "_entry.py", "_report.py", "_need.py"
-VERDICTS = "_verdicts.py"
+VERDICTS, SUMS = "_verdicts.py", "_sums.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
 PROPERTIES, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
@@ -46,7 +46,6 @@ class Mutant(NamedTuple):
 
 
 IN_SHORT = "entry.extra is None and entry.cell is None and nursery[0] is entry"
-FAN_OUT = "self._fan_out += len(entry.roster)"
 
 MUTANTS = [
     # The deadline.
@@ -74,30 +73,30 @@ MUTANTS = [
     ),
     Mutant(
         LEDGER,
-        "self._judge(note, Verdict.SKIPPED)",
-        "self._judge(note, Verdict.CANCELLED)",
+        "self.sums.judge(note, Verdict.SKIPPED)",
+        "self.sums.judge(note, Verdict.CANCELLED)",
         "cancelled instead of skipped",
     ),
     Mutant(
         VERDICTS,
-        "Verdict.CANCELLED\n            if",
-        "Verdict.SKIPPED\n            if",
+        "return Verdict.CANCELLED",
+        "return Verdict.SKIPPED",
         "skipped instead of cancelled",
     ),
     Mutant(
         VERDICTS,
-        "Standing.QUEUED: Verdict.WITHDRAWN",
-        "Standing.QUEUED: Verdict.MISSING",
+        "HELD), Verdict.WITHDRAWN)",
+        "HELD), Verdict.MISSING)",
         "a stop at once does not withdraw what is queued",
     ),
     Mutant(LEDGER, "if at_once else None", "if not at_once else None", "stops are swapped"),
     Mutant(
-        ENTRY,
+        "_member.py",
         "running.id == entry.id and running.desk is entry.desk",
         "running.id > 0",
         "whoever runs anything runs this",
     ),
-    Mutant(LEDGER, "judged.add(id(record[MEMBER]))", "pass", "who answered is judged again"),
+    Mutant(LEDGER, "judged.update(id(member)", "set(id(member)", "who answered is judged again"),
     Mutant(LEDGER, "Verdict.DECLINED, None, now)", "Verdict.MISSING, None, now)", "not declined"),
     # Effects.
     Mutant(LEDGER, "effects = FAILED", "effects = ACCEPTED", "an error passes for a value"),
@@ -128,7 +127,13 @@ MUTANTS = [
         "a vote",
         EXAMPLES,
     ),
-    Mutant(LEDGER, "if record.__class__ is not Part:", "if True:", "a part ends it", EXAMPLES),
+    Mutant(
+        ENTRY,
+        "if record.__class__ is not Part:\n                found",
+        "if True:\n                found",
+        "a part ends it",
+        EXAMPLES,
+    ),
     Mutant(
         LEDGER,
         "if entry.cell is None:\n            return 0",
@@ -166,7 +171,7 @@ MUTANTS = [
     ),
     Mutant(
         LEDGER,
-        "note.member.running = entry.stub(completion)",
+        "hand.running = entry.stub(completion)",
         "pass",
         "who hangs keeps what came of others",
         EXAMPLES,
@@ -174,17 +179,10 @@ MUTANTS = [
     # Sums.
     Mutant(LEDGER, "member.absences.pop(", "member.absences.get(", "settled again"),
     Mutant(LEDGER, "if note.verdict is Verdict.MISSING:", "if False:", "never settled"),
-    Mutant(LEDGER, "self._verdicts[note.verdict] -= 1", "pass", "counted twice"),
-    Mutant(
-        LEDGER,
-        f"{FAN_OUT}\n        self._sum_up(entry)\n        self._completions[completion]",
-        "self._sum_up(entry)\n        self._completions[completion]",
-        "the fan-out is not counted",
-    ),
-    Mutant(
-        LEDGER, "self._all_ok += len(entry.roster)", "self._all_ok += 1", "one ok for all", EXAMPLES
-    ),
-    Mutant(LEDGER, "self._completions[completion] += 1", "pass", "ends are not counted"),
+    Mutant(SUMS, "self._verdicts[note.verdict] -= 1", "pass", "counted twice"),
+    Mutant(SUMS, "self._fan_out += len(entry.roster)", "pass", "the fan-out is not counted"),
+    Mutant(LEDGER, "all_ok += len(entry.roster)", "all_ok += 1", "one ok for all", EXAMPLES),
+    Mutant(SUMS, "self._completions[completion] += 1", "pass", "ends are not counted"),
     Mutant(LEDGER, "entry.more().errors += 1", "entry.more()", "errors are not counted"),
     Mutant(
         LEDGER, "Verdict.WITHDRAWN, None, now)", "Verdict.DECLINED, None, now)", "not withdrawn"
@@ -245,7 +243,9 @@ MUTANTS = [
         "only the longest quiet counts",
         POLICIES,
     ),
-    Mutant(NEED, "thing.needed.cell = None", "pass", "quiet is expected once only", POLICIES),
+    Mutant(
+        "_alarms.py", "reason.cell = None\n                return", "return", "once only", POLICIES
+    ),
     Mutant(
         LEDGER,
         "entry, effects == ACCEPTED, stamp",
@@ -263,7 +263,13 @@ MUTANTS = [
     Mutant(
         LEDGER, "NOTED | self._weighed(entry, now)", "NOTED", "the absent are not weighed", POLICIES
     ),
-    Mutant(LEDGER, "self._quiet.forget(entry.extra.need)", "pass", "it is kept", POLICIES),
+    Mutant(
+        LEDGER,
+        "self._alarms.forget(entry.extra.need, entry.extra.line)",
+        "pass",
+        "it is kept",
+        POLICIES,
+    ),
     # What is told of them.
     Mutant(REPORT, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
     Mutant(REPORT, "verdict=outcome or note.verdict", "verdict=note.verdict", "outcomes are lost"),

@@ -161,7 +161,7 @@ def test_is_clean(dispatcher):
     assert not [t for t in threading.enumerate() if t.name in ("forgotten", "second")]
 
 def test_does_not_add_up(dispatcher):
-    dispatcher._ate_desk.ledger._fan_out += 1
+    dispatcher._ate_desk.ledger.sums._fan_out += 1
 """,
         "-rA",
     )

@@ -1058,6 +1058,8 @@ def test_the_dict_of_a_report_is_json_without_payloads(world: World) -> None:
         "verdict",
         "standing",
         "waited_ms",
+        "instrument_ms",
+        "line_ms",
         "ran_ms",
         "late_ms",
         "error",
@@ -1260,9 +1262,9 @@ def test_a_report_never_shows_the_verdicts_of_an_end_that_it_does_not_show(world
             reports.append(handle.report())
             super().__setitem__(key, value)
 
-    ledger = world.dispatcher._ate_desk.ledger
-    ledger._verdicts = Watch(ledger._verdicts)
-    ledger._completions = Watch(ledger._completions)
+    sums = world.dispatcher._ate_desk.ledger.sums
+    sums._verdicts = Watch(sums._verdicts)
+    sums._completions = Watch(sums._completions)
     handle.wait()
     assert len(reports) > 1
     for report in reports:
