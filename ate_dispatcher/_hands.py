@@ -11,7 +11,7 @@ from typing import Any, List, Tuple
 from . import _log, _workers
 from ._clock import NEVER, spawn, this_thread
 from ._member import Hand, Member, Ticket
-from ._messages import IDLE, STOP
+from ._messages import IDLE, STOP, Died
 from ._rack import key_of
 from ._streams import Streaming
 from ._sweeper import come_to, died
@@ -50,6 +50,9 @@ def _help(home: Any, producer: Any, hand: Hand) -> None:
     _workers.helpers[hand.ident] = hand
     try:
         _serve(home, producer, hand)
+    except Died:
+        # Without a word, and the others go on.
+        pass
     finally:
         _workers.helpers.pop(hand.ident, None)
         died(hand)

@@ -168,6 +168,9 @@ class Keeper:
         spared = [member for member in entry.roster if id(member.producer) in off] if off else []
         for member in spared:
             withdrawn(member, entry)
+        if entry.completion is not None:
+            # All of them were.
+            return
         line = entry.line
         if line is None:
             desk.scatter(entry, spared)

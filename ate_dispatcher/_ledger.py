@@ -417,8 +417,9 @@ class Ledger:
         line.started = True
         entry.until = entry.deadline
         for turn in line.present:
-            turn.standing = Standing.RUNNING
             turn.hand.running, turn.hand.began = entry, Start(now, turn.spent(now))
+            # The last of all: its hand may happen to look.
+            turn.standing = Standing.RUNNING
         return STARTED
 
     def _heard(self, entry: Entry, vote: bool, stamp: float) -> int:

@@ -119,11 +119,6 @@ class Hand:
         self.awaits: Any = None
         self.named: Any = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether it is at a request."""
-        return self.running is not None or self.turn is not None
-
     def runs(self, entry: Any) -> bool:
         """Whether it is in *entry*, or in the stub that has taken its place while it ends."""
         running = self.running

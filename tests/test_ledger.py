@@ -18,11 +18,12 @@ from ate_dispatcher._codes import (
     FAILED,
     NOTED,
     ORDINARY,
+    STARTED,
 )
 from ate_dispatcher._completion import Completion, Standing, Verdict
 from ate_dispatcher._entry import Entry
 from ate_dispatcher._ledger import Ledger
-from ate_dispatcher._member import Member
+from ate_dispatcher._member import Member, Turn
 from ate_dispatcher._messages import VALUE
 from ate_dispatcher._options import Options
 from ate_dispatcher._report import report_of, statistics_of
@@ -781,3 +782,63 @@ def test_open_count_after_a_piece_of_a_stop(books: Books, ended_before: int, ear
         left -= len(books.stopped(1.0, False, 256))
         assert books.open_count() == len(books.open_requests()) == left
     assert (books.stopped(1.0, False), stored(books)) == ([], 0)
+
+
+# -- start lines -------------------------------------------------------------------------------
+
+
+def lined(books: Books, after: float, *roster: Member) -> Entry:
+    """A request with a start line."""
+    entry = books.opened(*roster)
+    assert Options(after=after).prepare(entry)
+    return entry
+
+
+def comes(books: Books, entry: Entry, each: Member, at: float) -> int:
+    """It has what it needs, and stands at the line."""
+    each.turn = Turn(entry, each, at)
+    return books.lined_up(entry, each.turn, at)
+
+
+def test_they_start_when_the_last_is_at_the_line(books: Books) -> None:
+    """All at that instant; nobody runs before."""
+    a, b = member("a"), member("b")
+    entry = lined(books, NEVER, a, b)
+    assert comes(books, entry, a, 1.0) == 0
+    assert (a.running, a.standing_on(entry)) == (None, Standing.AT_LINE)
+    assert comes(books, entry, b, 3.0) == STARTED
+    assert (a.running, b.running, a.began, b.began) == (entry, entry, 3.0, 3.0)
+    assert entry.until == DEADLINE
+
+
+def test_who_comes_to_the_line_after_the_deadline_ends_the_request(books: Books) -> None:
+    """Although nobody had looked; the others have waited in vain."""
+    a, b = member("a"), member("b")
+    entry = lined(books, NEVER, a, b)
+    comes(books, entry, a, DEADLINE)
+    assert comes(books, entry, b, AFTER) & TOLD == ENDED | ABSENT
+    assert (a.running, b.running) == (None, None)
+    assert verdicts(entry) == [Verdict.SKIPPED, Verdict.SKIPPED]
+    assert comes(books, entry, b, AFTER) == 0
+
+
+def test_exactly_when_the_line_stops_waiting_one_may_still_come(books: Books) -> None:
+    """They go without the others after that instant."""
+    a, b, c = member("a"), member("b"), member("c")
+    entry = lined(books, 2.0, a, b, c)
+    comes(books, entry, a, 1.0)
+    books.gather()
+    assert books.next_deadline() == 2.0
+    assert books.expire(2.0) == []
+    comes(books, entry, b, 2.0)
+    assert books.time_passed(2.5) == [(entry, STARTED)]
+    assert (a.running, b.running, c.running) == (entry, entry, None)
+    assert books.next_deadline() == DEADLINE
+
+
+def test_a_line_beyond_the_deadline_is_the_deadline(books: Books) -> None:
+    """It is not kept for anything else."""
+    entry = lined(books, 2 * DEADLINE, member("a"))
+    books.gather()
+    assert books.next_deadline() == DEADLINE
+    assert books.expire(AFTER) == [(entry, ENDED | ABSENT)]

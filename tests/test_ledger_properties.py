@@ -28,11 +28,12 @@ from ate_dispatcher._codes import (
     FAILED,
     NOTED,
     ORDINARY,
+    STARTED,
 )
 from ate_dispatcher._completion import Completion, Standing, Verdict
 from ate_dispatcher._entry import Entry
 from ate_dispatcher._ledger import Ledger
-from ate_dispatcher._member import Member
+from ate_dispatcher._member import Member, Start, Turn
 from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE, Close, Part
 from ate_dispatcher._options import Options
 from ate_dispatcher._report import report_of, statistics_of
@@ -47,7 +48,7 @@ from ate_dispatcher.policies import (
     Until,
 )
 
-TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED
+TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED | STARTED
 NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)
 
 T = TypeVar("T")
@@ -85,6 +86,11 @@ class Line:
         self.standing: Optional[Standing] = None
         self.began: Optional[int] = None
         self.stamp = 0
+        #: When it came to a request that it could not begin at once; when it had its instrument,
+        #: if it needs one; when it stood at the start line.
+        self.came: Optional[int] = None
+        self.taken: Optional[int] = None
+        self.lined: Optional[int] = None
 
     @property
     def word(self) -> Optional[Verdict]:
@@ -109,6 +115,9 @@ class Request:
         self.last: Optional[int] = None
         self.agreed: List[Policy] = []
         self.asking = 0
+        #: When those at its start line go without the others, and whether anybody waits there.
+        self.alarm: Optional[float] = None
+        self.lines_up = False
         self.entry: Any = None
         self.report_at_its_end: Any = None
 
@@ -167,18 +176,26 @@ class Request:
 class Worker:
     """The model's member: where it stands, what waits for it, what it runs since when."""
 
-    def __init__(self, standing: Standing) -> None:
+    def __init__(self, number: int, standing: Standing) -> None:
+        self.number = number
         self.standing = standing
         self.mailbox: List[Request] = []
         self.buried = standing is Standing.DEAD
         self.running: Optional[Request] = None
         self.began = 0
+        #: What it has come to and not begun.
+        self.held: Optional[Request] = None
+        self.needs = False
         #: What ended before it began and is MISSING, by desk.
         self.owed: Dict[int, List[Request]] = {0: [], 1: []}
 
     @property
+    def at_line(self) -> bool:
+        return self.held is not None and self.held.lines[self.number].lined is not None
+
+    @property
     def idle(self) -> bool:
-        return self.standing is Standing.QUEUED and self.running is None
+        return self.standing is Standing.QUEUED and self.running is None and self.held is None
 
 
 HOME, AWAY = 0, 1
@@ -212,6 +229,10 @@ class Desks(RuleBasedStateMachine):
     """Two ledgers that share their producers, beside the model of them."""
 
     needs: Sequence[Optional[Policy]] = [None]
+    lines: Sequence[Optional[float]] = [None]
+    """Of start lines: after how many steps they start without the others."""
+    instruments: Sequence[bool] = [False]
+    """Who needs any, in turns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -231,8 +252,10 @@ class Desks(RuleBasedStateMachine):
     @initialize(standings=st.lists(st.sampled_from(STANDINGS), min_size=3, max_size=4))
     def meet(self, standings: List[Standing]) -> None:
         for number, standing in enumerate(standings):
-            self.workers.append(Worker(standing))
-            self.members.append(Member(Someone(f"p{number}"), None))
+            self.workers.append(Worker(number, standing))
+            needs = one_of(self.instruments, number)
+            self.workers[-1].needs = needs
+            self.members.append(Member(Someone(f"p{number}"), None, ("psu",) if needs else ()))
             self.members[-1].standing = standing
 
     def those(self, fits: Callable[[Worker], Any]) -> List[int]:
@@ -251,10 +274,86 @@ class Desks(RuleBasedStateMachine):
         line = request.lines[who]
         line.verdict, line.stamp = verdict, self.now
         if request.policy is not None:
-            return self.weigh(request)
-        if request.pending:
-            return 0
-        return self.end(request, Completion.ALL_REPLIED)
+            effects = self.weigh(request)
+        elif request.pending:
+            effects = 0
+        else:
+            effects = self.end(request, Completion.ALL_REPLIED)
+        return effects if effects & ENDED else effects | self.start_if_all_are_there(request)
+
+    # -- start lines ----------------------------------------------------------------------------
+
+    def start_if_all_are_there(self, request: Request) -> int:
+        waited_for = [line for line in request.lines.values() if line.verdict is None]
+        if request.lines_up and all(line.lined is not None for line in waited_for):
+            return self.start(request)
+        return 0
+
+    def start(self, request: Request) -> int:
+        """Whoever is at the line runs."""
+        request.lines_up = False
+        for who, line in request.lines.items():
+            worker, member = self.workers[who], self.members[who]
+            if worker.held is request and line.lined is not None:
+                worker.held, worker.running, worker.began = None, request, self.now
+                member.turn = None
+        return STARTED
+
+    def let_go(self, request: Request, who: int) -> None:
+        if self.workers[who].held is request:
+            self.workers[who].held = self.members[who].turn = None
+
+    def comes(self, who: int, request: Request) -> None:
+        """It cannot begin at once: it waits for an instrument, or at the start line."""
+        worker, member = self.workers[who], self.members[who]
+        worker.held, request.lines[who].came = request, self.now
+        member.turn = Turn(request.entry, member, instant(self.now))
+        if worker.needs:
+            self.check_report(request)
+        else:
+            self.goes_on(who)
+
+    def goes_on(self, who: int) -> None:
+        """It has what it needs: to the start line, or to work."""
+        worker, member = self.workers[who], self.members[who]
+        request, turn = worker.held, member.turn
+        assert request is not None
+        assert turn is not None
+        line, ledger, now = request.lines[who], self.ledgers[request.desk], instant(self.now)
+        turn.taken, line.taken = now, self.now
+        was_open, expected = request.open, self.time_ends(request)
+        if request.lines_up and request.open:
+            line.lined = self.now
+            expected = self.start_if_all_are_there(request)
+            effects = ledger.lined_up(request.entry, turn, now)
+        elif request.lines_up:
+            effects = ledger.lined_up(request.entry, turn, now)
+        else:
+            effects = ledger.expired(request.entry, now)
+            if request.open:
+                worker.held, worker.running, worker.began = None, request, self.now
+                member.turn, member.running = None, request.entry
+                member.began = Start(now, turn.spent(now))
+        assert was_open
+        self.check(request, effects, expected)
+
+    @precondition(lambda self: self.those(lambda w: w.held))
+    @rule(choice=ANYTHING)
+    def is_withdrawn_where_it_waits(self, choice: int) -> None:
+        """Who has come to a request, and has not begun, shall not any more."""
+        who = one_of(self.those(lambda w: w.held), choice)
+        request = self.workers[who].held
+        assert request is not None
+        expected = self.time_ends(request)
+        if request.open:
+            # Not at the line any more, before anybody looks who is.
+            self.workers[who].held = None
+            expected = NOTED | self.judge(request, who, Verdict.WITHDRAWN)
+        effects = self.ledgers[request.desk].withdrawn(
+            request.entry, self.members[who], instant(self.now)
+        )
+        self.members[who].turn = None
+        self.check(request, effects, expected)
 
     def weigh(self, request: Request) -> int:
         assert request.policy is not None
@@ -276,6 +375,15 @@ class Desks(RuleBasedStateMachine):
             line.verdict, line.stamp = Verdict.MISSING, self.now
             if worker.running is request:
                 line.standing, line.began = Standing.RUNNING, worker.began
+            elif worker.held is request:
+                at_line = line.lined is not None
+                line.standing = Standing.AT_LINE if at_line else Standing.AT_INSTRUMENT
+                effects |= ABSENT
+                line.verdict = Verdict.SKIPPED
+                if completion is Completion.CANCELLED:
+                    line.verdict = Verdict.CANCELLED
+                elif completion is Completion.STOPPED and at_once:
+                    line.verdict = Verdict.WITHDRAWN
             else:
                 line.standing = worker.standing
             if line.standing in NOT_BEGUN:
@@ -288,6 +396,7 @@ class Desks(RuleBasedStateMachine):
                     worker.owed[request.desk].append(request)
         request.completion = completion
         request.ended = self.now
+        request.lines_up = False
         return effects
 
     # -- comparing ------------------------------------------------------------------------------
@@ -296,6 +405,10 @@ class Desks(RuleBasedStateMachine):
         """The ledger answered as the model did, and the entry says the same."""
         assert effects & TOLD == expected
         entry = request.entry
+        if expected & ENDED:
+            # What its desk does then.
+            for who in request.roster:
+                self.let_go(request, who)
         if expected & (ACCEPTED | FAILED):
             self.check_answers(request)
         if expected & NOTED:
@@ -331,6 +444,9 @@ class Desks(RuleBasedStateMachine):
                 until, standing = self.now, worker.standing
                 if worker.running is request:
                     began, standing = worker.began, Standing.RUNNING
+                elif worker.held is request:
+                    at_line = line.lined is not None
+                    standing = Standing.AT_LINE if at_line else Standing.AT_INSTRUMENT
             elif line.outcome in (Verdict.SURPLUS, Verdict.LATE):
                 standing = None
                 if line.outcome is Verdict.LATE:
@@ -339,7 +455,15 @@ class Desks(RuleBasedStateMachine):
             assert told.producer == f"p{who}"
             assert told.verdict is line.word
             assert told.standing is standing
-            assert same(told.waited_ms, (until if began is None else began) - request.sent)
+            begun, instrument, at_line = until if began is None else began, None, None
+            came = begun if line.came is None else line.came
+            if line.came is not None and worker.needs:
+                instrument = (begun if line.taken is None else line.taken) - came
+            if line.lined is not None:
+                at_line = begun - line.lined
+            assert same(told.waited_ms, came - request.sent)
+            assert same(told.instrument_ms, instrument)
+            assert same(told.line_ms, at_line)
             assert same(told.ran_ms, None if began is None else until - began)
             assert same(told.late_ms, late)
 
@@ -365,7 +489,11 @@ class Desks(RuleBasedStateMachine):
                 self.turn_comes(who, AWAY)
             if not request.open:
                 continue
-            if not request.overdue(self.now):
+            careful = worker.needs or request.lines_up
+            if careful and request.ended_by_time(self.now) is None:
+                self.comes(who, request)
+                return
+            if not careful and not request.overdue(self.now):
                 worker.running, worker.began = request, self.now
                 member.running, member.began = request.entry, instant(self.now)
                 self.check_report(request)
@@ -467,10 +595,13 @@ class Desks(RuleBasedStateMachine):
     def work(self, steps: int, work: List[Tuple[int, Optional[BaseException]]]) -> None:
         """Some workers go on: who is busy answers, who is idle takes what is next."""
         for choice, error in work[:5]:
-            able = self.those(lambda w: w.running or (w.idle and w.mailbox))
+            able = self.those(lambda w: w.running or (w.idle and w.mailbox) or waits_first(w))
             if able:
                 who = one_of(able, choice)
-                if self.workers[who].running and isinstance(error, StopIteration):
+                if self.workers[who].held:
+                    self.goes_on(who)
+                    self.now += steps
+                elif self.workers[who].running and isinstance(error, StopIteration):
                     self.streams(who, ends=bool(error.value))
                 elif self.workers[who].running:
                     self.answer(who, error)
@@ -523,15 +654,18 @@ class Desks(RuleBasedStateMachine):
     @rule(
         desk=DESK,
         asked=st.lists(st.tuples(ROSTER, TTL, st.booleans(), NEED), min_size=1, max_size=4),
+        line=ANYTHING,
     )
-    def send(self, desk: int, asked: List[Tuple[List[int], Optional[int], bool, int]]) -> None:
-        for roster, ttl, watched, need in asked:
-            policy = one_of(self.needs, need)
+    def send(
+        self, desk: int, asked: List[Tuple[List[int], Optional[int], bool, int]], line: int
+    ) -> None:
+        for number, (roster, ttl, watched, need) in enumerate(asked):
+            policy, after = one_of(self.needs, need), one_of(self.lines, line + number)
             members = tuple(sorted({who % len(self.workers) for who in roster}))
             due = None if ttl is None else self.now + ttl
             if policy is not None and not self.possible(desk, policy, members, due):
                 continue
-            self.send_one(desk, members, due, policy)
+            self.send_one(desk, members, due, policy, after)
             if watched and len(asked) > 2:
                 self.have_watched(self.requests[-1])
 
@@ -552,12 +686,15 @@ class Desks(RuleBasedStateMachine):
         roster: Tuple[int, ...],
         due: Optional[int],
         policy: Optional[Policy] = None,
+        after: Optional[float] = None,
     ) -> None:
         request = Request(desk, roster, self.now, due)
         request.entry = self.make_entry(desk, len(self.requests) + 1, roster, due)
-        if policy is not None:
-            request.policy = policy
-            assert Options(policy).prepare(request.entry)
+        request.policy = policy
+        if after is not None:
+            request.lines_up, request.alarm = True, self.now + after
+        options = Options(policy, after=None if after is None else after / 10)
+        assert options.prepare(request.entry)
         self.requests.append(request)
         self.ledgers[desk].nursery.append(request.entry)
         for who in roster:
@@ -674,16 +811,25 @@ class Desks(RuleBasedStateMachine):
             request = self.find(entry)
             assert request.open
             expected = self.time_ends(request)
+            if not expected and effects & STARTED:
+                assert request.lines_up
+                assert request.alarm is not None
+                assert self.later(request.alarm)
+                expected = self.start(request)
             # What is behind the deadlines may have been looked at in vain, for it was not quiet.
             assert expected or number >= len(due)
             self.check(request, effects, expected)
         # Those had a reason to be looked at, and none is looked at twice.
-        idle = [self.find(entry) for entry, effects in told if not effects & ENDED]
+        idle = [self.find(entry) for entry, effects in told if not effects & (ENDED | STARTED)]
         assert all(request.policy is not None for request in idle)
         assert len({request.entry.id for request in idle}) == len(idle)
         if len(told) < limit:
             for request in self.open_at(desk):
                 assert request.ended_by_time(self.now) is None
+                assert not (request.lines_up and self.later(request.alarm))
+
+    def later(self, alarm: Optional[float]) -> bool:
+        return alarm is not None and alarm < self.now
 
     @precondition(lambda self: sum(request.open for request in self.requests) > 4)
     @rule(desk=DESK, at_once=st.booleans(), limit=st.sampled_from([1, 3, 1000]))
@@ -708,7 +854,12 @@ class Desks(RuleBasedStateMachine):
         assert ledger.open_count() == len(still_open)
         deadlines = [NEVER if r.due is None else instant(r.due) for r in still_open]
         first = ledger.next_deadline()
-        if any(r.policy is not None for r in still_open):
+        for request in still_open:
+            if request.lines_up and request.alarm is not None and request.alarm != NEVER:
+                assert first is not None
+                if request.due is None or request.alarm < request.due:
+                    assert first <= 1000 + request.alarm / 10 + 1e-9
+        if any(r.policy is not None or r.lines_up for r in still_open):
             # Quiet may end one sooner: not later than it does, and never so that it is forgotten.
             assert first is not None
             assert first <= min(deadlines)
@@ -755,6 +906,7 @@ class Desks(RuleBasedStateMachine):
             for request in still_open:
                 entry = request.entry
                 assert (entry.completion, entry.left) == (None, request.pending)
+                assert (entry.line is not None) == request.lines_up
 
 
 class NeedyDesks(Desks):
@@ -788,6 +940,8 @@ class NeedyDesks(Desks):
         self.send_one(desk, tuple(ready), due, policy)
         for who in ready:
             self.take(who)
+            if waits_first(self.workers[who]):
+                self.goes_on(who)
         self.answer(ready[0], error)
         for wait, what, who in zip(waits, then, ready[1:]):
             self.now += wait
@@ -795,6 +949,66 @@ class NeedyDesks(Desks):
                 self.answer(who, None)
             elif what == "look":
                 self.expired(desk, 1000)
+
+
+class LinedDesks(NeedyDesks):
+    """And with start lines, and producers that wait for instruments."""
+
+    lines = (None, NEVER, 1.5, NEVER, None, 0.5, 3.5)
+    instruments = (False, True)
+
+    @precondition(lambda self: len(self.those(lambda w: w.idle and not w.mailbox)) > 1)
+    @rule(
+        desk=DESK,
+        need=NEED,
+        ttl=st.sampled_from([None, None, 5, 3]),
+        after=st.sampled_from([NEVER, NEVER, 1.5, 2.5]),
+        missing=RARELY,
+        steps=st.lists(st.sampled_from([0, 0, 1, 2]), min_size=4, max_size=4),
+        then=st.sampled_from(["answer", "answer", "withdraw", "cancel", "look", "stream"]),
+    )
+    def meet_at_a_line(
+        self,
+        desk: int,
+        need: int,
+        ttl: Optional[int],
+        after: float,
+        missing: bool,
+        steps: List[int],
+        then: str,
+    ) -> None:
+        """Those who have time come to one line, one after the other, all but one perhaps."""
+        ready = self.those(lambda w: w.idle and not w.mailbox)
+        policy, due = one_of(self.needs, need), None if ttl is None else self.now + ttl
+        if policy is not None and not self.possible(desk, policy, tuple(ready), due):
+            return
+        self.send_one(desk, tuple(ready), due, policy, after)
+        request = self.requests[-1]
+        for who, wait in zip(ready[1:] if missing else ready, steps):
+            self.take(who)
+            if waits_first(self.workers[who]):
+                self.goes_on(who)
+            self.now += wait
+            if after != NEVER and wait:
+                self.expired(desk, 1000)
+        if then == "withdraw" and self.workers[ready[-1]].held:
+            self.is_withdrawn_where_it_waits(self.those(lambda w: w.held).index(ready[-1]))
+        elif then == "look":
+            self.expired(desk, 1000)
+        elif then == "cancel" and request.open:
+            effects = self.ledgers[desk].cancelled(request.entry, instant(self.now))
+            expected = self.time_ends(request)
+            self.check(request, effects, expected or self.end(request, Completion.CANCELLED))
+        for who in ready:
+            if self.workers[who].running is request:
+                if then == "stream":
+                    self.streams(who, ends=False)
+                self.answer(who, None)
+
+
+def waits_first(worker: Worker) -> bool:
+    """Whether it waits for an instrument."""
+    return worker.held is not None and not worker.at_line
 
 
 def untils(policy: Optional[Policy]) -> List[Until]:
@@ -816,9 +1030,12 @@ def same(milliseconds: Optional[float], steps: Optional[int]) -> bool:
 
 TestTheLedgerAgainstItsModel = Desks.TestCase
 TestPoliciesAgainstTheirModel = NeedyDesks.TestCase
-TestTheLedgerAgainstItsModel.settings = TestPoliciesAgainstTheirModel.settings = settings(
+TestStartLinesAgainstTheirModel = LinedDesks.TestCase
+TestTheLedgerAgainstItsModel.settings = settings(
     max_examples=150,
     stateful_step_count=50,
     # To explain a failure takes longer than to find it, and longer than a test may take.
     phases=[phase for phase in settings().phases if phase is not Phase.explain],
 )
+TestPoliciesAgainstTheirModel.settings = TestTheLedgerAgainstItsModel.settings
+TestStartLinesAgainstTheirModel.settings = TestTheLedgerAgainstItsModel.settings

@@ -23,13 +23,14 @@ import ate_dispatcher
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
 LEDGER, ENTRY, REPORT, NEED = "_ledger.py", "_entry.py", "_report.py", "_need.py"
-VERDICTS, SUMS = "_verdicts.py", "_sums.py"
+VERDICTS, SUMS, MEMBER = "_verdicts.py", "_sums.py", "_member.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
 PROPERTIES, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
 MODEL = f"{PROPERTIES}::TestTheLedgerAgainstItsModel"
 POLICIES = "test_ledger_policies.py"
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
+LINES_MODEL = f"{PROPERTIES}::TestStartLinesAgainstTheirModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
 pytestmark = [pytest.mark.mutants, pytest.mark.thorough, pytest.mark.timeout(300)]
@@ -91,7 +92,7 @@ MUTANTS = [
     ),
     Mutant(LEDGER, "if at_once else None", "if not at_once else None", "stops are swapped"),
     Mutant(
-        "_member.py",
+        MEMBER,
         "running.id == entry.id and running.desk is entry.desk",
         "running.id > 0",
         "whoever runs anything runs this",
@@ -270,6 +271,82 @@ MUTANTS = [
         "it is kept",
         POLICIES,
     ),
+    # Start lines, and who is held before it begins.
+    Mutant(
+        LEDGER,
+        "len(present) == entry.left",
+        "len(present) >= entry.left - 1",
+        "without the last",
+        LINES_MODEL,
+    ),
+    Mutant(
+        LEDGER, "if turn.hand.member is not member]", "]", "who was withdrawn begins", LINES_MODEL
+    ),
+    Mutant(
+        LEDGER,
+        "return effects | self._start_when_complete(entry, now)",
+        "return effects",
+        "all wait for nobody",
+        LINES_MODEL,
+    ),
+    Mutant(LEDGER, "line.started = True", "pass", "it starts again", LINES_MODEL),
+    Mutant(
+        LEDGER,
+        "turn.lined = Standing.AT_LINE, now",
+        "turn.lined = Standing.AT_LINE, turn.came",
+        "waited longer",
+        LINES_MODEL,
+    ),
+    Mutant(
+        LEDGER,
+        "self._alarms.expect(line, entry.sent + line.after, entry)",
+        "pass",
+        "waits for all for ever",
+        LINES_MODEL,
+    ),
+    Mutant(
+        LEDGER,
+        "entry.sent + line.after, entry",
+        "entry.sent, entry",
+        "starts without anybody",
+        LINES_MODEL,
+    ),
+    Mutant(LEDGER, "self._alarms.forget(line)", "pass", "starts twice", LINES_MODEL),
+    Mutant(
+        LEDGER,
+        "            return overdue\n        line = entry.line",
+        "            pass\n        line = entry.line",
+        "late at the line",
+        EXAMPLES,
+    ),
+    Mutant(
+        LEDGER,
+        "in NOT_BEGUN or standing in HELD",
+        "in NOT_BEGUN",
+        "nobody tells those who wait",
+        LINES_MODEL,
+    ),
+    Mutant(
+        VERDICTS,
+        "Verdict.SKIPPED if standing in HELD",
+        "Verdict.MISSING if standing in HELD",
+        "missing",
+        LINES_MODEL,
+    ),
+    Mutant(
+        VERDICTS, "(*NOT_BEGUN, *HELD):", "NOT_BEGUN:", "who waits is not cancelled", LINES_MODEL
+    ),
+    Mutant(
+        MEMBER,
+        "now if self.taken is None else self.taken",
+        "now",
+        "an instrument for ever",
+        LINES_MODEL,
+    ),
+    Mutant(
+        MEMBER, " or (turn is not None and turn.entry is entry)", "", "nobody is held", LINES_MODEL
+    ),
+    Mutant(ENTRY, "self.began = hand.began", "pass", "when it began is lost"),
     # What is told of them.
     Mutant(REPORT, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
     Mutant(REPORT, "verdict=outcome or note.verdict", "verdict=note.verdict", "outcomes are lost"),
