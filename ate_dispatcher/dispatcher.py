@@ -19,7 +19,7 @@ import threading
 import weakref
 from functools import partial
 from types import TracebackType
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type, Union
 
 from typing_extensions import Self
 
@@ -39,11 +39,15 @@ from ._report import Statistics, statistics_of
 from ._stacks import places_of
 from ._workers import Producer, ResultListener, Worker
 from .errors import BadType, DispatcherError, DispatcherStopped
+from .policies import Policy
 
 __all__ = ["ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"]
 
 _EXIT_MS = 2000
 """What open requests, and then the listeners, get at the exit of the interpreter."""
+
+Some = Union[Producer, str, Sequence[Union[Producer, str]]]
+"""One producer or its name, or several."""
 
 
 class Dispatcher(Worker):
@@ -194,11 +198,11 @@ class Dispatcher(Worker):
         self,
         *,
         ttl: Optional[float] = 5000,
-        need: Any = None,
-        only: Any = None,
-        without: Any = (),
-        ordering_key: Any = None,
-        barrier: Any = False,
+        need: Union[Policy, int, str, None] = None,
+        only: Optional[Some] = None,
+        without: Some = (),
+        ordering_key: Optional[Hashable] = None,
+        barrier: Union[bool, float, None] = False,
     ) -> Sender:
         """A sender with the same ``send_request``, bound to these options.
 

@@ -508,6 +508,8 @@ def sites(dispatcher: Dispatcher, site: Producer) -> None:
     dispatcher.enable(site)
     assert_type(dispatcher.producers(), List[Producer])
     dispatcher.options(only=[site, "other"], without="other")
+    dispatcher.options(barrier=True, ordering_key=("part", 1))
+    dispatcher.options(barrier=200.5)
     dispatcher.disable("site")  # type: ignore[arg-type]
 
 
