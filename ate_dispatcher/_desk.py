@@ -67,6 +67,7 @@ class Desk:
         self.keys = Keys()
         self.registry = Registry()
         self.channels = self.registry.channels
+        self.off = self.registry.off
         self.observers = Observers(clock)
         self.hooks = self.observers.hooks
         self.inbox = Mailbox()
@@ -149,6 +150,8 @@ class Desk:
                         alert.clear()
                     else:
                         self.post("sweep", mailbox.reader, entry)
+            if self.off:
+                self.crossed(entry)
             if deadline < self.wakeup and self.inbox.alert:
                 self.post("wake_by", deadline)
         except BaseException:
@@ -233,6 +236,15 @@ class Desk:
         if self.refusal is not None:
             raise DispatcherStopped(self.refusal)
         self.post("open_gate")
+
+    def crossed(self, entry: Entry) -> None:
+        """A send may have crossed a disable, whose withdrawal came before the puts: once more.
+
+        Either the sender sees here who is off, or the disable comes after it.
+        """
+        for member in entry.roster:
+            if id(member.producer) in self.off:
+                self.post("withdraw", member)
 
     def scatter(self, entry: Entry, spared: Sequence[Member] = ()) -> None:
         """Hand a request that is not plain, or was held, to its roster but for those *spared*."""

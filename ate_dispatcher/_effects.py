@@ -33,6 +33,7 @@ __all__ = [
     "act",
     "after",
     "failed",
+    "goes_to",
     "husk",
     "its_turn",
     "let_go",
@@ -108,7 +109,7 @@ def let_go(desk: Any, turn: Turn) -> None:
     """*turn* is over: its hand, if it waits, need not, and its instruments are free."""
     waits, turn.standing = turn.waits, None
     if turn.names:
-        _goes_to(desk.instruments.drop(turn))
+        goes_to(desk.instruments.drop(turn))
     if waits:
         turn.hand.ring()
 
@@ -116,13 +117,14 @@ def let_go(desk: Any, turn: Turn) -> None:
 def _line_is_gone(desk: Any, line: Line) -> None:
     """It has started, or never will: what was reserved for it is there for others."""
     line.present = []
-    _goes_to(desk.instruments.free(line))
+    goes_to(desk.instruments.free(line))
 
 
-def _goes_to(turns: List[Turn]) -> None:
-    """They have their instruments now."""
+def goes_to(turns: List[Turn], here: Any = None) -> None:
+    """They have their instruments now; the hand that is *here* sees that itself."""
     for turn in turns:
-        turn.hand.ring()
+        if turn.hand is not here:
+            turn.hand.ring()
 
 
 def its_turn(desk: Any, member: Member) -> None:

@@ -2,20 +2,24 @@
 
 Pure: no lock, no thread, no clock. One for each dispatcher, changed inside its section.
 
-A turn stands in one queue for each of its instruments, which it enters all at one moment, and has
-them when it is the first in every one. So of two turns that want something in common the same one
-is ahead everywhere, and they cannot wait for each other.
+A turn gets all its instruments at one moment: when they are free, and nobody who came before it
+waits for one of them. So nobody waits for one with another in hand, and nobody is passed over.
 
-Who waits at a start line holds instruments meanwhile, for others whose mailboxes may still hold
-requests that need them. Start lines are therefore in one order, that in which their requests were
-handed out, and a turn for one of them is *barred* from what an earlier one will need that has not
-started: it does not even queue for it.
+But for start lines. Who stands at one has its instruments, and waits for others, who may need some
+themselves before they can come. Three rules keep all of them from waiting for each other:
+
+* Lines are in one order, that in which their requests were handed out. A turn for one of them is
+  *barred* from what an earlier one that has not started will need.
+* Who is barred, or wants what somebody at a line has, does not count as waiting: others pass.
+* The members of one line have no instrument in common.
+
+So what the first of the lines needs is with nobody at another line, and whoever is before its
+members waits for nobody at a line either: they get theirs, that line starts, and so does the next.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, Deque, Dict, FrozenSet, Iterable, List
+from typing import Any, Dict, FrozenSet, Iterable, List, Set
 
 from ._member import Turn
 
@@ -23,73 +27,86 @@ __all__ = ["Instruments"]
 
 
 class Instruments:
-    """The queues of one dispatcher; see the module."""
+    """Those of one dispatcher. What is returned is who has got theirs by a change."""
 
     def __init__(self) -> None:
-        self._queues: Dict[str, Deque[Turn]] = {}
+        self._with: Dict[str, Turn] = {}
+        #: In the order of coming; a dict for its quick removal.
+        self._waiting: Dict[Turn, None] = {}
         #: What the start lines that have not started need, in their order.
         self._starts: Dict[Any, FrozenSet[str]] = {}
-        self._barred: List[Turn] = []
 
-    def ask(self, turn: Turn) -> bool:
-        """Let *turn* have its instruments when it may; whether it has them at once."""
-        if self._is_barred(turn):
-            self._barred.append(turn)
-            return False
-        for name in turn.names:
-            self._queues.setdefault(name, deque()).append(turn)
-        turn.granted = self._is_first(turn)
-        return turn.granted
+    def ask(self, turn: Turn) -> List[Turn]:
+        """*turn* has come and wants its instruments."""
+        self._waiting[turn] = None
+        if any(name in self._with for name in turn.names):
+            return []
+        return self._grant(turn.names)
 
     def drop(self, turn: Turn) -> List[Turn]:
-        """*turn* is done with its instruments, or with waiting: who has theirs by that."""
-        if turn in self._barred:
-            self._barred.remove(turn)
-            return []
+        """*turn* is done with its instruments, or with waiting; harmless twice."""
         turn.granted = False
-        next_ones: List[Turn] = []
+        self._waiting.pop(turn, None)
         for name in turn.names:
-            queue = self._queues.get(name)
-            if queue is None or turn not in queue:
-                continue
-            first = queue[0] is turn
-            queue.remove(turn)
-            if not queue:
-                del self._queues[name]
-            elif first:
-                next_ones.append(queue[0])
-        return self._grant(next_ones)
+            if self._with.get(name) is turn:
+                del self._with[name]
+        return self._grant(turn.names)
 
     def reserve(self, line: Any, names: Iterable[str]) -> None:
         """The members of the request with that start line will need *names*."""
         self._starts[line] = frozenset(names)
 
     def free(self, line: Any) -> List[Turn]:
-        """It has started, or will not: who has their instruments by that."""
-        if self._starts.pop(line, None) is None:
-            return []
-        admitted = [turn for turn in self._barred if not self._is_barred(turn)]
-        self._barred = [turn for turn in self._barred if turn not in admitted]
-        return [turn for turn in admitted if self.ask(turn)]
+        """It has started, or will not."""
+        return self._grant(self._starts.pop(line, ()))
 
     def ahead_of(self, turn: Turn) -> List[Turn]:
-        """Those that *turn* waits for: who has what it needs, and who came before it."""
-        found: List[Turn] = []
-        for name in turn.names:
-            for other in self._queues.get(name, ()):
-                if other is turn:
-                    break
-                if other not in found:
-                    found.append(other)
-        return found
+        """Those that *turn* waits for: who has what it needs, and who came before it for that."""
+        wanted = set(turn.names)
+        found = {each: None for name, each in self._with.items() if name in wanted}
+        for other in self._waiting:
+            if other is turn:
+                break
+            if not wanted.isdisjoint(other.names) and not self._is_held_up(other):
+                found[other] = None
+        return list(found)
 
     def __bool__(self) -> bool:
-        return bool(self._queues or self._barred or self._starts)
+        return bool(self._with or self._waiting or self._starts)
 
-    def _is_first(self, turn: Turn) -> bool:
-        return all(self._queues[name][0] is turn for name in turn.names)
+    def _grant(self, freed: Iterable[str]) -> List[Turn]:
+        """Let those have theirs who may, now that *freed* have nobody."""
+        granted: List[Turn] = []
+        taken: Set[str] = set()
+        left = set(freed)
+        # What is with somebody at a line holds up others, so that who comes behind them may pass:
+        # as long as there are lines, all are looked at, and once more after each of those.
+        again = bool(left)
+        while again:
+            again = False
+            taken.clear()
+            for turn in list(self._waiting):
+                if not left and not self._starts:
+                    break
+                names = turn.names
+                if self._is_held_up(turn):
+                    continue
+                if taken.isdisjoint(names) and not any(name in self._with for name in names):
+                    turn.granted = True
+                    del self._waiting[turn]
+                    self._with.update(dict.fromkeys(names, turn))
+                    granted.append(turn)
+                    again = again or _is_at_a_line(turn)
+                taken.update(names)
+                left.difference_update(names)
+        return granted
 
-    def _is_barred(self, turn: Turn) -> bool:
+    def _is_held_up(self, turn: Turn) -> bool:
+        """Whether it waits for a start line."""
+        for name in turn.names:
+            other = self._with.get(name)
+            if other is not None and _is_at_a_line(other):
+                return True
         if turn.line not in self._starts:
             return False
         for line, names in self._starts.items():
@@ -99,10 +116,6 @@ class Instruments:
                 return True
         return False
 
-    def _grant(self, turns: List[Turn]) -> List[Turn]:
-        granted: List[Turn] = []
-        for turn in turns:
-            if not turn.granted and self._is_first(turn):
-                turn.granted = True
-                granted.append(turn)
-        return granted
+
+def _is_at_a_line(turn: Turn) -> bool:
+    return turn.line is not None and not turn.line.started

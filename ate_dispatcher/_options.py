@@ -160,6 +160,7 @@ def send_with(
             desk.hold(entry)
             return entry
         desk.scatter(entry)
+        desk.crossed(entry)
         if deadline < desk.wakeup and desk.inbox.alert:
             desk.post("wake_by", deadline)
     except BaseException:

@@ -14,7 +14,7 @@ from ._circles import nested
 from ._clock import NEVER
 from ._codes import ACCEPTED
 from ._completion import Standing
-from ._effects import act, after, failed, let_go, missed, without_our_frame
+from ._effects import act, after, failed, goes_to, let_go, missed, without_our_frame
 from ._member import Hand, Start, Ticket, Turn
 from ._messages import Died, Finished
 
@@ -35,7 +35,9 @@ def take_turn(producer: Any, hand: Hand, ticket: Ticket) -> None:
             if entry.completion is None:
                 call, kwargs = entry.call, entry.kwargs
                 hand.turn = turn
-                if not turn.names or desk.instruments.ask(turn):
+                if turn.names:
+                    goes_to(desk.instruments.ask(turn), hand)
+                if turn.granted or not turn.names:
                     effects = _goes_on(desk, turn, now)
                 elif nested:
                     desk.leave("look_for_circle", hand)

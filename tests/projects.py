@@ -23,4 +23,6 @@ def installed() -> bool:
 def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Subprocesses have the plugin, and nothing of the settings of this run."""
     monkeypatch.setenv("PYTHONPATH", PACKAGE_PARENT)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "" if installed() else "-p ate_dispatcher.pytest_plugin")
+    # Without hypothesis, which none of them uses and whose import takes longer than all else.
+    ours = "" if installed() else "-p ate_dispatcher.pytest_plugin "
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{ours}-p no:hypothesispytest")

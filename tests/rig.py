@@ -47,6 +47,10 @@ def pace(request: pytest.FixtureRequest) -> Iterator[str]:
         sys.setswitchinterval(before)
 
 
+UNHURRIED = pytest.mark.parametrize("pace", ["ordinary"], indirect=True)
+"""For what only waits in real time: once."""
+
+
 class Answer(Producer):
     """Answers with what *function* returns; by default with the arguments it was given."""
 

@@ -17,6 +17,7 @@ from unittest import mock
 import pytest
 from rig import (
     PATIENCE,
+    UNHURRIED,
     Answer,
     Gated,
     Recorder,
@@ -1174,6 +1175,7 @@ def test_the_published_cases_at_a_fifth_of_their_times(ttl: float, expected: Lis
     until_the_machine_keeps_up(attempt)
 
 
+@UNHURRIED
 def test_the_walk_through_of_the_old_readme() -> None:
     """Two producers, two listeners, three topics; a ttl that lets one answer and drops the other;
     deregistration; stop. At two fifths to a half of its times, waiting for the results.

@@ -806,6 +806,24 @@ def test_a_report_that_is_taken_while_the_request_ends_says_running(stage: Stage
     assert only(handle).standing is Standing.RUNNING
 
 
+def test_a_send_that_crosses_a_disable_does_not_wait_behind_it(stage: Stage) -> None:
+    """What it puts into the mailbox when that has been looked through is withdrawn all the same."""
+    puts = stage.at(Desk.send, "for append, mailbox in roster.puts", "sender")
+    dispatcher, producer = stage.dispatcher(), stage.cast(Gated())
+    dispatcher.register_result_producer(producer, "t", start=True)
+    dispatcher.send_request("t", ttl=None)
+    came(producer.entered)
+    handles: List[Any] = []
+    thread = stage.thread("sender", lambda: handles.append(dispatcher.send_request("t", ttl=None)))
+    came(puts.held)
+    dispatcher.disable(producer)
+    settle(dispatcher)
+    puts.open()
+    over(thread)
+    ended(*handles)
+    assert only(handles[0]).verdict is Verdict.WITHDRAWN
+
+
 # -- fork --------------------------------------------------------------------------------------
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -18,6 +18,7 @@ from typing import Any, Callable, Iterator, List
 import pytest
 from rig import (
     PATIENCE,
+    UNHURRIED,
     Answer,
     Gated,
     GatedListener,
@@ -1570,6 +1571,7 @@ HUNG = {
 }
 
 
+@UNHURRIED
 def test_nobody_who_hangs_hangs_the_interpreter() -> None:
     """A producer, listener, hook or stop() that never returns: the exit comes within the drain
     time and the listeners' time, 5 seconds with all that is around it.
