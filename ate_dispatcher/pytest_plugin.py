@@ -6,7 +6,19 @@ A project's own fixture of one of these names takes its place.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generator, Iterator, List, Optional, Protocol, Set, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generator,
+    Iterator,
+    List,
+    Optional,
+    Protocol,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 import pytest
 
@@ -35,6 +47,8 @@ class ScriptedProducerFactory(Protocol):
         *script: Any,
         name: Optional[str] = None,
         start_ms: float = 0,
+        exclusive: Union[str, Sequence[str]] = (),
+        workers: int = 1,
     ) -> ScriptedProducer:
         """Register it for *topic* with *dispatcher*, start it."""
         ...
@@ -126,9 +140,13 @@ def scripted_producer(_ate_rig: _Rig) -> ScriptedProducerFactory:
         *script: Any,
         name: Optional[str] = None,
         start_ms: float = 0,
+        exclusive: Union[str, Sequence[str]] = (),
+        workers: int = 1,
     ) -> ScriptedProducer:
         _check(dispatcher, topic)
-        producer = ScriptedProducer(*script, name=name, start_ms=start_ms)
+        producer = ScriptedProducer(
+            *script, name=name, start_ms=start_ms, exclusive=exclusive, workers=workers
+        )
         _ate_rig.cast.append(producer)
         dispatcher.register_result_producer(producer, topic, start=True)
         return producer
