@@ -33,6 +33,7 @@ __all__ = [
     "act",
     "after",
     "failed",
+    "forward",
     "goes_to",
     "husk",
     "its_turn",
@@ -94,6 +95,12 @@ def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) 
     if effects & DISCARDED and desk.hooks:
         # Behind the end, which may have come with it.
         desk.observers.tell(event_discarded, entry, member)
+
+
+def forward(entry: Entry, value: Any) -> None:
+    """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
+    for _, ear in entry.channel.listeners.current().puts:
+        ear.put((entry.topic, value))
 
 
 def missed(desk: Any, entry: Entry, now: float) -> int:

@@ -11,7 +11,7 @@ import types
 from typing import Any
 
 from ._codes import ACCEPTED
-from ._effects import act, after
+from ._effects import act, after, forward
 from ._member import Hand
 from ._messages import Finished
 
@@ -51,8 +51,7 @@ def _streamed(hand: Hand, value: Any) -> bool:
         entry = hand.running
         effects = desk.ledger.streamed(entry, hand, value, desk.now())
         if effects & ACCEPTED:
-            for _, ear in entry.channel.listeners.current().puts:
-                ear.put((entry.topic, value))
+            forward(entry, value)
         act(desk, entry, effects, hand.member)
     after(desk, entry, effects)
     return entry.completion is None

@@ -14,7 +14,7 @@ from ._circles import nested
 from ._clock import NEVER
 from ._codes import ACCEPTED
 from ._completion import Standing
-from ._effects import act, after, failed, goes_to, let_go, missed, without_our_frame
+from ._effects import act, after, failed, forward, goes_to, let_go, missed, without_our_frame
 from ._member import Hand, Start, Ticket, Turn
 from ._messages import Died, Finished
 
@@ -74,8 +74,7 @@ def take_turn(producer: Any, hand: Hand, ticket: Ticket) -> None:
             entry = hand.running
             effects = desk.ledger.replied(entry, hand, value, error, desk.now())
             if effects & ACCEPTED:
-                for _, ear in entry.channel.listeners.current().puts:
-                    ear.put((entry.topic, value))
+                forward(entry, value)
             hand.running = None
             act(desk, entry, effects, hand.member)
             let_go(desk, turn)
