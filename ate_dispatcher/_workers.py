@@ -238,6 +238,7 @@ class Producer(Worker):
     def run(self) -> None:
         """The thread's loop, until ``stop()``. Subclasses may wrap it."""
         mailbox, member = self._ate_mailbox, self._ate_member
+        member.ident = threading.get_ident()
         while True:
             home = member.home
             if home is None:
@@ -248,10 +249,6 @@ class Producer(Worker):
             else:
                 home.serve(self, member)
                 return
-
-    def _ate_life(self) -> None:
-        self._ate_member.ident = self.ident
-        super()._ate_life()
 
     def _ate_begins(self) -> None:
         if self._ate_member.standing is Standing.NOT_STARTED:
