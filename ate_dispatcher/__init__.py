@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ._clock import Clock
     from ._completion import Completion, Standing, Verdict
     from ._handle import Handle
-    from ._report import MemberReport, Reply, Report, Statistics
+    from ._report import MemberReport, Progress, Reply, Report
+    from ._statistics import Statistics
     from ._workers import CurrentRequest, current_request
     from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
     from .errors import DispatcherError, DispatcherStopped, IncompleteError, RequestTimeout
@@ -25,7 +26,8 @@ else:
         "_clock": ("Clock",),
         "_completion": ("Completion", "Standing", "Verdict"),
         "_handle": ("Handle",),
-        "_report": ("MemberReport", "Reply", "Report", "Statistics"),
+        "_report": ("MemberReport", "Progress", "Reply", "Report"),
+        "_statistics": ("Statistics",),
         "_workers": ("CurrentRequest", "current_request"),
         "dispatcher": ("ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"),
         "policies": ("All", "First", "Quorum", "Stall", "StopOnError", "Until"),
@@ -64,6 +66,7 @@ __all__ = [
     "IncompleteError",
     "MemberReport",
     "Producer",
+    "Progress",
     "Quorum",
     "Reply",
     "Report",

@@ -7,8 +7,9 @@ who waits for whom; it is read without any lock, so it is good for a warning and
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
+from . import _log
 from ._completion import Standing
 from ._member import Hand, Member
 
@@ -18,16 +19,22 @@ nested: Dict[int, Hand] = {}
 """The hands that wait for a request in the middle of another, by identity: without any there is no
 circle."""
 
+_TRIES = 10
+"""How often it is tried to read what changes meanwhile."""
+
 Steps = Tuple[Tuple[Hand, str], ...]
 
 
 def circle_of(hand: Hand) -> Optional[str]:
     """The circle that *hand* waits in, in words; None for none, or if it was named before."""
-    try:
-        found = _stuck(hand, hand, ())
-    except (AttributeError, RuntimeError):
-        # Something changed while it was read; who waits in a circle does not.
-        return None
+    found: Optional[Steps] = None
+    for _ in range(_TRIES):
+        try:
+            found = _Search(hand).stuck(hand)
+            break
+        except (AttributeError, RuntimeError):
+            # Something changed while it was read; who waits in a circle does not change.
+            continue
     if found is None or any(each.named == _work(each) for each, _ in found):
         return None
     for each, _ in found:
@@ -42,35 +49,70 @@ def _work(hand: Hand) -> Any:
     return id(entry.desk), entry.id
 
 
-def _stuck(hand: Hand, first: Hand, before: Steps) -> Optional[Steps]:
-    """The steps by which *hand* waits for *first*, if it does."""
-    awaited, turn = hand.awaits, hand.turn
-    if awaited is not None:
-        running = hand.running
-        serves = f"serves request {running.id} and " if running is not None else ""
-        steps = (*before, (hand, f"{serves}waits for request {awaited.id}"))
-        pending = _pending(awaited)
-        if awaited.extra is not None and awaited.extra.need is not None and len(pending) > 1:
-            # Others may still bring what it needs.
+class _Search:
+    """From one hand on, along whom each waits for, until it comes back."""
+
+    def __init__(self, first: Hand) -> None:
+        self._first = first
+        #: The steps from there to the first, or None.
+        self._known: Dict[int, Optional[Steps]] = {}
+        #: Those whose steps are being looked for.
+        self._open: Set[int] = set()
+
+    def stuck(self, hand: Hand) -> Optional[Steps]:
+        """The steps by which *hand* waits for the first, if it does."""
+        awaited, turn = hand.awaits, hand.turn
+        if awaited is not None:
+            pending = _pending(awaited)
+            if awaited.extra is not None and awaited.extra.need is not None and len(pending) > 1:
+                # Others may still bring what it needs.
+                return None
+            running = hand.running
+            serves = "" if running is None else f"serves {_told(running)} and "
+            return self._one_of(pending, awaited, (hand, f"{serves}waits for {_told(awaited)}"))
+        if turn is not None and turn.standing is Standing.AT_INSTRUMENT:
+            for other in turn.entry.desk.instruments.ahead_of(turn):
+                found = self._follow(other.hand)
+                if found is not None:
+                    shared = " and ".join(name for name in turn.names if name in other.names)
+                    waits = f"waits with request {turn.entry.id} for {shared}, which"
+                    return ((hand, f"{waits} {other.hand.member.name} has"), *found)
+        elif turn is not None and turn.standing is Standing.AT_LINE:
+            present = [other.hand.member for other in turn.line.present]
+            absent = [member for member in _pending(turn.entry) if member not in present]
+            waits = f"waits at the start line of request {turn.entry.id}"
+            return self._one_of(absent, turn.entry, (hand, waits))
+        return None
+
+    def _one_of(self, members: List[Member], entry: Any, step: Tuple[Hand, str]) -> Optional[Steps]:
+        """Whether one of *members* cannot go on with *entry*, because it waits for the first."""
+        for member in members:
+            hand = member.hand_at(entry)
+            if hand is None and entry.extra is not None and entry.extra.key is not None:
+                hand = member.mailbox.busy_with(entry.extra.key)
+            # If it has not come to it, any of its hands may be the one that does.
+            hands = member.hands if hand is None else (hand,)
+            # Who is on the way from the first to here waits as well.
+            others = [each for each in hands if id(each) not in self._open]
+            found = [self._follow(each) for each in others]
+            if found and found[0] is not None and None not in found:
+                return (step, *found[0])
+        return None
+
+    def _follow(self, hand: Hand) -> Optional[Steps]:
+        if hand is self._first:
+            return ()
+        if id(hand) in self._open:
             return None
-        return _any(pending, first, steps, awaited)
-    if turn is None or turn.standing is None:
-        return None
-    if turn.standing is Standing.AT_INSTRUMENT:
-        for other in turn.entry.desk.instruments.ahead_of(turn):
-            shared = [name for name in turn.names if name in other.names]
-            waits = f"waits with request {turn.entry.id} for {' and '.join(shared)}"
-            steps = (*before, (hand, f"{waits}, which {other.hand.member.name} has"))
-            found = _follow(other.hand, first, steps)
-            if found is not None:
-                return found
-        return None
-    if turn.standing is Standing.AT_LINE:
-        waits = f"waits at the start line of request {turn.entry.id}"
-        present = [other.hand.member for other in turn.line.present]
-        absent = [member for member in _pending(turn.entry) if member not in present]
-        return _any(absent, first, (*before, (hand, waits)), turn.entry)
-    return None
+        if id(hand) not in self._known:
+            self._open.add(id(hand))
+            self._known[id(hand)] = self.stuck(hand)
+            self._open.discard(id(hand))
+        return self._known[id(hand)]
+
+
+def _told(entry: Any) -> str:
+    return f"request {entry.id} on {_log.text_of(entry.topic)}"
 
 
 def _pending(entry: Any) -> List[Member]:
@@ -80,24 +122,3 @@ def _pending(entry: Any) -> List[Member]:
     answered = {id(note.member) for note in entry.notes}
     answered.update(id(member) for member in entry.spoken())
     return [member for member in entry.roster if id(member) not in answered]
-
-
-def _any(members: List[Member], first: Hand, steps: Steps, entry: Any) -> Optional[Steps]:
-    """Whether one of *members* cannot go on with *entry*, because it waits for *first*."""
-    for member in members:
-        hand = member.hand_at(entry)
-        # If it has not come to it, any of its hands may be the one that does.
-        hands = member.hands if hand is None else (hand,)
-        found = [_follow(each, first, steps) for each in hands]
-        if all(each is not None for each in found):
-            return found[0]
-    return None
-
-
-def _follow(hand: Hand, first: Hand, steps: Steps) -> Optional[Steps]:
-    if hand is first:
-        return steps
-    if any(each is hand for each, _ in steps):
-        # A circle of others, which is theirs to name.
-        return None
-    return _stuck(hand, first, steps)

@@ -10,7 +10,7 @@ import math
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from ._completion import Completion, Standing, Verdict
-from ._member import Member, Spent, Turn
+from ._member import HeldUp, Member, Spent, Turn
 from ._messages import MEMBER, Part, Record
 from ._need import Need
 from ._stacks import Place
@@ -24,6 +24,7 @@ class Note:
     __slots__ = (
         "answered",
         "began",
+        "held_up_by",
         "id",
         "late",
         "member",
@@ -56,6 +57,9 @@ class Note:
         self.began: Optional[float] = None
         #: What it had spent after its turn had come, if it had not begun.
         self.spent: Spent = (None, None) if turn is None else turn.spent(stamp)
+        self.held_up_by: HeldUp = ()
+        if standing is Standing.QUEUED or standing is Standing.AT_INSTRUMENT:
+            self.held_up_by = member.held_up_by(entry)
         if standing is Standing.RUNNING and hand is not None:
             self.began = hand.began
         #: Where in its code a running one was at the end, if somebody wanted to know.

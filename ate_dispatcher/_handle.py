@@ -22,7 +22,7 @@ from typing import (
 from . import _log
 from ._circles import nested
 from ._clock import timeout_deadline
-from ._completion import Completion
+from ._completion import Completion, Verdict
 from ._entry import Entry
 from ._messages import ERROR, VALUE, Close, Part, Record
 from ._report import Progress, Reply, Report, replies_between, report_of
@@ -275,7 +275,8 @@ class Handle(Entry):
         completion: Optional[Completion] = self.completion
         raise IncompleteError(
             f"request {self.id} ended as {completion.name if completion else 'open'} with "
-            f"{len(values)} of {len(self.roster)} results; no answer in time from: {silent}; "
+            f"{report.count(Verdict.OK)} of {len(self.roster)} results; "
+            f"no answer in time from: {silent}; "
             f"raised: {raised}",
             values,
             report.missing,

@@ -19,7 +19,7 @@ members waits for nobody at a line either: they get theirs, that line starts, an
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Iterable, List, Set
+from typing import Any, Dict, FrozenSet, Iterable, List, Set, Tuple
 
 from ._member import Turn
 
@@ -38,6 +38,7 @@ class Instruments:
 
     def ask(self, turn: Turn) -> List[Turn]:
         """*turn* has come and wants its instruments."""
+        turn.instruments = self
         self._waiting[turn] = None
         if any(name in self._with for name in turn.names):
             return []
@@ -59,6 +60,10 @@ class Instruments:
     def free(self, line: Any) -> List[Turn]:
         """It has started, or will not."""
         return self._grant(self._starts.pop(line, ()))
+
+    def holders(self, turn: Turn) -> List[Tuple[str, Turn]]:
+        """Which of the instruments that *turn* wants are with whom."""
+        return [(name, self._with[name]) for name in turn.names if name in self._with]
 
     def ahead_of(self, turn: Turn) -> List[Turn]:
         """Those that *turn* waits for: who has what it needs, and who came before it for that."""

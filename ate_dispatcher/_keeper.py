@@ -183,8 +183,7 @@ class Keeper:
             desk.scatter(entry, spared)
 
     def _look_for_circle(self, hand: Hand) -> None:
-        with self._desk.lock:
-            found = circle_of(hand)
+        found = circle_of(hand)
         if found is not None:
             _log.lost("in a circle, until a deadline or for ever: %s", found)
 

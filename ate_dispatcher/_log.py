@@ -21,6 +21,14 @@ def name_of(thing: Any) -> str:
         return f"{type(thing).__qualname__} at {id(thing):#x}"
 
 
+def text_of(thing: Any) -> str:
+    """Its repr; never raises, whatever its class makes of that."""
+    try:
+        return repr(thing)
+    except BaseException:
+        return f"<{type(thing).__qualname__} at {id(thing):#x}>"
+
+
 def report(level: int, message: str, *args: Any, error: Optional[BaseException] = None) -> None:
     """Log, with the traceback of *error*; whatever goes wrong in doing so changes nothing."""
     try:

@@ -84,6 +84,10 @@ class Mailbox:
         """How many messages wait."""
         return len(self.items)
 
+    def busy_with(self, key: Any) -> Any:
+        """The hand that makes messages of *key* wait: with one reader none does."""
+        return None
+
     def park(self) -> None:
         """Wait until there is an item, perhaps. The reader's thread only."""
         self.alert = [True]

@@ -9,7 +9,10 @@ from typing_extensions import Self
 from . import _log
 from ._completion import Standing
 
-__all__ = ["Hand", "Member", "Spent", "Start", "Ticket", "Turn"]
+__all__ = ["Hand", "HeldUp", "Member", "Spent", "Start", "Ticket", "Turn"]
+
+HeldUp = Tuple[Tuple[str, Any, int], ...]
+"""Instruments, the member that has each, and its request; or "", itself, and what it is at."""
 
 Spent = Tuple[Optional[float], Optional[float]]
 """Seconds of waiting for instruments, and at the start line; None for what was not waited for."""
@@ -35,12 +38,25 @@ class Turn:
     Changed inside the section of the request's dispatcher; its hand also reads it while it waits.
     """
 
-    __slots__ = ("came", "entry", "granted", "hand", "line", "lined", "names", "standing", "taken")
+    __slots__ = (
+        "came",
+        "entry",
+        "granted",
+        "hand",
+        "instruments",
+        "line",
+        "lined",
+        "names",
+        "standing",
+        "taken",
+    )
 
     def __init__(self, entry: Any, hand: Hand, came: float) -> None:
         self.entry: Any = entry
         self.hand = hand
         self.names: Tuple[str, ...] = hand.member.exclusive
+        #: Where it has asked for them.
+        self.instruments: Any = None
         #: The start line of the request, if it has one.
         self.line: Any = None if entry.extra is None else entry.extra.line
         self.came: float = came
@@ -119,6 +135,13 @@ class Hand:
         self.awaits: Any = None
         self.named: Any = None
 
+    @property
+    def work(self) -> int:
+        """The id of the request that it is at; 0 for none."""
+        turn = self.turn
+        entry = self.running or (None if turn is None else turn.entry)
+        return 0 if entry is None else entry.id
+
     def runs(self, entry: Any) -> bool:
         """Whether it is in *entry*, or in the stub that has taken its place while it ends."""
         running = self.running
@@ -191,6 +214,20 @@ class Member(Hand):
             if hand.runs(entry) or (turn is not None and turn.entry is entry):
                 return hand
         return None
+
+    def held_up_by(self, entry: Any) -> HeldUp:
+        """What keeps it from beginning *entry*: its own work, or who has its instruments."""
+        hand = self.hand_at(entry)
+        if hand is None:
+            at = [("", self, each.work) for each in self.hands]
+            return tuple(at) if all(work for _, _, work in at) else ()
+        turn = hand.turn
+        if turn is None or turn.granted or turn.instruments is None:
+            return ()
+        return tuple(
+            (name, other.hand.member, other.hand.work)
+            for name, other in turn.instruments.holders(turn)
+        )
 
     def standing_on(self, entry: Any) -> Standing:
         hand = self.hand_at(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from . import _log
@@ -96,10 +97,11 @@ def _patience(barrier: Any) -> Optional[float]:
         return None
     if barrier is True:
         return NEVER
-    seconds = milliseconds("barrier", barrier)
-    if not seconds:
+    if not isinstance(barrier, numbers.Real):
+        raise BadType(f"barrier must be True or a number of milliseconds, not {barrier!r}")
+    if not barrier > 0:  # type: ignore[operator]
         raise BadValue(f"barrier must be True or more than 0 ms, not {barrier!r}")
-    return seconds
+    return milliseconds("barrier", barrier)
 
 
 def _can_start_together(members: Tuple[Member, ...]) -> None:

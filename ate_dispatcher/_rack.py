@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Any, Deque, Dict, List, Set, Tuple
+from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from ._mailbox import CALM, DEAD, Mailbox
 from ._member import Hand
@@ -36,7 +36,8 @@ class Rack(Mailbox):
     def __init__(self) -> None:
         self._parked: Deque[Hand] = deque()
         super().__init__()
-        self._busy: Set[Any] = set()
+        #: The keys that hands are busy with.
+        self._busy: Dict[Any, Hand] = {}
         self._shelves: Dict[Any, Deque[Tuple[int, Any]]] = {}
         self._numbers = itertools.count()
         self._closed = False
@@ -66,6 +67,10 @@ class Rack(Mailbox):
         """How many messages wait, on the shelves too."""
         return len(self.items) + sum(map(len, self._shelves.values()))
 
+    def busy_with(self, key: Any) -> Optional[Hand]:
+        """The hand that has *key*."""
+        return self._busy.get(key)
+
     # -- its readers, inside the section -------------------------------------------------------
 
     def take(self, hand: Hand) -> Any:
@@ -79,7 +84,7 @@ class Rack(Mailbox):
         if hand not in self._parked:
             self._parked.append(hand)
         self.alert = [True]
-        found = self._oldest()
+        found = self._oldest(hand)
         if found is IDLE:
             return IDLE
         self._unlist(hand)
@@ -92,7 +97,7 @@ class Rack(Mailbox):
 
     def done(self, key: Any) -> None:
         """The hand that had *key* is done with what it took."""
-        self._busy.discard(key)
+        self._busy.pop(key, None)
 
     def look_round(self) -> None:
         """Wake a hand if there may be something for it."""
@@ -109,7 +114,7 @@ class Rack(Mailbox):
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _oldest(self) -> Any:
+    def _oldest(self, hand: Hand) -> Any:
         """The oldest message that may be begun; STOP when it is the oldest of all, else IDLE."""
         # What is on a shelf is older than what was never looked at.
         free = [key for key in self._shelves if key not in self._busy]
@@ -121,7 +126,7 @@ class Rack(Mailbox):
                 del self._shelves[key]
                 free.remove(key)
             if entry.completion is None:
-                self._busy.add(key)
+                self._busy[key] = hand
                 return entry
         while True:
             try:
@@ -137,7 +142,7 @@ class Rack(Mailbox):
             if key is None:
                 return entry
             if key not in self._busy:
-                self._busy.add(key)
+                self._busy[key] = hand
                 return entry
             self._shelves.setdefault(key, deque()).append((next(self._numbers), entry))
 

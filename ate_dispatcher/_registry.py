@@ -26,7 +26,15 @@ Put = Tuple[Callable[[Any], None], Mailbox]
 """How to reach a mailbox in one breath: its ``items.append``, and itself for the rest."""
 
 
-Off = Dict[int, "weakref.ref[Any]"]
+class Absence(weakref.ref):  # type: ignore[type-arg]
+    """Why a producer is off: each who has disabled it; weakly, it may be dropped meanwhile."""
+
+    __slots__ = ("reasons",)
+
+    reasons: Dict[Hashable, None]
+
+
+Off = Dict[int, Absence]
 
 
 class Seat(NamedTuple):
@@ -144,7 +152,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.channels: Dict[Hashable, Channel] = {}
-        #: Producers that are not asked, by identity; weakly, they may be dropped meanwhile.
+        #: Producers that are not asked, by identity.
         self.off: Off = {}
         # Channels that lost their last registration while open requests still refer to them. A
         # new registration for the topic takes the same channel up again, so it hears those too.
@@ -183,17 +191,40 @@ class Registry:
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
 
-    def switch(self, producer: Any, off: bool) -> None:
-        """Take *producer* out of all rosters, or in again.
-
-        All of it each time: one that was cut short may be tried again.
-        """
+    def switch_off(self, producer: Any, by: Hashable) -> None:
+        """Take *producer* out of all rosters. All of it each time, if one was cut short."""
         key = id(producer)
-        if off:
-            # Straight into C, where no signal handler comes in between.
-            self.off[key] = weakref.ref(producer, partial(self.off.pop, key))
-        else:
+        while True:
+            absence = self.off.get(key)
+            if absence is None:
+                # Straight into C when it is dropped, where no signal handler comes in between.
+                absence = Absence(producer, partial(self.off.pop, key))
+                absence.reasons = {}
+            absence.reasons[by] = None
+            # Somebody may have put up another one, or enabled it, meanwhile.
+            if self.off.setdefault(key, absence) is absence:
+                break
+        self._changed()
+
+    def switch_on(self, producer: Any, by: Hashable) -> None:
+        """Take it in again, if nobody else than *by* has disabled it; None speaks for all."""
+        key = id(producer)
+        absence = self.off.get(key)
+        if absence is None:
+            return
+        if by is None:
             self.off.pop(key, None)
+        else:
+            absence.reasons.pop(by, None)
+            if not absence.reasons:
+                self.off.pop(key, None)
+                if absence.reasons:
+                    # Disabled by somebody else in between.
+                    self.off.setdefault(key, absence)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Who is off is not what it was."""
         for channel in self._all():
             channel.producers.changed()
 

@@ -8,9 +8,7 @@ from typing import (
     Any,
     Dict,
     Hashable,
-    Iterable,
     List,
-    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -21,8 +19,7 @@ from . import _log
 from ._clock import NEVER
 from ._completion import Completion, Standing, Verdict
 from ._entry import Entry, Note
-from ._ledger import Ledger
-from ._member import Member, Spent
+from ._member import HeldUp, Member, Spent
 from ._messages import BEGAN, ERROR, MEMBER, STAMP, VALUE, Close, Part, Record
 from ._stacks import innermost, shown
 
@@ -31,10 +28,8 @@ __all__ = [
     "Progress",
     "Reply",
     "Report",
-    "Statistics",
     "replies_between",
     "report_of",
-    "statistics_of",
 ]
 
 _MISSED = frozenset(Verdict) - {Verdict.OK, Verdict.ERROR}
@@ -141,7 +136,9 @@ class MemberReport:
     says where a member without an answer stands, or stood at the end. ``waited_ms`` is the time in
     the mailbox, ``instrument_ms`` then the time until it had its instruments, ``line_ms`` then that
     at the start line, ``ran_ms`` the time in the producer's own code, ``late_ms`` by how much its
-    answer missed the deadline. ``error`` is the name of the exception's class. With
+    answer missed the deadline. ``held_up_by`` tells what a member without an answer waits for, or
+    waited for at the end: ``"site 1, which has psu1 for request 7"``, or in its mailbox
+    ``"request 7"``. ``error`` is the name of the exception's class. With
     ``Dispatcher(diagnose=True)`` a member that still ran at the end has ``stack``, where in its
     code it was then, as in a traceback, and ``place``, the innermost line of that in short:
     ``"rig.py:12 in measure"``.
@@ -158,6 +155,7 @@ class MemberReport:
     place: Optional[str] = None
     instrument_ms: Optional[float] = None
     line_ms: Optional[float] = None
+    held_up_by: Optional[str] = None
 
     @property
     def began_ms(self) -> Optional[float]:
@@ -176,6 +174,7 @@ class MemberReport:
             "line_ms": self.line_ms,
             "ran_ms": self.ran_ms,
             "late_ms": self.late_ms,
+            "held_up_by": self.held_up_by,
             "error": self.error,
             "stack": self.stack,
         }
@@ -195,6 +194,8 @@ class MemberReport:
             parts.append(f"ran {self.ran_ms:9.3f} ms")
         if self.late_ms:
             parts.append(f"late by {self.late_ms:.3f} ms")
+        if self.held_up_by:
+            parts.append(f"held up by {self.held_up_by}")
         if self.error:
             parts.append(self.error)
         line = "  ".join(parts).rstrip()
@@ -207,8 +208,10 @@ class Report:
 
     ``members`` are in the order of the roster. ``completion`` is None while the request is open;
     ``elapsed_ms`` runs until its end. ``ttl_ms`` is None without a deadline. ``policy`` is the part
-    of the request's policy that ended it, as text, if one did; ``off`` names the producers of the
-    topic that were not asked because they were disabled.
+    of the request's policy that ended it, as text, if one did, or all of it if it could not be met
+    any more; ``off`` names the producers of the
+    topic that were not asked because they were disabled; ``barrier`` tells whether they were to
+    begin together.
     """
 
     id: int
@@ -219,11 +222,15 @@ class Report:
     members: Tuple[MemberReport, ...]
     policy: Optional[str] = None
     off: Tuple[str, ...] = ()
+    barrier: bool = False
 
     @property
     def skew_ms(self) -> Optional[float]:
-        """How far apart those began that started together; None if fewer than two did."""
-        starts = [m.began_ms for m in self.members if m.line_ms is not None]
+        """With a barrier, how far apart members began, late ones included; None for fewer than two.
+
+        A member that came after the start has no ``line_ms``.
+        """
+        starts = [m.began_ms for m in self.members] if self.barrier else []
         begun = [start for start in starts if start is not None]
         return max(begun) - min(begun) if len(begun) > 1 else None
 
@@ -264,7 +271,9 @@ class Report:
     def __str__(self) -> str:
         ttl = "no ttl" if self.ttl_ms is None else f"ttl {self.ttl_ms:.12g} ms"
         end = self.completion.name if self.completion else "open"
-        end += f" by {self.policy}" if self.policy else ""
+        if self.policy:
+            how = "of" if self.completion is Completion.IMPOSSIBLE else "by"
+            end += f" {how} {self.policy}"
         ok = self.count(Verdict.OK)
         head = (
             f"request {self.id} on {self.topic!r}: {end} after {self.elapsed_ms:.1f} ms "
@@ -297,12 +306,15 @@ def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
         members=tuple(lines),
         policy=_said(entry) if completion is not None else None,
         off=() if entry.extra is None else tuple([member.name for member in entry.extra.off]),
+        barrier=entry.extra is not None and entry.extra.line is not None,
     )
 
 
 def _said(entry: Entry) -> Optional[str]:
     need = None if entry.extra is None else entry.extra.need
-    return None if need is None or need.said is None else str(need.said)
+    if need is None or (need.said is None and entry.completion is not Completion.IMPOSSIBLE):
+        return None
+    return str(need.said or need.policy)
 
 
 def _early(notes: Sequence[Note]) -> Sequence[Note]:
@@ -359,6 +371,7 @@ def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
         late_ms=note.late * 1000 if outcome is Verdict.LATE else None,
         stack=shown(note.places),
         place=innermost(note.places),
+        held_up_by=_told(note.held_up_by),
         **_times(sent, stamp, began, note.spent),
     )
 
@@ -372,61 +385,27 @@ def _open(entry: Entry, member: Member, now: float) -> MemberReport:
             times = _times(entry.sent, now, began)
         elif turn is not None:
             times = _times(entry.sent, now, None, turn.spent(now))
-    return MemberReport(producer=member.name, verdict=None, standing=standing, **times)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The sums over a dispatcher's life; exact at any quiet moment.
-
-    ``fan_out`` counts every (request, producer) pair; it equals the sum of ``verdicts`` plus
-    ``pending``, the pairs of open requests without a verdict. ``completions`` sums to
-    ``requests - open``.
-    """
-
-    requests: int
-    open: int
-    fan_out: int
-    pending: int
-    verdicts: Mapping[Verdict, int]
-    completions: Mapping[Completion, int]
-
-    def __str__(self) -> str:
-        parts = [f"{self.requests} requests ({self.open} open), fan-out {self.fan_out}"]
-        parts += [f"{number} {verdict.name}" for verdict, number in self.verdicts.items() if number]
-        if self.pending:
-            parts.append(f"{self.pending} pending")
-        ends = [f"{number} {end.name}" for end, number in self.completions.items() if number]
-        return ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
-
-
-def statistics_of(ledger: Ledger, over: Sequence[Entry] = ()) -> Statistics:
-    """The sums of *ledger*, with what the open requests have so far.
-
-    Those in *over* were over when they were sent, and the ledger has not been told yet.
-    """
-    fan_out, verdicts, completions = ledger.sums.told()
-    for entry in over:
-        completions[entry.completion or Completion.NO_PRODUCERS] += 1
-        fan_out += len(entry.roster)
-        for note in entry.notes:
-            verdicts[note.verdict] += 1
-    still_open: Iterable[Entry] = ledger.open_requests()
-    count = pending = 0
-    for entry in still_open:
-        count += 1
-        fan_out += len(entry.roster)
-        pending += entry.left
-        notes = entry.notes
-        verdicts[Verdict.ERROR] += entry.errors
-        verdicts[Verdict.OK] += len(entry.roster) - entry.left - entry.errors - len(notes)
-        for note in notes:
-            verdicts[note.verdict] += 1
-    return Statistics(
-        requests=count + sum(completions.values()),
-        open=count,
-        fan_out=fan_out,
-        pending=pending,
-        verdicts=verdicts,
-        completions=completions,
+    return MemberReport(
+        producer=member.name,
+        verdict=None,
+        standing=standing,
+        held_up_by=_told(_held_up(member, entry)),
+        **times,
     )
+
+
+def _held_up(member: Member, entry: Entry) -> HeldUp:
+    try:
+        return member.held_up_by(entry)
+    except (AttributeError, KeyError):
+        # It went on while we looked, without any lock.
+        return ()
+
+
+def _told(held_up_by: HeldUp) -> Optional[str]:
+    """In words; the names are asked for here, since they may be users' code."""
+    own = [str(work) for name, _, work in held_up_by if not name]
+    if own:
+        return f"request{'s' if len(own) > 1 else ''} {', '.join(own)}"
+    others = [f"{m.name}, which has {name} for request {work}" for name, m, work in held_up_by]
+    return " and ".join(others) or None

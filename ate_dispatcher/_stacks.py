@@ -20,7 +20,7 @@ _LOOPS = tuple(os.path.join(_PACKAGE, name) for name in ("_desk.py", "_turns.py"
 def places_of(hand: Any) -> Tuple[Place, ...]:
     """Where *hand* is inside the user's method that our loop has called, outermost first.
 
-    Empty when it is not in there, and without what that has called of this package in the end.
+    Empty when it is not in there, and without what is of this package.
     Reads no file, so that it is quick enough for inside a section;
     the thread runs on meanwhile, so from one that is busy this is a snapshot of about now.
     """
@@ -32,7 +32,8 @@ def places_of(hand: Any) -> Tuple[Place, ...]:
         frame = frame.f_back
     found: List[Place] = []
     while frame is not None and frame.f_code.co_filename not in _LOOPS:
-        found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        if os.path.dirname(frame.f_code.co_filename) != _PACKAGE:
+            found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
     return tuple(reversed(found)) if frame is not None else ()
 

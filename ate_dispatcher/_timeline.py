@@ -15,14 +15,20 @@ __all__ = ["Timeline"]
 
 _WIDTH = 44
 _NAME = 20
-LEGEND = ". waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline"
+LEGEND = (
+    ". waits  : held up  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline"
+)
 
 
 @dataclass
 class _Lane:
-    """One member: from the send on it waited, then it ran until it answered, if it did."""
+    """One member: from the send on it waited, then it ran until it answered, if it did.
+
+    Of the waiting, what came after *came_ms* was for an instrument or at the start line.
+    """
 
     name: str
+    came_ms: Optional[float] = None
     waited_ms: Optional[float] = None
     answered_ms: Optional[float] = None
     mark: str = ""
@@ -132,6 +138,8 @@ def _judge(lane: _Lane, member: MemberReport) -> None:
     # Whatever it waited for before it began is drawn as waiting.
     before = (member.waited_ms, member.instrument_ms, member.line_ms)
     waited = sum(ms for ms in before if ms is not None)
+    held = member.instrument_ms is not None or member.line_ms is not None
+    lane.came_ms = member.waited_ms if held else None
     lane.waited_ms, lane.answered_ms = waited, None
     if member.verdict in (Verdict.OK, Verdict.ERROR):
         lane.answered_ms = waited + (member.ran_ms or 0.0)
@@ -148,7 +156,10 @@ def _judge(lane: _Lane, member: MemberReport) -> None:
         if member.standing is Standing.DEAD or member.verdict not in (Verdict.MISSING, None):
             # For good: it does not begin any more.
             lane.mark, lane.answered_ms = "-", waited
+            lane.waited_ms = waited
             lane.note = "died" if member.verdict is Verdict.MISSING else word
+        if member.held_up_by:
+            lane.note += f": held up by {member.held_up_by}"
 
 
 def _drawn(request: _Request) -> str:
@@ -183,7 +194,11 @@ def _bar(lane: _Lane, ttl: Optional[float], span: float) -> str:
 
     end = _WIDTH - 1 if lane.answered_ms is None else column(lane.answered_ms)
     begun = end if lane.waited_ms is None else min(column(lane.waited_ms), end)
-    cells = ["." if at < begun else "=" if at <= end else " " for at in range(_WIDTH)]
+    came = begun if lane.came_ms is None else min(column(lane.came_ms), begun)
+    cells = [
+        "." if at < came else ":" if at < begun else "=" if at <= end else " "
+        for at in range(_WIDTH)
+    ]
     if ttl is not None and ttl <= span:
         cells[column(ttl)] = "|"
     cells[end] = lane.mark or ">"

@@ -203,6 +203,8 @@ class Producer(Worker):
         workers: int = 1,
     ) -> None:
         """Keyword arguments only, all optional; see the class."""
+        if not isinstance(stream, bool):
+            raise BadType(f"stream must be True or False, not {stream!r}")
         if isinstance(workers, bool) or not isinstance(workers, int):
             raise BadType(f"workers must be a number of threads, not {workers!r}")
         if workers < 1:
@@ -210,7 +212,7 @@ class Producer(Worker):
         names = _instrument_names(exclusive)
         rack = Rack() if names or workers > 1 else None
         super().__init__(name=name, daemon=daemon, mailbox=rack)
-        self._ate_stream = bool(stream)
+        self._ate_stream = stream
         self._ate_workers = workers
         self._ate_member = Member(self, self._ate_mailbox, names)
         self._ate_mailbox.reader = self._ate_member
@@ -428,7 +430,7 @@ def _instrument_names(exclusive: Any) -> Tuple[str, ...]:
     """One name or several, each once, as plain strings: they are compared inside the section."""
     names = (exclusive,) if isinstance(exclusive, str) else exclusive
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise BadType(f"exclusive must be names of instruments, not {exclusive!r}")
+        raise BadType(f"exclusive must be a name or a sequence of names, not {exclusive!r}")
     if not all(names):
         raise BadValue(f"exclusive must be names that are not empty, not {exclusive!r}")
     return tuple(dict.fromkeys(str.__str__(name) for name in names))

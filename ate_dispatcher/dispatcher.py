@@ -21,7 +21,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type, Union
 
-from typing_extensions import Self
+from typing_extensions import Literal, Self
 
 from . import _log, _workers
 from ._clock import NEVER, REAL, Clock, milliseconds, spawn, spawn_raw
@@ -35,8 +35,8 @@ from ._mailbox import DEAD
 from ._messages import SHUT, STOP
 from ._options import Options, options_of, send_with
 from ._registry import Seat, unhashable
-from ._report import Statistics, statistics_of
 from ._stacks import places_of
+from ._statistics import Statistics, statistics_of
 from ._workers import Producer, ResultListener, Worker
 from .errors import BadType, DispatcherError, DispatcherStopped
 from .policies import Policy
@@ -182,23 +182,31 @@ class Dispatcher(Worker):
         """Everybody who is registered as a producer on any topic, disabled ones too."""
         return self._ate_desk.registry.participants("producers")
 
-    def disable(self, producer: Producer) -> None:
+    def disable(self, producer: Producer, *, by: Optional[str] = None) -> None:
         """Do not ask *producer* on any topic until :meth:`enable`; it stays registered.
 
-        What waits in its mailbox is withdrawn from it soon (verdict ``WITHDRAWN``); what it has
-        begun counts. Reports name it as ``off``. From anywhere; twice is harmless.
+        What it has not begun is withdrawn from it soon (verdict ``WITHDRAWN``); what it has begun
+        counts. Reports name it as ``off``. From anywhere; twice is harmless. Programs, such as
+        hooks, say *by* whom: then it is off until everybody who has disabled it enables it.
         """
-        self._ate_switch(producer, True)
+        desk = self._ate_desk
+        self._ate_check_switch(producer, by)
+        desk.registry.switch_off(producer, by)
+        desk.post("withdraw", producer._ate_member)
 
-    def enable(self, producer: Producer) -> None:
-        """Ask *producer* again from now on. Harmless if it was not disabled."""
-        self._ate_switch(producer, False)
+    def enable(self, producer: Producer, *, by: Optional[str] = None) -> None:
+        """Ask *producer* again from now on, whoever has disabled it; harmless if nobody has.
+
+        With *by* it stays off if it was disabled by somebody else, too.
+        """
+        self._ate_check_switch(producer, by)
+        self._ate_desk.registry.switch_on(producer, by)
 
     def options(
         self,
         *,
         ttl: Optional[float] = 5000,
-        need: Union[Policy, int, str, None] = None,
+        need: Union[Policy, int, Literal["all", "first"], None] = None,
         only: Optional[Some] = None,
         without: Some = (),
         ordering_key: Optional[Hashable] = None,
@@ -251,6 +259,8 @@ class Dispatcher(Worker):
         """
         if not callable(hook):
             raise BadType(f"hook must be callable, not {hook!r}")
+        if isinstance(hook, type) and any("__call__" in vars(base) for base in hook.__mro__):
+            raise BadType(f"hook must be one {hook.__name__}, not the class: {hook.__name__}(...)")
         joins = getattr(type(hook), "joins", None)
         if callable(joins):
             joins(hook, self)
@@ -378,13 +388,11 @@ class Dispatcher(Worker):
         if start and participant.ident is None:
             participant.start()
 
-    def _ate_switch(self, producer: Producer, off: bool) -> None:
+    def _ate_check_switch(self, producer: Producer, by: Optional[str]) -> None:
         if not isinstance(producer, Producer):
             raise BadType(f"producer must be a Producer, not {producer!r}")
-        desk = self._ate_desk
-        desk.registry.switch(producer, off)
-        if off:
-            desk.post("withdraw", producer._ate_member)
+        if by is not None and not isinstance(by, str):
+            raise BadType(f"by must be text, not {by!r}")
 
     def _ate_run_aside(self) -> None:
         """Let the keeper stop what was never started, on a thread that nobody joins."""

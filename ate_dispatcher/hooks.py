@@ -6,12 +6,13 @@ They know what events say and use what everybody may use, so each is an example 
 from __future__ import annotations
 
 import bisect
+import logging
 import math
 import weakref
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Hashable, List, Optional
 
-from . import events
+from . import _log, events
 from ._clock import NEVER, milliseconds
 from ._completion import Completion, Verdict
 from .errors import BadType, BadValue
@@ -21,13 +22,18 @@ __all__ = ["Advice", "SetAside", "TtlAdvice"]
 _ANSWERED = (Verdict.OK, Verdict.ERROR)
 
 
+_BY = "SetAside"
+
+
 class SetAside:
     """Disables a producer that has missed *after* times in a row, and probes it back in.
 
-    A miss is a request that ended at its deadline without its answer, or that could not reach it.
+    A miss is a request that ended at its deadline without its answer, or that could not reach it;
+    an error is an answer, and who only waited for an instrument or at a start line has not missed.
     After *probe_every* milliseconds the next request but one asks it again: if it answers, it is
-    back; if it misses, it is off for as long again. Runs on the observers' thread, so what it does
-    holds for requests sent a moment later. One for each dispatcher.
+    back; if it misses, it is off for as long again. Who was disabled by somebody else stays so.
+    Runs on the observers' thread, so what it does holds for requests sent a moment later; it says
+    so in the log, as a WARNING when one goes. One for each dispatcher.
 
     Parameters
     ----------
@@ -68,6 +74,7 @@ class SetAside:
                     self._missed.pop(name, None)
                     if self.aside.pop(name, None) is not None:
                         self._switch(name, "enable")
+                        _log.report(logging.INFO, "%s is back", name)
                 elif verdict is Verdict.DECLINED or (
                     # Under any other end it was not waited for until its time was over.
                     verdict is Verdict.MISSING and event.completion is Completion.DEADLINE
@@ -82,7 +89,8 @@ class SetAside:
     def _miss(self, name: str, at: float) -> None:
         missed = self._missed[name] = self._missed.get(name, 0) + 1
         if missed >= self._after:
-            self.aside.setdefault(name, at)
+            if self.aside.setdefault(name, at) == at:
+                _log.lost("%s has missed %d requests in a row and is set aside", name, missed)
             self._probed[name] = at
             self._switch(name, "disable")
 
@@ -90,7 +98,7 @@ class SetAside:
         dispatcher = self._dispatcher()
         for producer in () if dispatcher is None else dispatcher.producers():
             if producer.name == name:
-                getattr(dispatcher, how)(producer)
+                getattr(dispatcher, how)(producer, by=_BY)
 
 
 _STEPS = 32
@@ -102,8 +110,9 @@ class Advice:
     """What the replies on one topic say about its ttl. Milliseconds, rounded up by 2.2 % at most.
 
     ``replies`` counts those that came at all, late ones included, and ``late`` those that came too
-    late; ``missing`` those that never came. With a ttl of ``p95`` 95 % of the replies would have
-    been in time, with ``p100`` all of them.
+    late; ``missing`` those that never came, or not yet. With a ttl of ``p95`` 95 % of the replies
+    that came would have been in time, with ``p100`` all of those. A stream has come when it has
+    come to its end. Times count from the send, all waiting included.
     """
 
     topic: Hashable
@@ -117,8 +126,8 @@ class Advice:
     def __str__(self) -> str:
         return (
             f"{self.topic!r}: {self.replies} replies, {self.late} of them late, {self.missing} "
-            f"missing; a ttl of {self.p95:.4g} ms keeps 95 %, {self.p99:.4g} ms 99 %, "
-            f"{self.p100:.4g} ms all"
+            f"missing; of those that came a ttl of {self.p95:.4g} ms keeps 95 %, "
+            f"{self.p99:.4g} ms 99 %, {self.p100:.4g} ms all"
         )
 
 
@@ -144,15 +153,16 @@ class TtlAdvice:
             if len(self._topics) >= self._most:
                 return
             counts = self._topics[event.topic] = _Counts()
-        if isinstance(event, (events.ReplyAccepted, events.ProducerFailed)):
-            # Of a stream the last part is as near to its end as events come.
-            counts.add(event.elapsed_ms)
-        elif isinstance(event, events.ReplyDiscarded):
+        if isinstance(event, events.ReplyDiscarded):
             counts.add(event.elapsed_ms)
             counts.late += event.verdict is Verdict.LATE
             counts.missing -= counts.missing > 0
         elif isinstance(event, events.RequestCompleted):
-            counts.missing += sum(verdict is Verdict.MISSING for _, verdict in event.verdicts)
+            for member in event.report.members:
+                counts.missing += member.verdict is Verdict.MISSING
+                if member.verdict in _ANSWERED:
+                    # The whole of it: a stream has answered when it has come to its end.
+                    counts.add((member.began_ms or 0.0) + (member.ran_ms or 0.0))
 
     def of(self, topic: Hashable) -> Optional[Advice]:
         """What is known of *topic*; None before the first reply."""

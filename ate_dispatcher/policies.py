@@ -157,7 +157,8 @@ def policy_of(need: Any) -> Policy:
         if need < 1:
             raise BadValue(f"need must be at least 1 producer, not {need!r}")
         return Quorum(need)
-    raise BadType(f'need must be a policy, a number of producers, "first" or "all", not {need!r}')
+    wrong = BadValue if isinstance(need, str) else BadType
+    raise wrong(f'need must be a policy, a number of producers, "first" or "all", not {need!r}')
 
 
 def _check_parts(parts: Any) -> None:

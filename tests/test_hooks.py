@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from typing import Any, Iterator
 
 import pytest
-from virtual import FOREVER, World
+from virtual import FOREVER, World, logged
 
-from ate_dispatcher import Completion, Dispatcher
+from ate_dispatcher import Completion, Dispatcher, Producer
 from ate_dispatcher.hooks import SetAside, TtlAdvice
 
 
@@ -21,7 +22,7 @@ def world() -> Iterator[World]:
     made.close()
 
 
-def asked(world: World, ttl: float = 100) -> Any:
+def asked(world: World, ttl: Any = 100) -> Any:
     """A request, to its end, and all hooks told of it."""
     handle = world.send(ttl=ttl)
     handle.wait()
@@ -169,7 +170,9 @@ def test_the_advice_is_what_would_have_kept_so_many(world: World) -> None:
     assert 95 <= found.p95 <= 95 * 1.023
     assert 99 <= found.p99 <= 100
     assert found.p100 == pytest.approx(100)
-    assert str(found).startswith("'t': 100 replies, 10 of them late, 1 missing; a ttl of 9")
+    assert str(found).startswith(
+        "'t': 100 replies, 10 of them late, 1 missing; of those that came a ttl of 9"
+    )
     assert advice.of("else") is None
 
 
@@ -184,3 +187,62 @@ def test_the_advice_takes_bounded_memory(world: World) -> None:
     world.clock.settle()
     assert [n for n in range(10) if advice.of(n)] == [0, 1]
     assert sum(len(counts._buckets) for counts in advice._topics.values()) <= 30
+
+
+def test_a_stream_counts_when_it_has_come_to_its_end(world: World) -> None:
+    """A ttl that keeps most of the values but no end would be a bad one."""
+
+    class Stream(Producer):
+        def produce_dispatcher_output(self, topic: Any) -> Any:
+            for n in range(10):
+                world.clock.sleep(0.01)
+                yield n
+
+    world.dispatcher.register_result_producer(world.cast(Stream(stream=True)), "t", start=True)
+    advice = TtlAdvice()
+    world.dispatcher.add_hook(advice)
+    assert len(asked(world, ttl=None).results()) == 10
+    found = advice.of("t")
+    assert found is not None
+    assert (found.replies, found.p95) == (1, pytest.approx(100))
+
+
+def test_what_somebody_else_has_disabled_stays_off(world: World) -> None:
+    """Whichever was first; nobody puts a site on that an operator has taken off the bench."""
+    world.producer(10, "good", name="good")
+    for operator_first in (False, True):
+        site = world.producer([500, 10], "site", name="site")
+        hook = SetAside(after=1, probe_every=1)
+        world.dispatcher.add_hook(hook)
+        first = world.send(ttl=100)
+        world.clock.settle()
+        if operator_first:
+            world.dispatcher.disable(site)
+        first.wait()
+        world.clock.advance(500)
+        assert list(hook.aside) == ["site"]
+        world.dispatcher.disable(site)
+        for _ in range(4):
+            assert asked(world).report().off == ("site",)
+            world.clock.advance(100)
+        world.dispatcher.remove_hook(hook)
+        world.dispatcher.enable(site)
+        assert sorted(asked(world).results()) == ["good", "site"]
+        world.dispatcher.deregister_result_producer(site, "t")
+
+
+def test_it_says_whom_it_sets_aside(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, as a warning; a site that leaves production in silence would be missed."""
+    world.producer([500, 500, 500, 10], name="site")
+    world.dispatcher.add_hook(SetAside(after=2, probe_every=1))
+    for _ in range(6):
+        asked(world)
+        world.clock.advance(1000)
+    said = [record.getMessage() for record in logged(caplog, logging.WARNING)]
+    assert said == ["site has missed 2 requests in a row and is set aside"]
+
+
+def test_a_class_is_no_hook(world: World) -> None:
+    """Somebody has forgotten the parentheses."""
+    with pytest.raises(TypeError, match="hook must be one SetAside, not the class"):
+        world.dispatcher.add_hook(SetAside)

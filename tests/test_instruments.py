@@ -11,7 +11,7 @@ import rig
 from rig import pace
 from virtual import FOREVER, World, logged, verdicts
 
-from ate_dispatcher import Completion, Dispatcher, Producer
+from ate_dispatcher import Completion, Dispatcher, Producer, Verdict
 from ate_dispatcher.testing import ScriptedProducer, answers, computes, dies, raises
 
 __all__ = ["pace"]
@@ -198,7 +198,7 @@ def test_a_policy_is_weighed_while_somebody_waits_for_an_instrument(world: World
 @pytest.mark.parametrize("bad", [3, [3], None, {"a"}, b"psu1", ["psu1", None]], ids=repr)
 def test_names_of_instruments_are_text(bad: Any) -> None:
     """One or several."""
-    with pytest.raises(TypeError, match="exclusive must be names"):
+    with pytest.raises(TypeError, match="exclusive must be a name or"):
         Producer(exclusive=bad)
 
 
@@ -247,8 +247,8 @@ def test_a_circle_through_a_nested_request_is_named(world: World, caplog: Any) -
         assert handle.results() == [[]]
     assert inner.asked == []
     assert circles(caplog) == [
-        f"in a circle, until a deadline or for ever: outer serves request {n} and waits for request"
-        f" {n + 1}; inner waits with request {n + 1} for psu1, which outer has"
+        f"in a circle, until a deadline or for ever: outer serves request {n} on 't' and waits "
+        f"for request {n + 1} on 'u'; inner waits with request {n + 1} for psu1, which outer has"
         for n in (1, 3)
     ]
 
@@ -260,7 +260,11 @@ def test_a_longer_circle_is_named_as_well(world: World, caplog: Any) -> None:
     site(world, "c", "psu1", topic="v")
     world.send().wait()
     (said,) = circles(caplog)
-    for part in ("a serves request 1", "b serves request 2", "c waits with request 3 for psu1"):
+    for part in (
+        "a serves request 1 on 't'",
+        "b serves request 2",
+        "c waits with request 3 for psu1",
+    ):
         assert part in said
 
 
@@ -269,7 +273,7 @@ def test_who_asks_itself_is_named(world: World, caplog: Any) -> None:
     asks(world, "a", "t", to="t")
     world.send().wait()
     world.clock.settle()
-    assert "a serves request 1 and waits for request 2" in circles(caplog)[0]
+    assert "a serves request 1 on 't' and waits for request 2" in circles(caplog)[0]
 
 
 def test_no_circle_is_seen_where_none_is(world: World, caplog: Any) -> None:
@@ -284,6 +288,80 @@ def test_no_circle_is_seen_where_none_is(world: World, caplog: Any) -> None:
     site(world, "free", (), answers("free", after_ms=50), topic="w")
     assert world.send(topic="v").results() == [["free"]]
     assert circles(caplog) == []
+
+
+def test_a_circle_through_an_ordering_key_is_named(world: World, caplog: Any) -> None:
+    """Other workers are free, but not for that key."""
+    sender = world.dispatcher.options(ordering_key="k", ttl=300)
+
+    class Nested(Producer):
+        def produce_dispatcher_output(self, topic: Any) -> Any:
+            return "leaf" if topic == "leaf" else sender.send_request("leaf").results()
+
+    nested = world.cast(Nested(name="nested", workers=3))
+    world.dispatcher.register_result_producer(nested, "t", "leaf", start=True)
+    assert sender.send_request("t").results() == [[]] or True
+    world.clock.settle()
+    (said,) = circles(caplog)
+    assert "nested serves request 1 on 't' and waits for request 2 on 'leaf'" in said
+
+
+def test_all_workers_may_be_in_a_circle(world: World, caplog: Any) -> None:
+    """Only when the last of them waits, too."""
+
+    class Nested(Producer):
+        def produce_dispatcher_output(self, topic: Any, inner: bool = False) -> Any:
+            return "leaf" if inner else world.send(True, ttl=300).results()
+
+    nested = world.cast(Nested(name="nested", workers=2))
+    world.dispatcher.register_result_producer(nested, "t", start=True)
+    assert world.send(ttl=None).results() == [["leaf"]]
+    assert circles(caplog) == []
+    handles = [world.send(ttl=None) for _ in range(2)]
+    assert [handle.results() for handle in handles] == [[[]], [[]]]
+    assert circles(caplog) != []
+
+
+def test_a_crowd_at_an_instrument_is_looked_through_quickly(world: World) -> None:
+    """Each of them waits for all that came before it, and somebody asks in the middle of it all."""
+    asks(world, "outer", "t", to="u")
+    for n in range(40):
+        site(world, f"s{n}", "psu1", answers(n, after_ms=1), topic="u")
+    assert len(world.send().results()[0]) == 40
+
+
+def test_a_topic_that_cannot_be_shown_is_named_all_the_same(world: World, caplog: Any) -> None:
+    """What its class makes of it harms nobody."""
+
+    class Topic:
+        def __repr__(self) -> str:
+            raise ValueError("not for your eyes")
+
+    topic = Topic()
+    asks(world, "a", topic, to=topic)  # type: ignore[arg-type]
+    assert world.send(topic=topic).results() == [[]]
+    assert "Topic at 0x" in circles(caplog)[0]
+    assert world.send(topic="nobody").completion is Completion.NO_PRODUCERS
+
+
+def test_the_report_names_who_has_the_instrument(world: World) -> None:
+    """And what a producer is at, that has not come to a request."""
+    a = site(world, "a", ["psu1", "scope"], answers(1, after_ms=500))
+    site(world, "b", ["scope", "psu1"])
+    first, second = world.send(ttl=100), world.send(ttl=200)
+    world.clock.advance(50)
+    told = "a, which has scope for request 1 and a, which has psu1 for request 1"
+    assert [m.held_up_by for m in first.report().members] == [None, told]
+    assert [m.held_up_by for m in second.report().members] == ["request 1", "request 1"]
+    for handle in (first, second):
+        handle.wait()
+    assert first.report().members[1].held_up_by == told
+    assert first.report().to_dict()["members"][1]["held_up_by"] == told
+    assert [m.held_up_by for m in second.report().members] == ["request 1", told]
+    assert "held up by request 1" in str(second.report())
+    world.clock.advance(1000)
+    assert second.report().members[0].verdict is Verdict.SKIPPED
+    assert len(a.asked) == 1
 
 
 # -- real threads ------------------------------------------------------------------------------

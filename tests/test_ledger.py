@@ -26,7 +26,8 @@ from ate_dispatcher._ledger import Ledger
 from ate_dispatcher._member import Member, Turn
 from ate_dispatcher._messages import VALUE
 from ate_dispatcher._options import Options
-from ate_dispatcher._report import report_of, statistics_of
+from ate_dispatcher._report import report_of
+from ate_dispatcher._statistics import statistics_of
 from ate_dispatcher.policies import Quorum
 
 TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED

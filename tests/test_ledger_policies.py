@@ -397,7 +397,7 @@ def test_short_forms() -> None:
         (lambda: policy_of(type("Mine", (Policy,), {})()), TypeError, "need must be made of"),
         (lambda: policy_of(0), ValueError, "need must be at least 1"),
         (lambda: policy_of(True), TypeError, "need must be"),
-        (lambda: policy_of("last"), TypeError, "need must be"),
+        (lambda: policy_of("last"), ValueError, "need must be"),
         (lambda: policy_of(2.5), TypeError, "need must be"),
     ],
 )

@@ -36,7 +36,8 @@ from ate_dispatcher._ledger import Ledger
 from ate_dispatcher._member import Member, Start, Turn
 from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE, Close, Part
 from ate_dispatcher._options import Options
-from ate_dispatcher._report import report_of, statistics_of
+from ate_dispatcher._report import report_of
+from ate_dispatcher._statistics import statistics_of
 from ate_dispatcher.policies import (
     AllOf,
     AnyOf,

@@ -23,6 +23,7 @@ import ate_dispatcher
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
 LEDGER, ENTRY, REPORT, NEED = "_ledger.py", "_entry.py", "_report.py", "_need.py"
+STATISTICS = "_statistics.py"
 VERDICTS, SUMS, MEMBER = "_verdicts.py", "_sums.py", "_member.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
@@ -348,7 +349,7 @@ MUTANTS = [
     ),
     Mutant(ENTRY, "self.began = hand.began", "pass", "when it began is lost"),
     # What is told of them.
-    Mutant(REPORT, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
+    Mutant(STATISTICS, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
     Mutant(REPORT, "verdict=outcome or note.verdict", "verdict=note.verdict", "outcomes are lost"),
     Mutant(REPORT, "None if at_the_end else note.outcome", "note.outcome", "the end changes"),
 ]

@@ -128,7 +128,7 @@ request 1 on volts, ttl 1000 ms: DEADLINE after 1000.0 ms
   slow                 ======================|====================! LATE
                        0                                    2000 ms
 
-. waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
+. waits  : held up  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
 """
     late = f"2000.0 ms, late by 1000.0 ms; was at test_rig.py:{here} in measure"
     assert text.strip() == picture.replace("LATE", late).strip()

@@ -209,11 +209,11 @@ def test_listeners_and_hooks_hear_why(world: World) -> None:
     assert ear.heard[:2] == [1, 2]
     assert [(report.completion.name, report.policy) for report in ear.heard[2:]] == [
         ("QUORUM", "Quorum(2)"),
-        ("IMPOSSIBLE", None),
+        ("IMPOSSIBLE", "Quorum(6)"),
     ]
     ends = [event for event in events if event.name.endswith("completed")]
     assert [event.completion.name for event in ends] == ["QUORUM", "IMPOSSIBLE"]
-    assert [event.report.policy for event in ends] == ["Quorum(2)", None]
+    assert [event.report.policy for event in ends] == ["Quorum(2)", "Quorum(6)"]
 
 
 def test_open_requests_under_a_policy_add_up(world: World) -> None:

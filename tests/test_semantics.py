@@ -1060,6 +1060,7 @@ def test_the_dict_of_a_report_is_json_without_payloads(world: World) -> None:
         "waited_ms",
         "instrument_ms",
         "line_ms",
+        "held_up_by",
         "ran_ms",
         "late_ms",
         "error",

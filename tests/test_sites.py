@@ -49,6 +49,24 @@ def test_who_is_off_is_not_asked(world: World) -> None:
     assert world.send(topic="u").results() == ["b"]
 
 
+def test_it_is_off_until_all_who_have_disabled_it_enable_it(world: World) -> None:
+    """A program says by whom; a person who says nothing speaks for all."""
+    site = world.producer(10, "site", name="site")
+    for by in ("rig", "hook", "rig", None):
+        world.dispatcher.disable(site, by=by)
+    world.dispatcher.enable(site, by="rig")
+    world.dispatcher.enable(site, by="nobody")
+    world.dispatcher.enable(site, by="hook")
+    assert world.send().report().off == ("site",)
+    world.dispatcher.enable(site)
+    assert world.send().results() == ["site"]
+    world.dispatcher.disable(site, by="rig")
+    world.dispatcher.enable(site, by="rig")
+    assert world.send().results() == ["site"]
+    with pytest.raises(TypeError, match="by must be text"):
+        world.dispatcher.disable(site, by=3)  # type: ignore[arg-type]
+
+
 def test_one_that_is_off_may_be_registered_and_deregistered(world: World) -> None:
     """It is off on what it is registered for later, too."""
     a, b, _ = three(world)

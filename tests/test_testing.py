@@ -402,7 +402,7 @@ request 1 on t, ttl 600 ms: DEADLINE after 600.0 ms
   idle                 ......................|....................> missing, not started
                        0                                    1200 ms
 
-. waits  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
+. waits  : held up  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
 """  # noqa: E501
 
 
