@@ -16,7 +16,7 @@ from __future__ import annotations
 import _thread
 import itertools
 from collections import deque
-from typing import Any, Deque, Dict, Hashable, List, Optional, Sequence, Tuple
+from typing import Any, ClassVar, Deque, Dict, Hashable, List, Optional, Sequence, Tuple
 
 from ._clock import NEVER, Clock, milliseconds
 from ._codes import ABSENT, ACCEPTED, ASK, ORDINARY
@@ -31,7 +31,7 @@ from ._keys import Keys
 from ._ledger import Ledger
 from ._mailbox import CALM, DEAD, Mailbox
 from ._member import Member, Ticket
-from ._messages import IDLE, SHUT, STOP, Died, Finished
+from ._messages import IDLE, SHUT, STOP, Died, Finished, Leaving
 from ._options import Options, send_with
 from ._registry import Channel, Registry, unhashable
 from ._streams import Streaming
@@ -59,11 +59,16 @@ class Desk:
     """Held by whatever keeper hands out a request with a start line, so that those of all
     dispatchers come into all mailboxes in one order. Keepers wait for it, nobody else."""
 
+    starts: ClassVar[Dict[Any, Any]] = {}
+    """The start lines of all dispatchers that have not started, in that order."""
+    numbers = itertools.count(1)
+
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.now = clock.now
         self.ledger = Ledger()
-        self.instruments = Instruments()
+        self.number = next(self.numbers)
+        self.instruments = Instruments(self.number, self.starts)
         self.keys = Keys()
         self.registry = Registry()
         self.channels = self.registry.channels
@@ -87,6 +92,7 @@ class Desk:
         for lock in (self.lock, self.one_order):
             if lock.locked():
                 lock.release()
+        self.starts.clear()
 
     # -- callers: append, never decide ---------------------------------------------------------
 
@@ -235,6 +241,11 @@ class Desk:
         self.gate.append(entry)
         if self.refusal is not None:
             raise DispatcherStopped(self.refusal)
+        self.post("open_gate")
+
+    def hold_stop(self, leaving: Leaving) -> None:
+        """Let a producer be stopped when what the gate holds has been handed out."""
+        self.gate.append(leaving)
         self.post("open_gate")
 
     def crossed(self, entry: Entry) -> None:

@@ -5,9 +5,10 @@ Functions of a desk. Inside the section nothing here blocks or calls users: it a
 
 from __future__ import annotations
 
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from . import _log
+from ._circles import nested
 from ._codes import (
     ABSENT,
     ACCEPTED,
@@ -124,7 +125,18 @@ def let_go(desk: Any, turn: Turn) -> None:
 def _line_is_gone(desk: Any, line: Line) -> None:
     """It has started, or never will: what was reserved for it is there for others."""
     line.present = []
+    members = desk.starts.get(line)
+    if members is None:
+        return
     goes_to(desk.instruments.free(line))
+    others: Dict[int, Any] = {}
+    for member in members:
+        others.update(member.desks)
+    for reference in others.values():
+        # Two sections are never entered at once: its keeper looks.
+        other = reference()
+        if other is not None and other is not desk and other.instruments:
+            other.leave("look_again", members)
 
 
 def goes_to(turns: List[Turn], here: Any = None) -> None:
@@ -231,6 +243,12 @@ def after(desk: Any, entry: Any, effects: int) -> None:
         for bell, each in list(bells):
             if ended or each:
                 bell.ring(None)
+    if nested and entry.completion is None:
+        # Somebody may wait for the rest of it, in vain from now on.
+        for hand in nested.copy().values():
+            awaits = hand.awaits
+            if awaits is not None and awaits[0] is entry:
+                desk.post("look_for_circle", hand)
     if effects & ASK:
         _ask(desk, entry)
     if effects & ABSENT:

@@ -89,6 +89,11 @@ class Line:
         #: Where that instant is kept, see `Alarms`.
         self.cell: Optional[List[Any]] = None
 
+    @property
+    def endless(self) -> bool:
+        """Whether it waits for all until the deadline."""
+        return self.after == math.inf
+
 
 class Extra:
     """What few requests need: verdicts without a reply, errors, done callbacks, options."""

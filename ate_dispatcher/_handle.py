@@ -26,7 +26,7 @@ from ._completion import Completion, Verdict
 from ._entry import Entry
 from ._messages import ERROR, VALUE, Close, Part, Record
 from ._report import Progress, Reply, Report, replies_between, report_of
-from ._workers import serving_hand
+from ._workers import own_hand
 from .errors import BadType, BadValue, DispatcherError, IncompleteError, RequestTimeout
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class Handle(Entry):
     @property
     def progress(self) -> Tuple[Progress, ...]:
         """What producers that are at it say of how far they are, in roster order."""
-        found = []
+        found, mine = [], (id(self.desk), self.id)
         for member in self.roster:
             for hand in member.hands:
                 said = hand.progress
-                if said is not None and said[0] is hand.running and said[0].id == self.id:
-                    found.append(Progress(member.name, *said[1:]))
+                if said is not None and said[:2] == mine and hand.running is self:
+                    found.append(Progress(member.name, *said[2:]))
         return tuple(found)
 
     @property
@@ -208,11 +208,11 @@ class Handle(Entry):
     def _wait(self, deadline: float, seen: Optional[Tuple[Any]]) -> bool:
         bell = self.desk.clock.bell()
         waiter = (bell, seen is not None)
-        hand = serving_hand()
+        hand = own_hand()
         try:
             if hand is not None:
                 # In the middle of another request: all may be waiting for each other.
-                hand.awaits = self
+                hand.awaits = self, seen is not None
                 nested[id(hand)] = hand
                 self.desk.post("look_for_circle", hand)
             while True:

@@ -8,8 +8,9 @@ waits for one of them. So nobody waits for one with another in hand, and nobody 
 But for start lines. Who stands at one has its instruments, and waits for others, who may need some
 themselves before they can come. Three rules keep all of them from waiting for each other:
 
-* Lines are in one order, that in which their requests were handed out. A turn for one of them is
-  *barred* from what an earlier one that has not started will need.
+* Lines are in one order, that in which their requests were handed out, by all dispatchers. A turn
+  for one of them is *barred* from what a member of an earlier one that has not started may need
+  before it can come: of the same dispatcher, or of another that the member serves as well.
 * Who is barred, or wants what somebody at a line has, does not count as waiting: others pass.
 * The members of one line have no instrument in common.
 
@@ -19,22 +20,30 @@ members waits for nobody at a line either: they get theirs, that line starts, an
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Iterable, List, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-from ._member import Turn
+from ._member import Member, Turn
 
 __all__ = ["Instruments"]
 
+Starts = Dict[Any, List[Member]]
+"""Start lines that have not started, in their order, with the members that need instruments."""
+
 
 class Instruments:
-    """Those of one dispatcher. What is returned is who has got theirs by a change."""
+    """Those of one dispatcher. What is returned is who has got theirs by a change.
 
-    def __init__(self) -> None:
+    *number* is that of the dispatcher, *starts* what all of them share: changed by single atomic
+    operations, in one order.
+    """
+
+    def __init__(self, number: int = 0, starts: Optional[Starts] = None) -> None:
+        self._number = number
+        self._starts: Starts = {} if starts is None else starts
         self._with: Dict[str, Turn] = {}
         #: In the order of coming; a dict for its quick removal.
         self._waiting: Dict[Turn, None] = {}
-        #: What the start lines that have not started need, in their order.
-        self._starts: Dict[Any, FrozenSet[str]] = {}
+        self._lines: Set[Any] = set()
 
     def ask(self, turn: Turn) -> List[Turn]:
         """*turn* has come and wants its instruments."""
@@ -53,13 +62,19 @@ class Instruments:
                 del self._with[name]
         return self._grant(turn.names)
 
-    def reserve(self, line: Any, names: Iterable[str]) -> None:
-        """The members of the request with that start line will need *names*."""
-        self._starts[line] = frozenset(names)
+    def reserve(self, line: Any, members: List[Member]) -> None:
+        """*members* of the request with that start line will need what is theirs."""
+        self._lines.add(line)
+        self._starts[line] = members
 
     def free(self, line: Any) -> List[Turn]:
         """It has started, or will not."""
-        return self._grant(self._starts.pop(line, ()))
+        self._lines.discard(line)
+        return self.look_again(self._starts.pop(line, ()))
+
+    def look_again(self, members: Iterable[Member]) -> List[Turn]:
+        """What was reserved for *members* is not any more."""
+        return self._grant([name for member in members for name in member.exclusive])
 
     def holders(self, turn: Turn) -> List[Tuple[str, Turn]]:
         """Which of the instruments that *turn* wants are with whom."""
@@ -77,7 +92,7 @@ class Instruments:
         return list(found)
 
     def __bool__(self) -> bool:
-        return bool(self._with or self._waiting or self._starts)
+        return bool(self._with or self._waiting or self._lines)
 
     def _grant(self, freed: Iterable[str]) -> List[Turn]:
         """Let those have theirs who may, now that *freed* have nobody."""
@@ -114,11 +129,14 @@ class Instruments:
                 return True
         if turn.line not in self._starts:
             return False
-        for line, names in self._starts.items():
+        for line, members in list(self._starts.items()):
             if line is turn.line:
                 break
-            if not names.isdisjoint(turn.names):
-                return True
+            for member in members:
+                if self._number in member.desks and not set(member.exclusive).isdisjoint(
+                    turn.names
+                ):
+                    return True
         return False
 
 

@@ -14,12 +14,12 @@ from . import _log
 from ._circles import circle_of
 from ._clock import NEVER, after, spawn
 from ._desk import Desk
-from ._effects import act, husk
+from ._effects import act, goes_to, husk
 from ._effects import after as after_section
 from ._entry import Entry
 from ._mailbox import CALM, DEAD
 from ._member import Hand
-from ._messages import SHUT
+from ._messages import SHUT, Leaving
 from ._sweeper import swept, withdraw, withdrawn
 from ._workers import Worker
 
@@ -158,9 +158,12 @@ class Keeper:
         """Scatter what was held, in order. While any is left, later requests queue behind it."""
         gate = self._desk.gate
         while gate and gate[0] is not SHUT:
-            if gate[0].completion is None:
-                self._scatter(gate[0])
+            first = gate[0]
+            if first.__class__ is not Leaving and first.completion is None:
+                self._scatter(first)
             gate.popleft()
+            if first.__class__ is Leaving:
+                first.go()
 
     def _scatter(self, entry: Entry) -> None:
         """Hand out what was held, but not to those who were disabled meanwhile."""
@@ -175,12 +178,16 @@ class Keeper:
         if line is None:
             desk.scatter(entry, spared)
             return
-        names = [name for member in entry.roster for name in member.exclusive]
-        if names:
-            with desk.lock:
-                desk.instruments.reserve(line, names)
         with desk.one_order:
+            needy = [member for member in entry.roster if member.exclusive]
+            if needy:
+                desk.instruments.reserve(line, needy)
             desk.scatter(entry, spared)
+
+    def _look_again(self, members: Any) -> None:
+        """A start line of another dispatcher is gone."""
+        with self._desk.lock:
+            goes_to(self._desk.instruments.look_again(members))
 
     def _look_for_circle(self, hand: Hand) -> None:
         found = circle_of(hand)
@@ -326,5 +333,7 @@ class Keeper:
         kept = len(gate)
         gate.append(SHUT)
         for _ in range(kept):
-            gate.popleft()
+            left = gate.popleft()
+            if left.__class__ is Leaving:
+                left.go()
         desk.channels.clear()

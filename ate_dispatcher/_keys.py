@@ -48,7 +48,8 @@ class _Trace:
         mine, others = self.reference(), other.reference()
         if mine is None or others is None:
             return False
-        return mine is others or bool(mine.value == others.value)
+        # As in a dict: what is the same is equal, whatever it says of itself.
+        return mine.value is others.value or bool(mine.value == others.value)
 
 
 class Keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Dict, List, Optional, Tuple
 
 from typing_extensions import Self
@@ -74,9 +75,9 @@ class Turn:
 
     def spent(self, now: float) -> Spent:
         """What it has spent by *now*."""
-        until = now if self.taken is None else self.taken
+        until = max(now, self.came) if self.taken is None else self.taken
         instrument = until - self.came if self.names else None
-        return instrument, None if self.lined is None else now - self.lined
+        return instrument, None if self.lined is None else max(now, self.lined) - self.lined
 
 
 class Ticket:
@@ -128,11 +129,12 @@ class Hand:
         self.running: Any = None
         self.began: float = 0.0
         self.turn: Optional[Turn] = None
-        #: How far it said it is, with the request it said so of; replaced whole by its own thread.
-        self.progress: Optional[Tuple[Any, float, str]] = None
-        #: The request whose end it waits for in the middle of its own, and the one in whose middle
-        #: it was last found in a circle.
-        self.awaits: Any = None
+        #: How far it said it is with which request, which is not kept for that; replaced whole by
+        #: its own thread.
+        self.progress: Optional[Tuple[int, int, float, str]] = None
+        #: The request that it waits for in the middle of its own, and whether for any reply; and at
+        #: what it was last found in a circle.
+        self.awaits: Optional[Tuple[Any, bool]] = None
         self.named: Any = None
 
     @property
@@ -162,6 +164,7 @@ class Member(Hand):
     __slots__ = (
         "_homes",
         "absences",
+        "desks",
         "exclusive",
         "hands",
         "home",
@@ -183,6 +186,8 @@ class Member(Hand):
         #: The desk in whose section its worker takes messages out; the first that it joined.
         self.home: Any = None
         self._homes: Dict[str, Any] = {}
+        #: The desks it was registered with, weakly, by their numbers.
+        self.desks: Dict[int, Any] = {}
         #: How many ended requests its mailbox still holds, at most.
         self.husks: int = 0
         #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
@@ -206,6 +211,10 @@ class Member(Hand):
     def settle_at(self, desk: Any) -> None:
         """Be at home at *desk*, unless somewhere already. One atomic operation decides."""
         self.home = self._homes.setdefault("home", desk)
+
+    def serves(self, desk: Any) -> None:
+        """It is registered with *desk*, perhaps again."""
+        self.desks[desk.number] = weakref.ref(desk)
 
     def hand_at(self, entry: Any) -> Optional[Hand]:
         """Which of its hands has come to *entry*."""

@@ -8,9 +8,20 @@ topic and value, and none of those before.
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Callable, Tuple
 
-__all__ = ["IDLE", "SHUT", "STOP", "Close", "Died", "Finished", "Part", "Record", "Signal"]
+__all__ = [
+    "IDLE",
+    "SHUT",
+    "STOP",
+    "Close",
+    "Died",
+    "Finished",
+    "Leaving",
+    "Part",
+    "Record",
+    "Signal",
+]
 
 Record = Tuple[Any, ...]
 """``(value, error, member, began, stamp, previous record or None)``"""
@@ -39,6 +50,17 @@ class Died(BaseException):
 
     For scripted producers. All else that user code raises is an answer.
     """
+
+
+class Leaving:
+    """In the gate, behind what is to be handed out: a producer that was stopped."""
+
+    __slots__ = ("go",)
+
+    completion = line = None
+
+    def __init__(self, go: Callable[[], None]) -> None:
+        self.go = go
 
 
 class Signal:

@@ -6,8 +6,9 @@ with goes to the shelf of that key, where it is found again when the key is free
 
 Putters ring as for any mailbox: there is an alert while a hand is parked, put up before that hand
 looks at the messages for the last time. One ring wakes one hand; a hand that takes a message and
-sees that there may be more wakes the next. Who rings does so before it takes the hand out of the
-list of the parked, so that no hand is forgotten if an exception strikes in between.
+sees that there may be more wakes the next. Only hands change the list of the parked, each for
+itself and inside the section: a putter that was held after it rang could forget one that has taken
+a message meanwhile and parked again.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ class Rack(Mailbox):
             self.bell.ring(None)
             return
         hand.ring()
-        self._unlist(hand)
 
     def emptied(self) -> List[Any]:
         """Take everything out that is in now, from the shelves too, the oldest first."""
@@ -87,7 +87,7 @@ class Rack(Mailbox):
         found = self._oldest(hand)
         if found is IDLE:
             return IDLE
-        self._unlist(hand)
+        self._parked.remove(hand)
         if found is STOP:
             self.close()
             return STOP
@@ -109,8 +109,8 @@ class Rack(Mailbox):
         self._closed = True
         if self.alert is not DEAD:
             self.alert = CALM
-        while self._parked:
-            self.wake()
+        for hand in self._parked:
+            hand.ring()
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -145,10 +145,3 @@ class Rack(Mailbox):
                 self._busy[key] = hand
                 return entry
             self._shelves.setdefault(key, deque()).append((next(self._numbers), entry))
-
-    def _unlist(self, hand: Hand) -> None:
-        try:
-            self._parked.remove(hand)
-        except ValueError:
-            # Somebody else who rang it was first.
-            pass

@@ -340,9 +340,11 @@ def _times(
 ) -> Dict[str, Any]:
     """The times of a member, in milliseconds; *spent* is that of one that has not begun."""
     instrument, line = getattr(began, "spent", spent)
+    # Whoever looks may have read the clock before what he sees.
+    until = max(until, sent if began is None else began)
     came = (until if began is None else began) - (instrument or 0.0) - (line or 0.0)
     return {
-        "waited_ms": (came - sent) * 1000,
+        "waited_ms": max(0.0, came - sent) * 1000,
         "instrument_ms": None if instrument is None else instrument * 1000,
         "line_ms": None if line is None else line * 1000,
         "ran_ms": None if began is None else (until - began) * 1000,
@@ -377,20 +379,27 @@ def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
 
 
 def _open(entry: Entry, member: Member, now: float) -> MemberReport:
-    standing, hand = member.standing_on(entry), member.hand_at(entry)
-    times = _times(entry.sent, now, None)
-    if hand is not None:
-        turn, began = hand.turn, hand.began
-        if standing is Standing.RUNNING:
-            times = _times(entry.sent, now, began)
-        elif turn is not None:
-            times = _times(entry.sent, now, None, turn.spent(now))
+    """One without a verdict, as far as that can be seen without any lock."""
+    hand = member.hand_at(entry)
+    turn = None if hand is None else hand.turn
+    began = None if hand is None else hand.began
+    if hand is None or not hand.runs(entry):
+        began = None
+    if began is None and turn is None:
+        # It may have answered while we looked.
+        record = entry.chain
+        while record is not None:
+            if record[MEMBER] is member and record.__class__ is not Part:
+                return _answered(record, entry.sent)
+            record = record[-1]
+    standing = member.standing_on(entry) if began is None else Standing.RUNNING
+    spent = (None, None) if turn is None or began is not None else turn.spent(now)
     return MemberReport(
         producer=member.name,
         verdict=None,
         standing=standing,
         held_up_by=_told(_held_up(member, entry)),
-        **times,
+        **_times(entry.sent, now, began, spent),
     )
 
 

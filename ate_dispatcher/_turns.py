@@ -32,7 +32,12 @@ def take_turn(producer: Any, hand: Hand, ticket: Ticket) -> None:
         with desk.lock:
             now = turn.came = desk.now()
             effects = missed(desk, entry, now)
-            if entry.completion is None:
+            if entry.completion is None and id(hand.member.producer) in desk.off:
+                # Disabled since it left the mailbox: nobody else has seen it.
+                turn.standing = None
+                effects = desk.ledger.withdrawn(entry, hand.member, now)
+                act(desk, entry, effects, hand.member)
+            elif entry.completion is None:
                 call, kwargs = entry.call, entry.kwargs
                 hand.turn = turn
                 if turn.names:

@@ -19,7 +19,7 @@ from ._entry import Entry
 from ._hooks import event_progressed
 from ._mailbox import DEAD, Mailbox
 from ._member import Hand, Member
-from ._messages import STOP
+from ._messages import STOP, Leaving
 from ._rack import Rack
 from ._report import Reply, Report, report_of
 from .errors import BadType, BadValue, ClockMismatch
@@ -30,7 +30,7 @@ __all__ = [
     "ResultListener",
     "Worker",
     "current_request",
-    "serving_hand",
+    "own_hand",
 ]
 
 _numbers: Dict[str, Iterator[int]] = {}
@@ -100,7 +100,7 @@ class Worker(threading.Thread):
     def stop(self) -> None:
         """Finish what is queued, then end the thread. From anywhere; twice is harmless."""
         if self._ate_mailbox.alert is not DEAD:
-            self._ate_mailbox.put(STOP)
+            self._ate_put_stop()
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Wait until the thread has ended, *timeout* seconds at most."""
@@ -111,6 +111,9 @@ class Worker(threading.Thread):
             super().join(None if endless else min(deadline - REAL.now(), threading.TIMEOUT_MAX))
         else:
             clock.join(self, self._ate_mailbox.bell, timeout_deadline(clock, timeout))
+
+    def _ate_put_stop(self) -> None:
+        self._ate_mailbox.put(STOP)
 
     def _ate_unshadow(self) -> None:
         """Put the object's own ``run`` back, if it has one."""
@@ -144,9 +147,13 @@ class Worker(threading.Thread):
         self._ate_mailbox.items.clear()
 
     def _ate_forked(self) -> None:
-        """In a forked child, which has none of our threads."""
-        self._ate_mailbox.items.clear()
-        self._ate_mailbox.alert = DEAD
+        """In a forked child, which has none of our threads, but perhaps the one that forked."""
+        self._ate_mailbox.emptied()
+        if threading.current_thread() is self:
+            # In the middle of its method: when that returns, the child's copy ends.
+            self._ate_mailbox.items.append(STOP)
+        else:
+            self._ate_mailbox.alert = DEAD
 
     def _ate_join_clock(self, clock: Clock) -> None:
         """Belong to *clock* from now on; parked already or not, started or not."""
@@ -252,6 +259,15 @@ class Producer(Worker):
                 home.serve(self, member)
                 return
 
+    def _ate_put_stop(self) -> None:
+        # Behind what was sent to it and is still to be handed out, by whichever dispatcher.
+        for reference in self._ate_member.desks.copy().values():
+            desk = reference()
+            if desk is not None and desk.begun and desk.gate and desk.refusal is None:
+                desk.hold_stop(Leaving(self._ate_put_stop))
+                return
+        super()._ate_put_stop()
+
     def _ate_begins(self) -> None:
         if self._ate_member.standing is Standing.NOT_STARTED:
             self._ate_member.standing = Standing.QUEUED
@@ -262,11 +278,17 @@ class Producer(Worker):
 
     def _ate_forked(self) -> None:
         super()._ate_forked()
-        self._ate_member.standing = Standing.DEAD
-        for hand in self._ate_member.hands:
-            hand.running = hand.turn = hand.awaits = None
-        if self._ate_member.home is not None:
-            self._ate_member.home.renew()
+        member = self._ate_member
+        if threading.current_thread() is not self:
+            member.standing = Standing.DEAD
+        for hand in member.hands:
+            if hand.ident != threading.get_ident():
+                hand.running = hand.turn = hand.awaits = None
+                helpers.pop(hand.ident or 0, None)
+            elif hand is not member:
+                self._ate_mailbox.items.append(STOP)
+        if member.home is not None:
+            member.home.renew()
 
     def _ate_ends(self) -> None:
         member = self._ate_member
@@ -399,7 +421,7 @@ class CurrentRequest:
             raise BadType(f"text must be a str, not {text!r}")
         entry, hand = self._entry, self._hand
         if entry.completion is None:
-            hand.progress = entry, float(fraction), text
+            hand.progress = id(entry.desk), entry.id, float(fraction), text
             if entry.desk.hooks:
                 at: float = entry.desk.clock.now()
                 told = (entry, hand.member, at, fraction, text)
@@ -408,22 +430,17 @@ class CurrentRequest:
 
 def current_request() -> Optional[CurrentRequest]:
     """The request that the calling thread is serving as a producer; None elsewhere."""
-    hand = serving_hand()
-    if hand is None:
-        return None
-    running = hand.running
-    return None if running is None else CurrentRequest(running, hand)
+    hand = own_hand()
+    running = None if hand is None else hand.running
+    return None if hand is None or running is None else CurrentRequest(running, hand)
 
 
-def serving_hand() -> Optional[Hand]:
-    """The hand of a producer that is the calling thread, if it serves a request."""
+def own_hand() -> Optional[Hand]:
+    """The hand of a producer that is the calling thread, if it is one."""
     thread = threading.current_thread()
-    hand: Optional[Hand]
     if isinstance(thread, Producer):
-        hand = thread._ate_member
-    else:
-        hand = helpers.get(thread.ident or 0)
-    return hand if hand is not None and hand.running is not None else None
+        return thread._ate_member
+    return helpers.get(thread.ident or 0)
 
 
 def _instrument_names(exclusive: Any) -> Tuple[str, ...]:

@@ -32,7 +32,7 @@ from ._handle import Handle
 from ._hooks import Hook
 from ._keeper import Keeper
 from ._mailbox import DEAD
-from ._messages import SHUT, STOP
+from ._messages import SHUT
 from ._options import Options, options_of, send_with
 from ._registry import Seat, unhashable
 from ._stacks import places_of
@@ -373,9 +373,11 @@ class Dispatcher(Worker):
         if desk.refusal is not None:
             raise DispatcherStopped(desk.refusal)
         participant._ate_join_clock(desk.clock)
-        if side == "producers" and entry.home is None:
-            entry.settle_at(desk)
-            participant._ate_mailbox.attend()
+        if side == "producers":
+            entry.serves(desk)
+            if entry.home is None:
+                entry.settle_at(desk)
+                participant._ate_mailbox.attend()
         heeding = side == "listeners" and participant._ate_heeds(COMPLETION)
         seat = Seat(participant, entry, participant._ate_mailbox, heeding)
         for topic in topics:
@@ -531,12 +533,8 @@ def _after_fork() -> None:
     _started.clear()
     for worker_reference in list(_workers.alive.values()):
         worker = worker_reference()
-        if worker is not None and worker is not threading.current_thread():
+        if worker is not None:
             worker._ate_forked()
-        elif worker is not None:
-            # In the middle of its method: when that returns, the child's copy ends.
-            worker._ate_mailbox.items.clear()
-            worker._ate_mailbox.items.append(STOP)
     _workers.alive.clear()
 
 

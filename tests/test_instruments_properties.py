@@ -36,6 +36,14 @@ class Turn:
         return f"<{'+'.join(self.names)}{' for a line' if self.line else ''}>"
 
 
+class Needy:
+    """And of a member of a request with a start line."""
+
+    def __init__(self, names: Sequence[str], *desks: int) -> None:
+        self.exclusive = tuple(names)
+        self.desks = dict.fromkeys(desks or (0,))
+
+
 class Line:
     """A start line: what its members need, those yet to come, and the turns of those who came."""
 
@@ -182,7 +190,7 @@ class Floor(RuleBasedStateMachine):
         line = Line(*[names for names in apart if names])
         self.lines.append(line)
         self.model.reserved[line] = frozenset(line.names)
-        self.instruments.reserve(line, line.names)
+        self.instruments.reserve(line, [Needy(line.names)])
 
     @precondition(lambda self: any(line.to_come for line in self.lines))
     @rule(choice=ANYTHING, which=ANYTHING)
@@ -321,7 +329,7 @@ class Works:
                 sites.append(site)
         request: Any = Rally(sites) if together else None
         if together:
-            self.instruments.reserve(request, [n for site in sites for n in site.names])
+            self.instruments.reserve(request, [Needy(site.names) for site in sites])
         for site in sites:
             site.mailbox.append(request)
 
@@ -397,7 +405,7 @@ def asked(instruments: Instruments, names: str, line: Any = None) -> Any:
 def drawn(instruments: Instruments, *members: str) -> Line:
     """A line whose members need those."""
     line = Line(*members)
-    instruments.reserve(line, line.names)
+    instruments.reserve(line, [Needy(line.names)])
     return line
 
 

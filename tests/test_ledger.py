@@ -843,3 +843,26 @@ def test_a_line_beyond_the_deadline_is_the_deadline(books: Books) -> None:
     books.gather()
     assert books.next_deadline() == DEADLINE
     assert books.expire(AFTER) == [(entry, ENDED | ABSENT)]
+
+
+def test_a_report_does_not_take_the_next_request_for_this_one(books: Books) -> None:
+    """The producer has answered, and gone on, while somebody looked."""
+
+    class Quick(Member):
+        """It answers in the middle of the first look, and begins the next."""
+
+        def hand_at(self, entry: Any) -> Any:
+            found = super().hand_at(entry)
+            if entry is first and first.chain is None:
+                books.answers(first, self, 3.0)
+                begins(second, self, 3.0)
+            return found
+
+    quick = Quick(Someone("quick"), None)
+    quick.standing = QUEUED
+    other = member("other")
+    first, second = books.opened(quick, other), books.opened(quick)
+    begins(first, quick, 1.0)
+    told = report_of(first, 2.0).members[0]
+    assert (told.verdict, told.waited_ms, told.ran_ms) == (Verdict.OK, 1000, 2000)
+    assert report_of(second, 4.0).members[0].ran_ms == 1000

@@ -124,12 +124,16 @@ class Model:
 ANYTHING = st.integers(0, 11)
 """Picks one of however many there are."""
 KEY = st.sampled_from(["a", "b", None, "b", "a", "c"])
-RARELY = st.sampled_from([False, False, True, False])
-RARE = st.sampled_from(["husk", "death"] * 4 + ["STOP", "STOP", "end"])
+GO_ON = st.integers(0, 7)
+DEEDS = st.sampled_from(["dies", "sends", "ends", "dies", "is rung", "is husked"])
+WORK = st.lists(
+    st.one_of(KEY, KEY, GO_ON, GO_ON, st.tuples(DEEDS, ANYTHING)), min_size=4, max_size=12
+)
+"""Keys of messages to put; choices of who goes on; what else may happen, to whom."""
 
 
 class Hands(RuleBasedStateMachine):
-    """A rack and its hands beside the model."""
+    """A rack and its hands beside the model; most happens in :meth:`work`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,8 +146,8 @@ class Hands(RuleBasedStateMachine):
         #: The numbers of what was served of each key.
         self.served: Dict[Any, List[int]] = {}
 
-    @initialize(readers=st.integers(2, 5), late=st.booleans())
-    def begin(self, readers: int, late: bool) -> None:
+    @initialize(readers=st.integers(2, 5), late=st.integers(0, 1))
+    def begin(self, readers: int, late: int) -> None:
         self.readers = [Reader() for _ in range(readers)]
         self.rack.hang(self.readers[0].bell)
         for reader in self.readers[late:]:
@@ -195,37 +199,22 @@ class Hands(RuleBasedStateMachine):
     def rings(self) -> int:
         return sum(reader.bell.rings for reader in self.readers)
 
-    # -- hands ----------------------------------------------------------------------------------
+    # -- hands and senders ----------------------------------------------------------------------
 
-    @precondition(lambda self: self.those(self.can_go_on))
-    @rule(choices=st.lists(ANYTHING, min_size=1, max_size=4))
-    def some_go_on(self, choices: List[int]) -> None:
-        """Who was rung wakes up, who serves is done, who has just been started begins."""
-        for choice in choices:
-            able = self.those(self.can_go_on)
-            if able:
-                self.goes_on(one_of(able, choice))
-
-    def can_go_on(self, reader: Reader) -> bool:
-        return not reader.over and (not reader.parked or reader.rung)
-
-    def goes_on(self, reader: Reader) -> None:
-        if reader.serves:
-            self.is_done(reader)
-        elif reader.parked:
-            reader.bell.rings = 0
-        self.takes(reader)
-
-    @rule(choice=ANYTHING)
-    def a_bell_is_rung_for_something_else(self, choice: int) -> None:
-        """Who sleeps looks again; who serves has waited for that, and a ring of ours is lost."""
-        reader = one_of(self.readers, choice)
-        if reader.parked:
-            self.takes(reader)
-        elif reader.serves:
-            reader.bell.rings = 0
-
-    # -- senders --------------------------------------------------------------------------------
+    @rule(work=WORK)
+    def work(self, work: List[Any]) -> None:
+        for what in work:
+            self.sleepers_are_rung()
+            if isinstance(what, tuple):
+                self.does(*what)
+            elif isinstance(what, int):
+                self.one_goes_on(what)
+            else:
+                before = self.rings()
+                self.rack.put(self.message(what))
+                assert self.rings() <= before + 1
+        while self.senders:
+            self.goes_on(self.senders[0])
 
     def message(self, key: Any) -> Message:
         self.count += 1
@@ -233,16 +222,49 @@ class Hands(RuleBasedStateMachine):
         self.model.waiting.append(message)
         return message
 
-    @rule(keys=st.lists(KEY, min_size=1, max_size=5), slowly=RARELY)
-    def are_put(self, keys: List[Any], slowly: bool) -> None:
-        """Perhaps the sender of the last comes no farther than that, for now."""
-        for key in keys[slowly:]:
-            before = self.rings()
-            self.rack.put(self.message(key))
-            assert self.rings() <= before + 1
-        if slowly:
-            self.senders.append(self.putting(self.message(keys[0])))
+    def one_goes_on(self, choice: int) -> None:
+        able = [*self.those(self.can_go_on), *self.senders]
+        if able:
+            self.goes_on(one_of(able, choice))
+
+    def can_go_on(self, reader: Reader) -> bool:
+        return not reader.over and (not reader.parked or reader.rung)
+
+    def goes_on(self, who: Any) -> None:
+        """Who was rung wakes up, who serves is done, who is new begins, who sends goes on."""
+        if not isinstance(who, Reader):
+            if next(who, self) is self:
+                self.senders.remove(who)
+            return
+        if who.serves:
+            self.is_done(who)
+        elif who.parked:
+            who.bell.rings = 0
+        self.takes(who)
+
+    def does(self, what: str, choice: int) -> None:
+        reader, ends = one_of(self.readers, choice), self.model.open()
+        if what == "dies" and reader.serves:
+            # In the middle of that; another one comes in its place.
+            self.is_done(reader)
+            reader.over = True
+            self.rack.look_round()
+            self.readers.append(Reader())
+        elif what == "is rung" and reader.parked:
+            # For something else, but it looks here too.
+            self.takes(reader)
+        elif what == "is rung" and reader.serves:
+            # It has waited for that, and a ring of ours was lost.
+            reader.bell.rings = 0
+        elif what == "sends":
+            # The message is appended, the rest comes later.
+            self.senders.append(self.putting(self.message("abc"[choice % 3])))
             next(self.senders[-1])
+        elif what == "ends" and ends and one_of(ends, choice) is not STOP:
+            one_of(ends, choice).completion = "ended"
+        elif what == "is husked" and not self.rack.alert:
+            # Something has ended: with the next message the rack shall be swept.
+            self.rack.alert = SWEEP
 
     def putting(self, message: Message) -> Iterator[None]:
         self.rack.items.append(message)
@@ -254,29 +276,24 @@ class Hands(RuleBasedStateMachine):
             yield
             alert.clear()
 
-    @precondition(lambda self: self.senders)
-    @rule(steps=st.lists(ANYTHING, min_size=1, max_size=4))
-    def senders_go_on(self, steps: List[int]) -> None:
-        for choice in steps:
-            if self.senders:
-                sender = one_of(self.senders, choice)
-                if next(sender, self) is self:
-                    self.senders.remove(sender)
+    # -- the end --------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.model.open())
-    @rule(choice=ANYTHING)
-    def one_ends(self, choice: int) -> None:
-        """What waits, and need not be served any more."""
-        message = one_of(self.model.open(), choice)
-        if message is not STOP:
-            message.completion = "ended"
-
-    def stop(self) -> None:
+    @precondition(lambda self: self.count > 50)
+    @rule()
+    def is_stopped(self) -> None:
         self.model.waiting.append(STOP)
         self.rack.put(STOP)
 
+    @precondition(lambda self: self.count > 100)
+    @rule()
+    def is_closed(self) -> None:
+        """The producer's own thread has ended."""
+        self.model.closed = self.closed_early = True
+        self.rack.close()
+
     # -- others, inside the section -------------------------------------------------------------
 
+    @precondition(lambda self: self.model.waiting)
     @rule(how=st.sampled_from(["as it was", "as it was", "swept", "withdrawn"]), choice=ANYTHING)
     def all_is_taken_out_and_put_back(self, how: str, choice: int) -> None:
         """Without what has ended, or what is withdrawn; then whoever looked meanwhile is woken."""
@@ -300,31 +317,20 @@ class Hands(RuleBasedStateMachine):
         if how != "as it was" and taken:
             self.rack.attend()
 
-    @rule(what=RARE, choice=ANYTHING)
-    def something_rare_happens(self, what: str, choice: int) -> None:
-        able = self.those(lambda r: r.serves)
-        if what == "husk" and not self.rack.alert:
-            self.rack.alert = SWEEP
-        elif what == "death" and able and len(self.those(lambda r: not r.over)) > 1:
-            # In the middle of what it serves.
-            reader = one_of(able, choice)
-            self.is_done(reader)
-            reader.over = True
-            self.rack.look_round()
-        elif what == "STOP":
-            self.stop()
-        elif what == "end":
-            # That of the producer's own thread.
-            self.model.closed = self.closed_early = True
-            self.rack.close()
-
     # -- always ---------------------------------------------------------------------------------
 
     @invariant()
-    def nobody_sleeps_beside_something_to_do(self) -> None:
+    def sleepers_are_rung(self) -> None:
+        """If there is something to do for them, and no sender is about to ring."""
         sleeping = self.those(lambda r: r.parked)
         if sleeping and IDLE not in self.model.next() and not self.senders:
             assert any(reader.rung for reader in sleeping)
+
+    @invariant()
+    def each_key_is_with_one_hand(self) -> None:
+        serving = {reader.got.key: reader.hand for reader in self.those(lambda r: r.serves)}
+        for key in "abc":
+            assert self.rack.busy_with(key) is serving.get(key)
 
     @invariant()
     def the_backlog_is_what_waits(self) -> None:
@@ -333,10 +339,9 @@ class Hands(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end all is served that was put before a STOP, and everybody goes home."""
-        self.stop()
-        for sender in self.senders:
-            for _ in sender:
-                pass
+        self.is_stopped()
+        while self.senders:
+            self.goes_on(self.senders[0])
         while self.those(self.can_go_on):
             self.goes_on(self.those(self.can_go_on)[-1])
         assert self.those(lambda r: not r.over) == []
@@ -419,6 +424,32 @@ def test_the_oldest_of_several_shelves_comes_first() -> None:
     assert desk.done(items[2], 0) is items[3]
     assert [desk.take(1), desk.take(2)] == [items[4], IDLE]
     assert desk.done(items[3], 0) is items[5]
+
+
+def test_a_shelf_of_what_has_ended_does_not_hide_another() -> None:
+    """Nor what was never looked at."""
+    items = [Message(key, number) for number, key in enumerate(["a", "b", "a", "b", None])]
+    desk = Desk(2, *items[:4])
+    assert [desk.take(0), desk.take(1)] == items[:2]
+    assert desk.rack.take(Reader().hand) is IDLE
+    items[2].completion = "ended"
+    desk.rack.put(items[4])
+    for one in items[:2]:
+        desk.rack.done(one.key)
+    assert [desk.take(0), desk.take(1)] == items[3:]
+
+
+def test_it_is_known_who_is_busy_with_a_key() -> None:
+    """Until that is done with it."""
+    one = Message("a")
+    desk = Desk(2, one, Message("a"))
+    assert desk.rack.busy_with("a") is None
+    assert [desk.take(1), desk.take(0)] == [one, IDLE]
+    assert desk.rack.busy_with("a") is desk.readers[1].hand
+    desk.rack.done("a")
+    assert desk.rack.busy_with("a") is None
+    desk.take(0)
+    assert desk.rack.busy_with("a") is desk.readers[0].hand
 
 
 def test_what_has_ended_is_not_given() -> None:
@@ -587,42 +618,41 @@ def test_what_is_put_just_after_something_was_found_is_not_missed() -> None:
 
 def test_a_hand_that_parks_anew_while_it_is_rung_is_rung_again() -> None:
     """By the next put: what is taken down after a ring is the alert that was seen before."""
-    desk = Desk(1)
-    reader = desk.readers[0]
-    assert desk.take(0) is IDLE
+    desk = Desk(2)
+    reader = desk.readers[1]
+    assert desk.take(1) is IDLE
     quick = reader.hand.bell = CountingBell()
     first, second, got = Message(number=1), Message(number=2), []
 
     def ring(_: None) -> None:
-        got.append(desk.take(0))
-        got.append(desk.take(0))
+        got.append(desk.take(1))
+        got.append(desk.take(1))
         reader.hand.bell = reader.bell
 
     quick.ring = ring  # type: ignore[method-assign]
     desk.rack.put(first)
     assert got == [first, IDLE]
     desk.rack.put(second)
-    assert desk.woken() == [0]
-    assert desk.take(0) is second
+    assert desk.woken() == [1]
+    assert desk.take(1) is second
 
 
 def test_a_hand_is_not_forgotten_if_the_ring_is_cut_short() -> None:
     """The next put rings it again."""
-    desk = Desk(1)
-    assert desk.take(0) is IDLE
-    bell = desk.readers[0].bell
+    desk = Desk(2)
+    assert desk.take(1) is IDLE
+    bell = desk.readers[1].bell
 
     def cut(_: None) -> None:
         raise KeyboardInterrupt
 
-    desk.readers[0].hand.bell = cracked = CountingBell()
+    desk.readers[1].hand.bell = cracked = CountingBell()
     cracked.ring = cut  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         desk.rack.put(Message())
-    desk.readers[0].hand.bell = bell
-    desk.rack.hang(CountingBell())
+    desk.readers[1].hand.bell = bell
     desk.rack.put(Message())
-    assert desk.woken() == [0]
+    assert desk.woken() == [1]
 
 
 # -- keys --------------------------------------------------------------------------------------
