@@ -19,8 +19,7 @@ from rig import pace
 from virtual import Attentive, World, logged, verdicts
 
 from ate_dispatcher import Dispatcher, Producer, Until, _hands, current_request
-from ate_dispatcher._member import Hand
-from ate_dispatcher._rack import Rack
+from ate_dispatcher._member import Hand, Member
 from ate_dispatcher.testing import ScriptedProducer, answers, computes
 
 __all__ = ["pace"]
@@ -163,19 +162,19 @@ def test_a_disable_finds_what_has_just_left_the_mailbox(monkeypatch: pytest.Monk
 
 def test_who_rings_a_hand_and_is_held_does_not_forget_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has taken the message and parked again meanwhile."""
-    rung, go, ring = threading.Event(), threading.Event(), Hand.ring
+    rung, go = threading.Event(), threading.Event()
 
-    class Slow(Rack):
-        """A rack whose putter is held after its ring."""
-
-        def wake(self, _: None = None) -> None:
-            super().wake()
+    def slowly(ring: Any) -> Any:
+        def slow(self: Any) -> None:
+            ring(self)
             if threading.current_thread().name == "putter":
                 rung.set()
                 rig.came(go)
 
-    monkeypatch.setattr("ate_dispatcher._workers.Rack", Slow)
-    assert ring is Hand.ring
+        return slow
+
+    for kind in (Hand, Member):
+        monkeypatch.setattr(kind, "ring", slowly(kind.ring))
     gate = threading.Event()
     with Dispatcher() as dispatcher:
         crew = rig.Answer(lambda _, what: gate.wait(rig.PATIENCE) if what else None, workers=2)
@@ -386,45 +385,53 @@ def test_listeners_hear_what_comes_the_careful_way(world: World) -> None:
 def test_a_fork_in_a_method_of_one_of_several_workers_ends_the_childs_copy(helper: bool) -> None:
     """Whoever forks, and whatever waits on a shelf; the method knows its request to its end."""
     code = f"""
-import os, signal, sys, threading
+import os, signal, threading
 from ate_dispatcher import Dispatcher, Producer, current_request
-helper, gate, inside = {helper}, threading.Event(), threading.Event()
-pids = []
+inside, gate, pids = threading.Event(), threading.Event(), []
+go = {{name: threading.Event() for name in ("crew", "crew/2", "crew/3")}}
+began = threading.Semaphore(0)
 
 class Crew(Producer):
     def produce_dispatcher_output(self, topic, what):
-        if (threading.current_thread() is self) is helper:
-            # The other one than that which shall fork.
+        if what == "start":
+            began.release()
+            go[threading.current_thread().name].wait(20)
+        elif what == "hold":
             inside.set()
             gate.wait(20)
-            return None
-        if pids:
-            return None
-        inside.wait(20)
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(20)
-            assert current_request().topic == "t"
-        pids.append(pid)
-        return pid
+        elif what == "fork":
+            pids.append(os.fork())
+            if pids[0] == 0:
+                signal.alarm(20)
+                assert current_request().topic == "t"
+            else:
+                gate.wait(20)
 
 dispatcher = Dispatcher()
 dispatcher.start()
-crew = Crew(name="crew", workers=2)
+crew = Crew(name="crew", workers=3)
 dispatcher.register_result_producer(crew, "t", start=True)
 keyed = dispatcher.options(ordering_key="k", ttl=None)
-other = dispatcher.options(ordering_key="l", ttl=None)
-for n in range(3):
-    keyed.send_request("t", n)
-    other.send_request("t", n)
+for _ in range(3):
+    dispatcher.send_request("t", "start", ttl=None)
+for _ in range(3):
+    assert began.acquire(timeout=20)
+# One takes what it is held in; the next puts on a shelf what waits for that, and forks.
+for what in ("hold", "shelved", "shelved"):
+    keyed.send_request("t", what)
+dispatcher.send_request("t", "fork", ttl=None)
+go["crew/2"].set()
+inside.wait(20)
+go["crew/3" if {helper} else "crew"].set()
 while not pids:
-    inside.wait(0.01)
+    inside.wait(0)
 _, status = os.waitpid(pids[0], 0)
-gate.set()
+for event in (gate, *go.values()):
+    event.set()
 dispatcher.stop()
 crew.join(20)
-print("the end", status, flush=True)
+print("the end", status, crew.is_alive(), flush=True)
 os._exit(0)
 """
     done = rig.python(code)
-    assert (done.stdout, done.stderr) == ("the end 0\n", "")
+    assert (done.stdout, done.stderr) == ("the end 0 False\n", "")
