@@ -293,21 +293,28 @@ TestInstrumentsAgainstTheirModel.settings = settings(
 
 
 class Site:
-    """A producer: what it needs, what waits for it, and what its hands are at."""
+    """A producer: what it needs, whom it serves, its mailbox, and what its hands are at."""
 
-    def __init__(self, names: Sequence[str], hands: int) -> None:
+    def __init__(self, names: Sequence[str], hands: int, desks: Sequence[int]) -> None:
         self.names = names
+        self.member: Any = Needy(names, *desks)
         self.mailbox: Deque[Any] = deque()
         self.hands: List[Any] = [None] * hands
 
 
-class Rally:
-    """A request with a start line to some sites; who has come to it, and who is there."""
+class Errand:
+    """A request of a dispatcher to some sites; if they start together, who of them is there."""
 
-    def __init__(self, sites: List[Site]) -> None:
-        self.started = False
+    def __init__(self, desk: int, sites: List[Site], together: bool) -> None:
+        self.desk = desk
         self.sites = sites
+        self.together = together
+        self.started = False
         self.there: List[Tuple[Site, int]] = []
+
+    @property
+    def line(self) -> Any:
+        return self if self.together else None
 
 
 class Works:
@@ -315,81 +322,106 @@ class Works:
 
     def __init__(self, sites: List[Site]) -> None:
         self.sites = sites
-        self.instruments = Instruments()
+        starts: Any = {}
+        self.instruments = [Instruments(number, starts) for number in range(2)]
+        #: What the keeper of each dispatcher has yet to look at.
+        self.letters: List[Tuple[int, Any]] = []
 
-    def send(self, to: List[int], together: bool) -> None:
+    def send(self, to: List[int], desk: int, together: bool) -> None:
         """To the mailboxes of those, without any that share an instrument if they start together.
 
         What is for a line is reserved before it is handed out.
         """
         sites: List[Site] = []
-        for site in (self.sites[index % len(self.sites)] for index in to):
+        here = [site for site in self.sites if desk in site.member.desks]
+        for site in (one_of(here, index) for index in to if here):
             others = {name for other in sites for name in other.names}
             if site not in sites and not (together and others & set(site.names)):
                 sites.append(site)
-        request: Any = Rally(sites) if together else None
-        if together:
-            self.instruments.reserve(request, [Needy(site.names) for site in sites])
+        needy = [site.member for site in sites if site.names]
+        errand: Any = Errand(desk, sites, together)
+        if together and needy:
+            self.instruments[desk].reserve(errand, needy)
         for site in sites:
-            site.mailbox.append(request)
+            site.mailbox.append(errand)
 
     def goes_on(self, site: Site, hand: int) -> bool:
         """Take the next, if it is free; end what it is at, if that has begun."""
-        turn = site.hands[hand]
-        if turn is None:
+        if site.hands[hand] is None:
             if not site.mailbox:
                 return False
-            turn = site.hands[hand] = Turn(site.names, site.mailbox.popleft())
+            errand = site.mailbox.popleft()
+            turn = Turn(site.names, errand.line)
+            site.hands[hand] = errand, turn
             if site.names:
-                self.instruments.ask(turn)
+                self.instruments[errand.desk].ask(turn)
             else:
                 turn.granted = True
             return True
-        if not turn.granted or (turn.line and not turn.line.started):
-            return turn.granted and self.stands_there(site, hand, turn.line)
+        errand, turn = site.hands[hand]
+        if not turn.granted:
+            return False
+        if errand.together and not errand.started:
+            return self.stands_there(site, hand, errand)
         site.hands[hand] = None
-        self.instruments.drop(turn)
+        self.instruments[errand.desk].drop(turn)
         return True
 
-    def stands_there(self, site: Site, hand: int, line: Rally) -> bool:
+    def stands_there(self, site: Site, hand: int, errand: Errand) -> bool:
         """Whether it has just come to the line; which starts with the last."""
-        if (site, hand) in line.there:
+        if (site, hand) in errand.there:
             return False
-        line.there.append((site, hand))
-        if len(line.there) == len(line.sites):
-            line.started = True
-            self.instruments.free(line)
+        errand.there.append((site, hand))
+        if len(errand.there) == len(errand.sites):
+            errand.started = True
+            self.instruments[errand.desk].free(errand)
+            self.letters.append((1 - errand.desk, [each.member for each in errand.sites]))
+        return True
+
+    def looks_again(self) -> bool:
+        """A keeper comes to its oldest letter: in another dispatcher a line has started."""
+        if not self.letters:
+            return False
+        desk, members = self.letters.pop(0)
+        self.instruments[desk].look_again(members)
         return True
 
 
 SITES = st.lists(
-    st.tuples(
-        st.lists(st.sampled_from("abc"), max_size=2, unique=True), st.sampled_from([1, 1, 2])
+    st.builds(
+        Site,
+        st.lists(st.sampled_from("abc"), max_size=2, unique=True),
+        st.sampled_from([1, 1, 2]),
+        st.sampled_from([(0,), (0, 1), (1,), (0, 1)]),
     ),
     min_size=2,
     max_size=6,
 )
-SEND = st.tuples(st.lists(ANYTHING, min_size=1, max_size=4), st.booleans())
-STEP = st.tuples(ANYTHING, st.integers(0, 1))
+SEND = st.tuples(
+    st.lists(ANYTHING, min_size=1, max_size=4), st.sampled_from([0, 0, 1]), st.booleans()
+)
+STEP = st.tuples(ANYTHING, st.integers(0, 1), st.just(None))
 STEPS = st.lists(st.one_of(SEND, STEP, STEP), min_size=10, max_size=60)
 
 
 @settings(max_examples=200)
 @given(sites=SITES, steps=STEPS)
-def test_nobody_waits_for_ever(sites: List[Any], steps: List[Any]) -> None:
-    """Whatever is sent to whom, and whoever is slow: in the end all of it is served."""
-    works = Works([Site(names, hands) for names, hands in sites])
-    for what, which in steps:
+def test_nobody_waits_for_ever(sites: List[Site], steps: List[Any]) -> None:
+    """Whoever sends what to whom, and whoever is slow: in the end all of it is served."""
+    works = Works(sites)
+    for what, which, together in steps:
         if isinstance(what, list):
-            works.send(what, which)
+            works.send(what, which, together)
+        elif what == 11:
+            works.looks_again()
         else:
-            site = one_of(works.sites, what)
+            site = one_of(sites, what)
             works.goes_on(site, which % len(site.hands))
-    hands = [(site, hand) for site in works.sites for hand in range(len(site.hands))]
-    while any(works.goes_on(site, hand) for site, hand in hands):
+    hands = [(site, hand) for site in sites for hand in range(len(site.hands))]
+    while works.looks_again() or any(works.goes_on(site, hand) for site, hand in hands):
         pass
-    assert [site for site in works.sites if site.mailbox or any(site.hands)] == []
-    assert not works.instruments
+    assert [site for site in sites if site.mailbox or any(site.hands)] == []
+    assert not any(works.instruments)
 
 
 # -- examples ----------------------------------------------------------------------------------
@@ -574,6 +606,51 @@ def test_who_goes_to_a_line_lets_others_pass_whom_it_holds_up() -> None:
     assert not behind.granted
     assert instruments.drop(holders[0]) == [first, behind]
     assert not both.granted
+
+
+def test_a_line_bars_wherever_its_members_serve() -> None:
+    """Each dispatcher has its own instruments; a member of two may need them in the other first."""
+    starts: Any = {}
+    here, there = Instruments(0, starts), Instruments(1, starts)
+    line, later = Line(), Line("a", "b")
+    members: List[Any] = [Needy("a", 0), Needy("b", 0, 1)]
+    here.reserve(line, members)
+    there.reserve(later, [Needy(later.names, 1)])
+    assert asked(there, "a", later).granted
+    barred = asked(there, "b", later)
+    assert not barred.granted
+    assert asked(there, "b").granted
+    last = Line("b")
+    there.reserve(last, [Needy("b", 1)])
+    assert (bool(here), bool(there)) == (True, True)
+    assert started(here, line) == []
+    assert not here
+    assert there.look_again(members) == []
+    assert there.drop(there.ahead_of(barred)[0]) == [barred]
+
+
+def test_who_is_held_up_by_a_line_elsewhere_goes_when_that_is_looked_at() -> None:
+    """Not before: its start is a change of the other instruments."""
+    starts: Any = {}
+    here, there = Instruments(0, starts), Instruments(1, starts)
+    line, later = Line(), Line("a")
+    member: Any = Needy("a", 0, 1)
+    here.reserve(line, [member])
+    there.reserve(later, [member])
+    barred = asked(there, "a", later)
+    assert started(here, line) == []
+    assert not barred.granted
+    assert there.look_again([member]) == [barred]
+    assert there.look_again([member]) == []
+
+
+def test_holders_are_those_who_have_what_one_wants() -> None:
+    """By name; nobody else who is before it."""
+    instruments = Instruments()
+    one = asked(instruments, "ac")
+    asked(instruments, "cb")
+    last = asked(instruments, "bca")
+    assert instruments.holders(last) == [("c", one), ("a", one)]
 
 
 def test_who_is_ahead_is_who_has_it_and_who_came_before() -> None:

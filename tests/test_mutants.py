@@ -339,7 +339,7 @@ MUTANTS = [
     ),
     Mutant(
         MEMBER,
-        "now if self.taken is None else self.taken",
+        "max(now, self.came) if self.taken is None else self.taken",
         "now",
         "an instrument for ever",
         LINES_MODEL,
