@@ -99,26 +99,21 @@ class Instruments:
         granted: List[Turn] = []
         taken: Set[str] = set()
         left = set(freed)
-        # What is with somebody at a line holds up others, so that who comes behind them may pass:
-        # as long as there are lines, all are looked at, and once more after each of those.
-        again = bool(left)
-        while again:
-            again = False
-            taken.clear()
-            for turn in list(self._waiting):
-                if not left and not self._starts:
-                    break
-                names = turn.names
-                if self._is_held_up(turn):
-                    continue
-                if taken.isdisjoint(names) and not any(name in self._with for name in names):
-                    turn.granted = True
-                    del self._waiting[turn]
-                    self._with.update(dict.fromkeys(names, turn))
-                    granted.append(turn)
-                    again = again or _is_at_a_line(turn)
-                taken.update(names)
-                left.difference_update(names)
+        for turn in list(self._waiting):
+            # What somebody at a line has holds up others, whom those behind them may then pass: as
+            # long as there are lines, all are looked at.
+            if not left and not self._starts:
+                break
+            if self._is_held_up(turn):
+                continue
+            names = turn.names
+            if taken.isdisjoint(names) and not any(name in self._with for name in names):
+                turn.granted = True
+                del self._waiting[turn]
+                self._with.update(dict.fromkeys(names, turn))
+                granted.append(turn)
+            taken.update(names)
+            left.difference_update(names)
         return granted
 
     def _is_held_up(self, turn: Turn) -> bool:
@@ -133,9 +128,8 @@ class Instruments:
             if line is turn.line:
                 break
             for member in members:
-                if self._number in member.desks and not set(member.exclusive).isdisjoint(
-                    turn.names
-                ):
+                here = self._number in member.desks
+                if here and not set(member.exclusive).isdisjoint(turn.names):
                     return True
         return False
 

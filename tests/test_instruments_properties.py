@@ -619,14 +619,13 @@ def test_a_line_bars_wherever_its_members_serve() -> None:
     assert asked(there, "a", later).granted
     barred = asked(there, "b", later)
     assert not barred.granted
-    assert asked(there, "b").granted
-    last = Line("b")
-    there.reserve(last, [Needy("b", 1)])
-    assert (bool(here), bool(there)) == (True, True)
+    plain = asked(there, "b")
+    assert plain.granted
+    assert here
     assert started(here, line) == []
     assert not here
     assert there.look_again(members) == []
-    assert there.drop(there.ahead_of(barred)[0]) == [barred]
+    assert there.drop(plain) == [barred]
 
 
 def test_who_is_held_up_by_a_line_elsewhere_goes_when_that_is_looked_at() -> None:

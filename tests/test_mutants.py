@@ -31,10 +31,14 @@ PROPERTIES, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
 MODEL = f"{PROPERTIES}::TestTheLedgerAgainstItsModel"
 POLICIES = "test_ledger_policies.py"
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
+ORDER, HANDS = "test_instruments_properties.py", "test_rack.py"
+INSTRUMENTS, RACK = "_instruments.py", "_rack.py"
 LINES_MODEL = f"{PROPERTIES}::TestStartLinesAgainstTheirModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
 pytestmark = [pytest.mark.mutants, pytest.mark.thorough, pytest.mark.timeout(300)]
+
+TESTED = (PROPERTIES, EXAMPLES, POLICIES, ORDER, HANDS)
 
 
 class Mutant(NamedTuple):
@@ -348,6 +352,73 @@ MUTANTS = [
         MEMBER, " or (turn is not None and turn.entry is entry)", "", "nobody is held", LINES_MODEL
     ),
     Mutant(ENTRY, "self.began = hand.began", "pass", "when it began is lost"),
+    # Instruments.
+    Mutant(
+        INSTRUMENTS, "if self._is_held_up(turn):", "if False:", "who is held up is served", ORDER
+    ),
+    Mutant(INSTRUMENTS, "taken.update(names)", "pass", "others are passed over", ORDER),
+    Mutant(INSTRUMENTS, "self._waiting.pop(turn, None)", "pass", "who gave up waits", ORDER),
+    Mutant(
+        INSTRUMENTS, "self._with.get(name) is turn", "name in self._with", "who waits frees", ORDER
+    ),
+    Mutant(
+        INSTRUMENTS,
+        "if line is turn.line:\n                break",
+        "if line is turn.line:\n                continue",
+        "later lines bar as well",
+        ORDER,
+    ),
+    Mutant(INSTRUMENTS, " and not turn.line.started", "", "a line is for ever", ORDER),
+    Mutant(
+        INSTRUMENTS,
+        "dict.fromkeys(names, turn)",
+        "dict.fromkeys(names[:1], turn)",
+        "one of several",
+        ORDER,
+    ),
+    Mutant(
+        INSTRUMENTS,
+        "if not left and not self._starts:",
+        "if not left:",
+        "not all are looked at",
+        ORDER,
+    ),
+    # Several hands.
+    Mutant(
+        RACK, "self.look_round()\n        return found", "return found", "nobody is woken", HANDS
+    ),
+    Mutant(
+        RACK,
+        "[True] if self._parked else CALM\n        self.look",
+        "CALM\n        self.look",
+        "no alert",
+        HANDS,
+    ),
+    Mutant(RACK, "return IDLE if self._shelves else STOP", "return STOP", "stops too early", HANDS),
+    Mutant(RACK, "min(free", "max(free", "the youngest shelf first", HANDS),
+    Mutant(RACK, "self._busy.pop(key, None)", "pass", "a key for ever", HANDS),
+    Mutant(
+        RACK,
+        "if entry.completion is not None:\n                continue",
+        "",
+        "what has ended is begun",
+        HANDS,
+    ),
+    Mutant(RACK, "self.items.appendleft(STOP)", "pass", "only one hand stops", HANDS),
+    Mutant(
+        RACK,
+        "for hand in self._parked:\n            hand.ring()",
+        "pass",
+        "who is parked stays",
+        HANDS,
+    ),
+    Mutant(
+        RACK,
+        "key=lambda pair: pair[0]",
+        "key=lambda pair: -pair[0]",
+        "shelves are in disorder",
+        HANDS,
+    ),
     # What is told of them.
     Mutant(STATISTICS, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
     Mutant(REPORT, "verdict=outcome or note.verdict", "verdict=note.verdict", "outcomes are lost"),
@@ -375,7 +446,7 @@ class Bench:
         self.folder = folder
         self.tests = folder / "tests"
         self.tests.mkdir()
-        for name in (PROPERTIES, EXAMPLES, POLICIES):
+        for name in TESTED:
             shutil.copy2(str(TESTS / name), str(self.tests))
         (self.tests / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         (self.tests / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
@@ -426,9 +497,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """That of the package as it is, under None, and one for each mutant; two at a time."""
     bench = Bench(tmp_path_factory.mktemp("bench").resolve())
     with ThreadPoolExecutor(max_workers=2) as pool:
-        futures: Runs = {
-            None: pool.submit(bench.run, bench.copy("unchanged"), PROPERTIES, EXAMPLES, POLICIES)
-        }
+        futures: Runs = {None: pool.submit(bench.run, bench.copy("unchanged"), *TESTED)}
         futures.update({n: pool.submit(bench.try_out, n) for n in range(len(MUTANTS))})
         yield futures
         for future in futures.values():
