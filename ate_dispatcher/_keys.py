@@ -23,7 +23,7 @@ class Key:
     __slots__ = ("__weakref__", "value")
 
     def __init__(self, value: Hashable) -> None:
-        self.value = value
+        self.value: Hashable = value
 
     def __repr__(self) -> str:
         return f"<ordering key {self.value!r}>"

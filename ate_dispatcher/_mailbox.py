@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Any, Deque, List, Sequence
+from typing import Any, Callable, Deque, List, Sequence
 
 from ._clock import Bell, QueueBell
 
@@ -51,8 +51,8 @@ class Mailbox:
 
     def hang(self, bell: Bell) -> None:
         """Make *bell* the one that the reader parks on."""
-        self.bell = bell
-        self.ring = bell.ring
+        self.bell: Bell = bell
+        self.ring: Callable[[Any], Any] = bell.ring
 
     def put(self, item: Any) -> None:
         """Append *item*; wake the reader if it is parked. Never blocks."""

@@ -54,7 +54,7 @@ class Turn:
 
     def __init__(self, entry: Any, hand: Hand, came: float) -> None:
         self.entry: Any = entry
-        self.hand = hand
+        self.hand: Hand = hand
         self.names: Tuple[str, ...] = hand.member.exclusive
         #: Where it has asked for them.
         self.instruments: Any = None

@@ -39,7 +39,7 @@ class Options:
         self._without = without
         self._key = key
         #: With a start line, how long to wait there, in seconds; None without.
-        self.after = after
+        self.after: Optional[float] = after
 
     def choose(self, members: Tuple[Member, ...], off: Tuple[Member, ...]) -> Tuple[Member, ...]:
         """Those of *members* that shall be asked. Who is *off* may be named all the same."""

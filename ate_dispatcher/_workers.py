@@ -58,16 +58,10 @@ class Worker(threading.Thread):
         True by default: a forgotten ``stop()`` does not keep the interpreter alive.
     """
 
-    def __init__(
-        self,
-        *,
-        name: Optional[str] = None,
-        daemon: bool = True,
-        mailbox: Optional[Mailbox] = None,
-    ) -> None:
+    def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
         """Keyword arguments only, all optional; see the class. Starts nothing."""
         super().__init__(name=name or _telling_name(self), daemon=daemon)
-        self._ate_mailbox = mailbox or Mailbox()
+        self._ate_mailbox = Mailbox()
         # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
         self._ate_clock: Optional[Clock] = None
         # What its thread lives under and parks on, replaced as one: a registration may come while
@@ -217,8 +211,10 @@ class Producer(Worker):
         if workers < 1:
             raise BadValue(f"workers must be at least 1 thread, not {workers!r}")
         names = _instrument_names(exclusive)
-        rack = Rack() if names or workers > 1 else None
-        super().__init__(name=name, daemon=daemon, mailbox=rack)
+        super().__init__(name=name, daemon=daemon)
+        if names or workers > 1:
+            self._ate_mailbox = Rack()
+            self._ate_place = REAL, self._ate_mailbox.bell
         self._ate_stream = stream
         self._ate_workers = workers
         self._ate_member = Member(self, self._ate_mailbox, names)

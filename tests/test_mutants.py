@@ -32,6 +32,7 @@ MODEL = f"{PROPERTIES}::TestTheLedgerAgainstItsModel"
 POLICIES = "test_ledger_policies.py"
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
 ORDER, HANDS = "test_instruments_properties.py", "test_rack.py"
+CROWD = f"{ORDER}::test_nobody_waits_for_ever"
 INSTRUMENTS, RACK = "_instruments.py", "_rack.py"
 LINES_MODEL = f"{PROPERTIES}::TestStartLinesAgainstTheirModel"
 
@@ -383,6 +384,20 @@ MUTANTS = [
         "not all are looked at",
         ORDER,
     ),
+    Mutant(INSTRUMENTS, "self._starts[line] = members", "pass", "nothing is reserved", CROWD),
+    Mutant(
+        INSTRUMENTS,
+        "here = self._number in member.desks",
+        "here = line in self._lines",
+        "guests",
+        CROWD,
+    ),
+    Mutant(
+        INSTRUMENTS, "if other is not None and _is_at_a_line(other):", "if False:", "between", CROWD
+    ),
+    Mutant(
+        INSTRUMENTS, "self._starts.pop(line, ())", "self._starts.get(line, ())", "bars on", CROWD
+    ),
     # Several hands.
     Mutant(
         RACK, "self.look_round()\n        return found", "return found", "nobody is woken", HANDS
@@ -418,6 +433,18 @@ MUTANTS = [
         "key=lambda pair: -pair[0]",
         "shelves are in disorder",
         HANDS,
+    ),
+    # Ordering keys.
+    Mutant("_keys.py", "mine.value is others.value or ", "", "nan is never the same", HANDS),
+    Mutant(
+        "_keys.py",
+        "or bool(mine.value == others.value)",
+        "or self.hash == other.hash",
+        "hashes",
+        HANDS,
+    ),
+    Mutant(
+        "_keys.py", "        self._clear()\n        while", "        while", "never cleared", HANDS
     ),
     # What is told of them.
     Mutant(STATISTICS, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
