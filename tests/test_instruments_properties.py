@@ -15,6 +15,7 @@ from collections import deque
 from itertools import combinations
 from typing import Any, Deque, Dict, FrozenSet, List, Sequence, Tuple, TypeVar
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -22,6 +23,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ate_dispatcher._instruments import Instruments
 
 T = TypeVar("T")
+
+# Nothing but arithmetic: the same on every Python.
+pytestmark = pytest.mark.thorough
 
 
 class Turn:

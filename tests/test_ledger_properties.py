@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -1028,6 +1029,9 @@ def same(milliseconds: Optional[float], steps: Optional[int]) -> bool:
         return milliseconds is None and steps is None
     return abs(milliseconds - steps * 100) < 1e-6
 
+
+# Nothing but arithmetic: the same on every Python.
+pytestmark = pytest.mark.thorough
 
 TestTheLedgerAgainstItsModel = Desks.TestCase
 TestPoliciesAgainstTheirModel = NeedyDesks.TestCase
