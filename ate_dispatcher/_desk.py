@@ -33,7 +33,7 @@ from ._mailbox import CALM, DEAD, Mailbox
 from ._member import Member, Ticket
 from ._messages import IDLE, SHUT, STOP, Died, Finished, Leaving
 from ._options import Options, send_with
-from ._registry import Channel, Registry, unhashable
+from ._registry import Channel, Registry, is_off, unhashable
 from ._streams import Streaming
 from ._sweeper import come_to, ended
 from ._turns import finish_stream, take_turn
@@ -206,6 +206,10 @@ class Desk:
                     data[0].mailbox.items.remove(data[1])
                 except ValueError:
                     pass
+            elif what == "open_gate":
+                # Perhaps the keeper has seen to it at its end: twice is harmless.
+                for left in [each for each in self.gate.copy() if each.__class__ is Leaving]:
+                    left.go()
             elif what == "nobody":
                 # No section may be entered here: statistics find it where it is.
                 items.append((what, data))
@@ -254,7 +258,7 @@ class Desk:
         Either the sender sees here who is off, or the disable comes after it.
         """
         for member in entry.roster:
-            if id(member.producer) in self.off:
+            if is_off(self.off, member.producer):
                 self.post("withdraw", member)
 
     def scatter(self, entry: Entry, spared: Sequence[Member] = ()) -> None:

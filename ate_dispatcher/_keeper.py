@@ -20,6 +20,7 @@ from ._entry import Entry
 from ._mailbox import CALM, DEAD
 from ._member import Hand
 from ._messages import SHUT, Leaving
+from ._registry import is_off
 from ._sweeper import swept, withdraw, withdrawn
 from ._workers import Worker
 
@@ -168,7 +169,7 @@ class Keeper:
     def _scatter(self, entry: Entry) -> None:
         """Hand out what was held, but not to those who were disabled meanwhile."""
         desk, off = self._desk, self._desk.registry.off
-        spared = [member for member in entry.roster if id(member.producer) in off] if off else []
+        spared = [member for member in entry.roster if is_off(off, member.producer)]
         for member in spared:
             withdrawn(member, entry)
         if entry.completion is not None:

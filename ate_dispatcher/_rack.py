@@ -112,6 +112,11 @@ class Rack(Mailbox):
         for hand in self._parked:
             hand.ring()
 
+    def forked(self) -> None:
+        """In a forked child, where one hand is left: it ends when it comes back."""
+        self._closed = True
+        self._parked.clear()
+
     # -- inside --------------------------------------------------------------------------------
 
     def _oldest(self, hand: Hand) -> Any:

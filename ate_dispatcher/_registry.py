@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tu
 from ._mailbox import Mailbox
 from .errors import BadType
 
-__all__ = ["Channel", "Registry", "Roster", "Seat", "unhashable"]
+__all__ = ["Channel", "Registry", "Roster", "Seat", "is_off", "unhashable"]
 
 
 Put = Tuple[Callable[[Any], None], Mailbox]
@@ -35,6 +35,13 @@ class Absence(weakref.ref):  # type: ignore[type-arg]
 
 
 Off = Dict[int, Absence]
+"""By identity, everybody who was ever disabled and lives; who is off has a reason."""
+
+
+def is_off(off: Off, producer: Any) -> bool:
+    """Whether somebody has disabled *producer*, and not enabled it since."""
+    absence = off.get(id(producer))
+    return absence is not None and bool(absence.reasons)
 
 
 class Seat(NamedTuple):
@@ -96,10 +103,9 @@ class Side:
             if self.roster.made_for is token:
                 return self.roster
             seats = self.seats()
-            off = tuple([seat.entry for seat in seats if id(seat.participant) in self._off])
-            if off:
-                seats = [seat for seat in seats if id(seat.participant) not in self._off]
-            roster = self.roster = Roster(token, seats, off)
+            off = [seat for seat in seats if is_off(self._off, seat.participant)]
+            seats = [seat for seat in seats if seat not in off] if off else seats
+            roster = self.roster = Roster(token, seats, tuple([seat.entry for seat in off]))
             if self.token is token:
                 return roster
 
@@ -194,33 +200,24 @@ class Registry:
     def switch_off(self, producer: Any, by: Hashable) -> None:
         """Take *producer* out of all rosters. All of it each time, if one was cut short."""
         key = id(producer)
-        while True:
-            absence = self.off.get(key)
-            if absence is None:
-                # Straight into C when it is dropped, where no signal handler comes in between.
-                absence = Absence(producer, partial(self.off.pop, key))
-                absence.reasons = {}
-            absence.reasons[by] = None
-            # Somebody may have put up another one, or enabled it, meanwhile.
-            if self.off.setdefault(key, absence) is absence:
-                break
+        if key not in self.off:
+            # Straight into C when it is dropped, where no signal handler comes in between.
+            absence = Absence(producer, partial(self.off.pop, key))
+            absence.reasons = {}
+            self.off.setdefault(key, absence)
+        self.off[key].reasons[by] = None
         self._changed()
 
     def switch_on(self, producer: Any, by: Hashable) -> None:
         """Take it in again, if nobody else than *by* has disabled it; None speaks for all."""
-        key = id(producer)
-        absence = self.off.get(key)
+        absence = self.off.get(id(producer))
         if absence is None:
             return
+        # One and the same object as long as it lives: nobody's word is put back or lost.
         if by is None:
-            self.off.pop(key, None)
+            absence.reasons.clear()
         else:
             absence.reasons.pop(by, None)
-            if not absence.reasons:
-                self.off.pop(key, None)
-                if absence.reasons:
-                    # Disabled by somebody else in between.
-                    self.off.setdefault(key, absence)
         self._changed()
 
     def _changed(self) -> None:

@@ -12,6 +12,7 @@ from ._entry import Entry
 from ._ledger import Ledger
 from ._mailbox import DEAD
 from ._member import Hand, Member
+from ._registry import is_off
 
 __all__ = ["come_to", "died", "ended", "swept", "withdraw", "withdrawn"]
 
@@ -42,7 +43,7 @@ def swept(member: Member) -> None:
 def withdraw(desk: Any, member: Member) -> None:
     """*member* was disabled at *desk*: take out of its mailbox what of that is open there."""
     home = member.home
-    if home is None or member.mailbox.alert is DEAD or id(member.producer) not in desk.registry.off:
+    if home is None or member.mailbox.alert is DEAD or not is_off(desk.off, member.producer):
         # The last: or enabled again.
         return
     with home.lock:

@@ -17,6 +17,7 @@ from ._completion import Standing
 from ._effects import act, after, failed, forward, goes_to, let_go, missed, without_our_frame
 from ._member import Hand, Start, Ticket, Turn
 from ._messages import Died, Finished
+from ._registry import is_off
 
 __all__ = ["finish_stream", "take_turn"]
 
@@ -32,7 +33,7 @@ def take_turn(producer: Any, hand: Hand, ticket: Ticket) -> None:
         with desk.lock:
             now = turn.came = desk.now()
             effects = missed(desk, entry, now)
-            if entry.completion is None and id(hand.member.producer) in desk.off:
+            if entry.completion is None and is_off(desk.off, hand.member.producer):
                 # Disabled since it left the mailbox: nobody else has seen it.
                 turn.standing = None
                 effects = desk.ledger.withdrawn(entry, hand.member, now)

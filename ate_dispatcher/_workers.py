@@ -10,7 +10,7 @@ import numbers
 import threading
 import weakref
 from functools import partial
-from typing import Any, Dict, Hashable, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Hashable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from . import _log
 from ._clock import NEVER, REAL, Bell, Clock, timeout_deadline
@@ -255,12 +255,15 @@ class Producer(Worker):
                 home.serve(self, member)
                 return
 
-    def _ate_put_stop(self) -> None:
-        # Behind what was sent to it and is still to be handed out, by whichever dispatcher.
-        for reference in self._ate_member.desks.copy().values():
-            desk = reference()
+    def _ate_put_stop(self, desks: Optional[List[Any]] = None) -> None:
+        # Behind what was sent to it and is still to be handed out, by one dispatcher after the
+        # other, each once: what comes later need not be waited for.
+        if desks is None:
+            desks = [reference() for reference in self._ate_member.desks.copy().values()]
+        while desks:
+            desk = desks.pop()
             if desk is not None and desk.begun and desk.gate and desk.refusal is None:
-                desk.hold_stop(Leaving(self._ate_put_stop))
+                desk.hold_stop(Leaving(partial(self._ate_put_stop, desks)))
                 return
         super()._ate_put_stop()
 
@@ -281,8 +284,8 @@ class Producer(Worker):
             if hand.ident != threading.get_ident():
                 hand.running = hand.turn = hand.awaits = None
                 helpers.pop(hand.ident or 0, None)
-            elif hand is not member:
-                self._ate_mailbox.items.append(STOP)
+            elif isinstance(self._ate_mailbox, Rack):
+                self._ate_mailbox.forked()
         if member.home is not None:
             member.home.renew()
 

@@ -385,8 +385,9 @@ def test_listeners_hear_what_comes_the_careful_way(world: World) -> None:
 def test_a_fork_in_a_method_of_one_of_several_workers_ends_the_childs_copy(helper: bool) -> None:
     """Whoever forks, and whatever waits on a shelf; the method knows its request to its end."""
     code = f"""
-import os, signal, threading
+import os, signal, threading, warnings
 from ate_dispatcher import Dispatcher, Producer, current_request
+warnings.simplefilter("ignore", DeprecationWarning)
 inside, gate, pids = threading.Event(), threading.Event(), []
 go = {{name: threading.Event() for name in ("crew", "crew/2", "crew/3")}}
 began = threading.Semaphore(0)
@@ -435,3 +436,43 @@ os._exit(0)
 """
     done = rig.python(code)
     assert (done.stdout, done.stderr) == ("the end 0 False\n", "")
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_several_that_are_stopped_behind_one_gate_all_end(world: World, second: bool) -> None:
+    """Two producers, one of them twice; the dispatcher goes on with its deadlines."""
+    a, b = site(world, "a", "t"), site(world, "b", "t")
+    other = world.second()
+    if second:
+        for each in (a, b):
+            other.register_result_producer(each, "t")
+    world.clock.settle()
+    handles = [world.dispatcher.options(barrier=True, ttl=None).send_request("t")]
+    if second:
+        handles.append(other.options(barrier=True, ttl=None).send_request("t"))
+    for each in (a, b, a):
+        each.stop()
+    for handle in handles:
+        assert handle.results() == ["a", "b"]
+    for each in (a, b):
+        each.join()
+        assert not each.is_alive()
+    handle = world.send()
+    handle.wait()
+    assert verdicts(handle) == ["DECLINED", "DECLINED"]
+
+
+@pytest.mark.usefixtures("pace")
+def test_several_that_are_stopped_behind_one_gate_all_end_on_real_threads() -> None:
+    """At once, in any order."""
+    with Dispatcher() as dispatcher:
+        producers = [rig.Answer() for _ in range(4)]
+        for producer in producers:
+            dispatcher.register_result_producer(producer, "t", start=True)
+        handle = dispatcher.options(barrier=True, ttl=None).send_request("t")
+        for producer in (*producers, *producers):
+            producer.stop()
+        rig.ended(handle)
+        rig.over(*producers)
+        late = dispatcher.send_request("t", ttl=20)
+        rig.ended(late)
