@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from . import _log
 from ._completion import Standing
 from ._member import Hand, Member
+from ._rack import key_of
 
 __all__ = ["circle_of", "nested"]
 
@@ -124,8 +125,9 @@ def _clauses(hand: Hand) -> List[Clause]:
 def _servers(member: Member, entry: Any) -> List[Hand]:
     """Which of *member*'s hands may give *entry* its answer."""
     hand = member.hand_at(entry)
-    if hand is None and entry.extra is not None and entry.extra.key is not None:
-        hand = member.mailbox.busy_with(entry.extra.key)
+    key = key_of(entry)
+    if hand is None and key is not None:
+        hand = member.mailbox.busy_with(key)
     # If it has not come to it, any of its hands may be the one that does.
     return list(member.hands) if hand is None else [hand]
 
@@ -134,9 +136,8 @@ def _pending(entry: Any) -> List[Member]:
     """Who has given it no answer yet."""
     if entry.completion is not None:
         return []
-    answered = {id(note.member) for note in entry.notes}
-    answered.update(id(member) for member in entry.spoken())
-    return [member for member in entry.roster if id(member) not in answered]
+    judged = entry.judged()
+    return [member for member in entry.roster if id(member) not in judged]
 
 
 def _told(entry: Any) -> str:

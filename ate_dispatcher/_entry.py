@@ -7,7 +7,7 @@ says so, by the desk, inside the section; anybody may read them, since fields ar
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Set, Tuple
 
 from ._completion import Completion, Standing, Verdict
 from ._member import HeldUp, Member, Spent, Turn
@@ -205,6 +205,12 @@ class Entry:
                 found.append(record[MEMBER])
             record = record[-1]
         return found
+
+    def judged(self) -> Set[int]:
+        """Those who have a verdict, by identity."""
+        judged = {id(note.member) for note in self.notes}
+        judged.update(id(member) for member in self.spoken())
+        return judged
 
     def has_value_of(self, member: Member) -> bool:
         """Whether *member* has given it a value so far."""

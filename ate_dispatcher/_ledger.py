@@ -369,8 +369,7 @@ class Ledger:
     ) -> int:
         effects = 0
         notes = list(entry.notes)
-        judged = {id(note.member) for note in notes}
-        judged.update(id(member) for member in entry.spoken())
+        judged = entry.judged()
         for member in entry.roster:
             if id(member) in judged:
                 continue

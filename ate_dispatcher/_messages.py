@@ -57,8 +57,6 @@ class Leaving:
 
     __slots__ = ("go",)
 
-    completion = line = None
-
     def __init__(self, go: Callable[[], None]) -> None:
         self.go = go
 

@@ -103,7 +103,7 @@ MUTANTS = [
         "running.id > 0",
         "whoever runs anything runs this",
     ),
-    Mutant(LEDGER, "judged.update(id(member)", "set(id(member)", "who answered is judged again"),
+    Mutant(ENTRY, "judged.update(id(member)", "set(id(member)", "who answered is judged again"),
     Mutant(LEDGER, "Verdict.DECLINED, None, now)", "Verdict.MISSING, None, now)", "not declined"),
     # Effects.
     Mutant(LEDGER, "effects = FAILED", "effects = ACCEPTED", "an error passes for a value"),
