@@ -12,23 +12,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._clock import Clock
-    from ._completion import Completion, Standing, Verdict
-    from ._handle import Handle
-    from ._report import MemberReport, Progress, Reply, Report
-    from ._statistics import Statistics
-    from ._workers import CurrentRequest, current_request
+    from ._core.outcomes import Completion, Standing, Verdict
+    from ._core.report import MemberReport, Progress, Reply, Report
+    from ._core.statistics import Statistics
+    from ._engine.handle import Handle
+    from ._participants.participant import CurrentRequest, current_request
+    from ._time.clock import Clock
     from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
     from .errors import DispatcherError, DispatcherStopped, IncompleteError, RequestTimeout
     from .policies import All, First, Quorum, Stall, StopOnError, Until
 else:
     _HOMES = {
-        "_clock": ("Clock",),
-        "_completion": ("Completion", "Standing", "Verdict"),
-        "_handle": ("Handle",),
-        "_report": ("MemberReport", "Progress", "Reply", "Report"),
-        "_statistics": ("Statistics",),
-        "_workers": ("CurrentRequest", "current_request"),
+        "_core.outcomes": ("Completion", "Standing", "Verdict"),
+        "_core.report": ("MemberReport", "Progress", "Reply", "Report"),
+        "_core.statistics": ("Statistics",),
+        "_engine.handle": ("Handle",),
+        "_participants.participant": ("CurrentRequest", "current_request"),
+        "_time.clock": ("Clock",),
         "dispatcher": ("ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"),
         "policies": ("All", "First", "Quorum", "Stall", "StopOnError", "Until"),
         "errors": ("DispatcherError", "DispatcherStopped", "IncompleteError", "RequestTimeout"),

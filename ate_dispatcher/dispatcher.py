@@ -23,21 +23,22 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type, U
 
 from typing_extensions import Literal, Self
 
-from . import _log, _workers
-from ._clock import NEVER, REAL, Clock, milliseconds, spawn, spawn_raw
-from ._completion import Completion
-from ._desk import Desk
-from ._effects import COMPLETION
-from ._handle import Handle
-from ._hooks import Hook
-from ._keeper import Keeper
-from ._mailbox import DEAD
-from ._messages import SHUT
-from ._options import Options, options_of, send_with
-from ._registry import Seat, unhashable
-from ._stacks import places_of
-from ._statistics import Statistics, statistics_of
-from ._workers import Producer, ResultListener, Worker
+from . import _log
+from ._core.outcomes import Completion
+from ._core.records import SHUT
+from ._core.statistics import Statistics, statistics_of
+from ._delivery.mailbox import DEAD
+from ._delivery.registry import Seat, unhashable
+from ._engine.control import Keeper
+from ._engine.engine import Desk
+from ._engine.gather import COMPLETION
+from ._engine.handle import Handle
+from ._engine.options import Options, options_of, send_with
+from ._observing.observers import Hook
+from ._observing.stacks import places_of
+from ._participants import participant as _workers
+from ._participants.participant import Producer, ResultListener, Worker
+from ._time.clock import NEVER, REAL, Clock, milliseconds, spawn, spawn_raw
 from .errors import BadType, DispatcherError, DispatcherStopped
 from .policies import Policy
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Hashable, Optional, Tuple
 
-from ._completion import Completion, Standing, Verdict
-from ._report import Report
+from ._core.outcomes import Completion, Standing, Verdict
+from ._core.report import Report
 
 __all__ = [
     "Event",

@@ -19,7 +19,7 @@ import time
 from functools import partial
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 
-from ate_dispatcher import Dispatcher, Producer, Reply, Report, ResultListener, current_request
+from . import Dispatcher, Producer, Reply, Report, ResultListener, current_request
 
 __all__ = ["main"]
 

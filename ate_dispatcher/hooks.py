@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Hashable, List, Optional
 
 from . import _log, events
-from ._clock import NEVER, milliseconds
-from ._completion import Completion, Verdict
+from ._core.outcomes import Completion, Verdict
+from ._time.clock import NEVER, milliseconds
 from .errors import BadType, BadValue
 
 __all__ = ["Advice", "SetAside", "TtlAdvice"]

@@ -90,7 +90,7 @@ _RIG: pytest.StashKey[_Rig] = pytest.StashKey()
 
 @pytest.fixture
 def _ate_rig(request: pytest.FixtureRequest) -> Iterator[_Rig]:
-    from ._checkup import ended, workers
+    from .testing.leaks import ended, workers
 
     node: pytest.Item = request.node
     rig = node.stash[_RIG] = _Rig(workers())
@@ -186,9 +186,9 @@ def _check(dispatcher: Any, topic: Any) -> None:
 
 
 def _dispatcher(rig: _Rig, clock: Optional[VirtualClock]) -> Iterator[Dispatcher]:
-    from ._checkup import closed
     from .dispatcher import Dispatcher
     from .testing import ScriptedProducer, Timeline
+    from .testing.leaks import closed
 
     timeline = Timeline()
     made = Dispatcher(clock=clock, hooks=[timeline], diagnose=True)
@@ -214,7 +214,7 @@ def pytest_fixture_setup(
     if rig is None:
         yield
         return
-    from ._checkup import workers
+    from .testing.leaks import workers
 
     before = workers()
     yield
@@ -227,7 +227,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     rig = item.stash.get(_RIG, None)
     if rig is None:
         return
-    from ._checkup import left
+    from .testing.leaks import left
 
     problems = [*rig.problems, *left(rig.before)]
     if problems:
@@ -245,7 +245,7 @@ def pytest_runtest_makereport(
     if rig is None:
         return
     if report.failed:
-        from ._checkup import told
+        from .testing.leaks import told
 
         while rig.dispatchers:
             made, timeline = rig.dispatchers.pop(0)

@@ -34,11 +34,11 @@ from ate_dispatcher import (
     Standing,
     Verdict,
 )
-from ate_dispatcher._desk import Desk
-from ate_dispatcher._effects import _clear
-from ate_dispatcher._keeper import Keeper
-from ate_dispatcher._ledger import Ledger
-from ate_dispatcher._registry import Roster, Side
+from ate_dispatcher._core.ledger import Ledger
+from ate_dispatcher._delivery.registry import Roster, Side
+from ate_dispatcher._engine.control import Keeper
+from ate_dispatcher._engine.engine import Desk
+from ate_dispatcher._engine.gather import _clear
 from ate_dispatcher.testing import VirtualClock
 
 # -- what holds a thread -----------------------------------------------------------------------

@@ -15,60 +15,96 @@ PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 NAME = PACKAGE.name
 
 FLOORS = {
-    "F0 the words": ["_alarms", "_codes", "_completion", "_log", "_messages", "_stacks", "errors"],
-    "F0 what the end makes of whom; producers and their hands": ["_member", "_verdicts"],
+    "F0 the words": [
+        "_core.open_requests",
+        "_core.effects",
+        "_core.outcomes",
+        "_log",
+        "_core.records",
+        "_observing.stacks",
+        "errors",
+    ],
+    "F0 what the end makes of whom; producers and their hands": ["_core.member", "_core.verdicts"],
     "F0 what users need": ["policies"],
-    "F1 how far a request is towards that; who has which instrument": ["_instruments", "_need"],
-    "F1 the ledger's records; equal keys": ["_entry", "_keys"],
-    "F1 the sums over what has ended": ["_sums"],
-    "F1 what a fact does to a request; time": ["_clock", "_ledger"],
-    "F2 what a thread parks on; what a request came to": ["_mailbox", "_report", "_statistics"],
-    "F2 several readers; what hooks receive": ["_rack", "events"],
-    "F2 observers called in isolation; who is registered": ["_hooks", "_registry"],
-    "F3 threads with a life cycle; who waits in a circle": ["_circles", "_workers"],
-    "F3 the caller's view": ["_handle"],
-    "F4 what the ledger answers, carried out; sends that are not plain": ["_effects", "_options"],
-    "F4 what has ended, and who has died; who streams": ["_streams", "_sweeper"],
-    "F4 requests that take the careful way": ["_turns"],
-    "F4 producers with several hands": ["_hands"],
-    "F4 the desk, where callers and threads meet": ["_desk"],
-    "F4 what the dispatcher's own thread does": ["_keeper"],
+    "F1 how far a request is towards that; who has which instrument": [
+        "_core.instruments",
+        "_core.policy_state",
+    ],
+    "F1 the ledger's records; equal keys": ["_core.request", "_delivery.ordering_keys"],
+    "F1 the sums over what has ended": ["_core.sums"],
+    "F1 what a fact does to a request; time": ["_time.clock", "_core.ledger"],
+    "F2 what a thread parks on; what a request came to": [
+        "_delivery.mailbox",
+        "_core.report",
+        "_core.statistics",
+    ],
+    "F2 several readers; what hooks receive": ["_delivery.keyed_mailbox", "events"],
+    "F2 observers called in isolation; who is registered": [
+        "_observing.observers",
+        "_delivery.registry",
+    ],
+    "F3 threads with a life cycle; who waits in a circle": [
+        "_observing.deadlocks",
+        "_participants.participant",
+    ],
+    "F3 the caller's view": ["_engine.handle"],
+    "F4 what the ledger answers, carried out; sends that are not plain": [
+        "_engine.gather",
+        "_engine.options",
+    ],
+    "F4 what has ended, and who has died; who streams": ["_engine.streams", "_engine.sweep"],
+    "F4 requests that take the careful way": ["_engine.turns"],
+    "F4 producers with several hands": ["_engine.hands"],
+    "F4 the desk, where callers and threads meet": ["_engine.engine"],
+    "F4 what the dispatcher's own thread does": ["_engine.control"],
     "F4 the facade": ["dispatcher"],
     "F5 the daily names": ["__init__"],
-    "F6 tools": ["_scripts", "_timeline", "_virtual_thread", "example_rig", "hooks"],
-    "F6 time that a test moves": ["_virtual_clock"],
-    "F6 what tests claim": ["_assertions"],
-    "F6 what is checked after a test": ["_checkup"],
+    "F6 tools": [
+        "testing.scripts",
+        "views.timeline",
+        "_time.virtual_parker",
+        "example_rig",
+        "hooks",
+    ],
+    "F6 time that a test moves": ["_time.virtual_clock"],
+    "F6 what tests claim": ["testing.assertions"],
+    "F6 what is checked after a test": ["testing.leaks"],
     "F6 all for tests": ["testing"],
     "F7 fixtures over that": ["pytest_plugin"],
 }
 """From the ground up. A landing within a floor has an entry of its own: down is always down."""
 
 ONLY_IN = {
-    "time": {"_clock", "_virtual_clock", "example_rig"},
+    "time": {"_time.clock", "_time.virtual_clock", "example_rig"},
     "threading": {
-        *("_checkup", "_clock", "_virtual_clock", "_virtual_thread", "_workers"),
+        *(
+            "testing.leaks",
+            "_time.clock",
+            "_time.virtual_clock",
+            "_time.virtual_parker",
+            "_participants.participant",
+        ),
         *("dispatcher", "example_rig"),
     },
-    "_thread": {"_clock", "_desk"},
-    "asyncio": {"_handle"},
+    "_thread": {"_time.clock", "_engine.engine"},
+    "asyncio": {"_engine.handle"},
 }
 """Who may import what makes a module depend on real time, real threads or an event loop."""
 
 LATE = {
     "__init__": {
-        "_clock",
-        "_completion",
-        "_handle",
-        "_report",
-        "_statistics",
-        "_workers",
+        "_time.clock",
+        "_core.outcomes",
+        "_engine.handle",
+        "_core.report",
+        "_core.statistics",
+        "_participants.participant",
         "dispatcher",
         "errors",
         "policies",
     },
-    "_handle": {"asyncio"},
-    "pytest_plugin": {"_checkup", "dispatcher", "errors", "testing"},
+    "_engine.handle": {"asyncio"},
+    "pytest_plugin": {"testing.leaks", "dispatcher", "errors", "testing"},
 }
 """What is imported when it is first needed: the names by whoever asks for one, so that the pytest
 plugin costs nothing where it is not used, and an event loop's machinery where there is a loop."""
@@ -90,12 +126,22 @@ class Import(NamedTuple):
 
 def modules() -> List[str]:
     """The package's modules by their bare names."""
-    return sorted(path.stem for path in PACKAGE.glob("*.py"))
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1] != "__init__" or len(parts) == 1 or parts[0] == "testing":
+            found.append(".".join(parts).replace(".__init__", ""))
+    return sorted(found)
 
 
 def source(module: str) -> str:
     """The text of one of them."""
-    return (PACKAGE / f"{module}.py").read_text(encoding="utf-8")
+    path = PACKAGE.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return path.read_text(encoding="utf-8")
+
+
+MODULES = set(modules())
 
 
 def imports(module: str) -> Iterator[Import]:
@@ -107,17 +153,24 @@ def imports(module: str) -> Iterator[Import]:
             continue
         within = id(node) not in at_the_top
         if isinstance(node, ast.Import):
-            found = [alias.name.split(".") for alias in node.names]
-        elif not node.level:
-            found = [(node.module or "").split(".")]
-        elif node.module:
-            found = [[NAME, *node.module.split(".")]]
+            for alias in node.names:
+                yield Import(alias.name.split(".")[0], node.lineno, within, False)
+            continue
+        package = (PACKAGE.joinpath(*module.split("."))).is_dir()
+        stem = module.split(".") if package else module.split(".")[:-1]
+        if not node.level:
+            base = (node.module or "").split(".")
+            if base[0] != NAME:
+                yield Import(base[0], node.lineno, within, False)
+                continue
+            base = base[1:]
         else:
-            found = [[NAME, alias.name] for alias in node.names]
-        for parts in found:
-            ours = parts[0] == NAME
-            name = (parts[1] if len(parts) > 1 else "__init__") if ours else parts[0]
-            yield Import(name, node.lineno, within, ours)
+            base = [*stem[: len(stem) - node.level + 1], *filter(None, [node.module])]
+        name = ".".join(base)
+        for each in (
+            [name] if name in MODULES else [f"{name}.{a.name}".lstrip(".") for a in node.names]
+        ):
+            yield Import(each if each in MODULES else "__init__", node.lineno, within, True)
 
 
 def floor_of() -> Dict[str, int]:

@@ -143,7 +143,7 @@ def test_a_guest_that_dies_is_judged_by_everybody(pair: Tuple[Dispatcher, Dispat
 
 
 def _stop() -> Any:
-    from ate_dispatcher._messages import STOP
+    from ate_dispatcher._core.records import STOP
 
     return STOP
 

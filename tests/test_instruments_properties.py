@@ -20,7 +20,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ate_dispatcher._instruments import Instruments
+from ate_dispatcher._core.instruments import Instruments
 
 T = TypeVar("T")
 

@@ -9,8 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import pytest
 
-from ate_dispatcher._clock import NEVER
-from ate_dispatcher._codes import (
+from ate_dispatcher._core.effects import (
     ABSENT,
     ACCEPTED,
     DISCARDED,
@@ -20,14 +19,15 @@ from ate_dispatcher._codes import (
     ORDINARY,
     STARTED,
 )
-from ate_dispatcher._completion import Completion, Standing, Verdict
-from ate_dispatcher._entry import Entry
-from ate_dispatcher._ledger import Ledger
-from ate_dispatcher._member import Member, Turn
-from ate_dispatcher._messages import VALUE
-from ate_dispatcher._options import Options
-from ate_dispatcher._report import report_of
-from ate_dispatcher._statistics import statistics_of
+from ate_dispatcher._core.ledger import Ledger
+from ate_dispatcher._core.member import Member, Turn
+from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
+from ate_dispatcher._core.records import VALUE
+from ate_dispatcher._core.report import report_of
+from ate_dispatcher._core.request import Entry
+from ate_dispatcher._core.statistics import statistics_of
+from ate_dispatcher._engine.options import Options
+from ate_dispatcher._time.clock import NEVER
 from ate_dispatcher.policies import Quorum
 
 TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED

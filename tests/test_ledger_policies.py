@@ -7,12 +7,12 @@ from typing import Any, List, Optional
 import pytest
 from test_ledger import AFTER, BEFORE, DEADLINE, Books, begins, counted, member, verdicts
 
-from ate_dispatcher._clock import NEVER
-from ate_dispatcher._codes import ALARM, ASK, ENDED
-from ate_dispatcher._completion import Completion, Standing, Verdict
-from ate_dispatcher._entry import Entry
-from ate_dispatcher._member import Member
-from ate_dispatcher._options import Options
+from ate_dispatcher._core.effects import ALARM, ASK, ENDED
+from ate_dispatcher._core.member import Member
+from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
+from ate_dispatcher._core.request import Entry
+from ate_dispatcher._engine.options import Options
+from ate_dispatcher._time.clock import NEVER
 from ate_dispatcher.policies import (
     All,
     AllOf,

@@ -18,9 +18,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ate_dispatcher import _ledger
-from ate_dispatcher._clock import NEVER
-from ate_dispatcher._codes import (
+from ate_dispatcher._core import ledger as _ledger
+from ate_dispatcher._core.effects import (
     ABSENT,
     ACCEPTED,
     ASK,
@@ -31,24 +30,16 @@ from ate_dispatcher._codes import (
     ORDINARY,
     STARTED,
 )
-from ate_dispatcher._completion import Completion, Standing, Verdict
-from ate_dispatcher._entry import Entry
-from ate_dispatcher._ledger import Ledger
-from ate_dispatcher._member import Member, Start, Turn
-from ate_dispatcher._messages import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE, Close, Part
-from ate_dispatcher._options import Options
-from ate_dispatcher._report import report_of
-from ate_dispatcher._statistics import statistics_of
-from ate_dispatcher.policies import (
-    AllOf,
-    AnyOf,
-    First,
-    Policy,
-    Quorum,
-    Stall,
-    StopOnError,
-    Until,
-)
+from ate_dispatcher._core.ledger import Ledger
+from ate_dispatcher._core.member import Member, Start, Turn
+from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
+from ate_dispatcher._core.records import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, VALUE, Close, Part
+from ate_dispatcher._core.report import report_of
+from ate_dispatcher._core.request import Entry
+from ate_dispatcher._core.statistics import statistics_of
+from ate_dispatcher._engine.options import Options
+from ate_dispatcher._time.clock import NEVER
+from ate_dispatcher.policies import AllOf, AnyOf, First, Policy, Quorum, Stall, StopOnError, Until
 
 TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED | STARTED
 NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)

@@ -22,9 +22,14 @@ import ate_dispatcher
 
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parent
-LEDGER, ENTRY, REPORT, NEED = "_ledger.py", "_entry.py", "_report.py", "_need.py"
-STATISTICS = "_statistics.py"
-VERDICTS, SUMS, MEMBER = "_verdicts.py", "_sums.py", "_member.py"
+LEDGER, ENTRY, REPORT, NEED = (
+    "_core/ledger.py",
+    "_core/request.py",
+    "_core/report.py",
+    "_core/policy_state.py",
+)
+STATISTICS = "_core/statistics.py"
+VERDICTS, SUMS, MEMBER = "_core/verdicts.py", "_core/sums.py", "_core/member.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
 PROPERTIES, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
@@ -33,7 +38,7 @@ POLICIES = "test_ledger_policies.py"
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
 ORDER, HANDS = "test_instruments_properties.py", "test_rack.py"
 CROWD = f"{ORDER}::test_nobody_waits_for_ever"
-INSTRUMENTS, RACK = "_instruments.py", "_rack.py"
+INSTRUMENTS, RACK = "_core/instruments.py", "_delivery/keyed_mailbox.py"
 LINES_MODEL = f"{PROPERTIES}::TestStartLinesAgainstTheirModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
@@ -251,7 +256,11 @@ MUTANTS = [
         POLICIES,
     ),
     Mutant(
-        "_alarms.py", "reason.cell = None\n                return", "return", "once only", POLICIES
+        "_core/open_requests.py",
+        "reason.cell = None\n                return",
+        "return",
+        "once only",
+        POLICIES,
     ),
     Mutant(
         LEDGER,
@@ -435,16 +444,26 @@ MUTANTS = [
         HANDS,
     ),
     # Ordering keys.
-    Mutant("_keys.py", "mine.value is others.value or ", "", "nan is never the same", HANDS),
     Mutant(
-        "_keys.py",
+        "_delivery/ordering_keys.py",
+        "mine.value is others.value or ",
+        "",
+        "nan is never the same",
+        HANDS,
+    ),
+    Mutant(
+        "_delivery/ordering_keys.py",
         "or bool(mine.value == others.value)",
         "or self.hash == other.hash",
         "hashes",
         HANDS,
     ),
     Mutant(
-        "_keys.py", "        self._clear()\n        while", "        while", "never cleared", HANDS
+        "_delivery/ordering_keys.py",
+        "        self._clear()\n        while",
+        "        while",
+        "never cleared",
+        HANDS,
     ),
     # What is told of them.
     Mutant(STATISTICS, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),

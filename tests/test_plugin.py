@@ -322,8 +322,8 @@ def test_shy(dispatcher):
     dispatcher.send_request(Topic())
     assert 0
 
-from ate_dispatcher import _checkup
-_checkup.REAL_SECONDS = 0.2
+from ate_dispatcher.testing import leaks
+leaks.REAL_SECONDS = 0.2
 
 def test_polls(dispatcher, virtual_clock):
     class Polls(Producer):

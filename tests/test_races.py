@@ -38,8 +38,8 @@ from ate_dispatcher import (
     Producer,
     ResultListener,
 )
-from ate_dispatcher._clock import NEVER, QueueBell, RealClock
-from ate_dispatcher._mailbox import Mailbox
+from ate_dispatcher._delivery.mailbox import Mailbox
+from ate_dispatcher._time.clock import NEVER, QueueBell, RealClock
 
 __all__ = ["pace"]
 

@@ -23,11 +23,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from ate_dispatcher._keys import Key, Keys
-from ate_dispatcher._mailbox import CALM, DEAD, SWEEP
-from ate_dispatcher._member import Hand
-from ate_dispatcher._messages import IDLE, STOP
-from ate_dispatcher._rack import Rack, key_of
+from ate_dispatcher._core.member import Hand
+from ate_dispatcher._core.records import IDLE, STOP
+from ate_dispatcher._delivery.keyed_mailbox import Rack, key_of
+from ate_dispatcher._delivery.mailbox import CALM, DEAD, SWEEP
+from ate_dispatcher._delivery.ordering_keys import Key, Keys
 
 T = TypeVar("T")
 

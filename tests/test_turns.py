@@ -18,8 +18,9 @@ import rig
 from rig import pace
 from virtual import Attentive, World, logged, verdicts
 
-from ate_dispatcher import Dispatcher, Producer, Until, _hands, current_request
-from ate_dispatcher._member import Hand, Member
+from ate_dispatcher import Dispatcher, Producer, Until, current_request
+from ate_dispatcher._core.member import Hand, Member
+from ate_dispatcher._engine import hands as _hands
 from ate_dispatcher.testing import ScriptedProducer, answers, computes
 
 __all__ = ["pace"]

@@ -692,7 +692,7 @@ def test_after_a_stuck_wait_the_next_one_is_as_good_as_new() -> None:
 
 def test_threads_that_wake_each_other_for_ever_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time cannot go by, and nobody waits in vain for it."""
-    monkeypatch.setattr("ate_dispatcher._virtual_clock._TURNS", 2000)
+    monkeypatch.setattr("ate_dispatcher._time.virtual_clock._TURNS", 2000)
     world = World()
     world.clock._patience = 1.0
     world.producer()

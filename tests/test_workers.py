@@ -452,7 +452,7 @@ def test_a_producer_that_gets_no_more_threads_works_with_fewer(
     def refuses(*_: Any) -> None:
         raise RuntimeError("no more threads")
 
-    monkeypatch.setattr("ate_dispatcher._hands.spawn", refuses)
+    monkeypatch.setattr("ate_dispatcher._engine.hands.spawn", refuses)
     crew(world, 3)
     handles = [world.send(n, ttl=FOREVER) for n in range(2)]
     assert [handle.results() for handle in handles] == [["done"], ["done"]]

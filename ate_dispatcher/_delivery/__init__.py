@@ -1,0 +1,1 @@
+"""Who gets it, and how a message reaches a thread."""

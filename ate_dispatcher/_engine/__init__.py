@@ -1,0 +1,1 @@
+"""How it is done: hand out, serve, gather, keep time, end."""

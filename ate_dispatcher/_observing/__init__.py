@@ -1,0 +1,1 @@
+"""What can be seen, and telling it so that it cannot hurt."""

@@ -1,0 +1,410 @@
+"""Virtual time: a clock that drives real threads one at a time, so that waiting takes no time.
+
+Code that calls ``time.sleep`` or does real I/O still takes real time, and so do event loops.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
+
+from ..errors import (
+    BadType,
+    BadValue,
+    ClockMismatch,
+    ClockStopped,
+    DispatcherError,
+    VirtualTimeStuck,
+)
+from .clock import NEVER, Bell, QueueBell, milliseconds
+from .virtual_parker import ClockBell, ClockThread
+
+__all__ = ["VirtualClock"]
+
+
+_TURNS = 100_000
+"""More turns than this at one instant are a circle of threads that wake each other."""
+
+
+class VirtualClock:
+    """A clock on which time passes only while everybody waits for it.
+
+    One thread runs at a time, whoever holds the *baton*: at first the test's own. It is handed on
+    only when its holder parks: to the thread that became ready first, and when nobody is ready, to
+    the one whose instant comes next, and time is that instant then. So time never passes while the
+    test's own thread runs, and moves only inside a call of it that waits: ``wait``, ``results``,
+    iterating, ``join``, :meth:`sleep`, :meth:`advance`, :meth:`settle`.
+
+    Parameters
+    ----------
+    start: float
+        The first instant, in seconds.
+    patience: float
+        Real seconds without any progress after which a waiting test fails with
+        :class:`VirtualTimeStuck`.
+    """
+
+    moved_by_loops = False
+    """A coroutine that waits would wait for ever: it has the baton, and does not give it back."""
+
+    def __init__(self, start: float = 0.0, *, patience: float = 10.0) -> None:
+        """See the class. The thread that makes it is the test's own, which begins."""
+        self._now = _seconds("start", start, least=-NEVER)
+        self._patience = min(_seconds("patience", patience), threading.TIMEOUT_MAX)
+        # Reentrant: a signal handler may ring while its own thread is in here.
+        self._lock = threading.RLock()
+        self._numbers = itertools.count()
+        #: The thread that holds the baton; None while it is free.
+        self._holder: Optional[int] = threading.get_ident()
+        self._ready: Deque[ClockBell] = deque()
+        self._timers: List[Tuple[float, bool, int, int, ClockBell]] = []
+        self._settling: Deque[ClockBell] = deque()
+        #: The threads that live under this clock, and who of them comes first at one instant.
+        self._ours: Dict[int, int] = {}
+        #: The others, as far as they wait.
+        self._outside: Set[ClockBell] = set()
+        #: Whether :meth:`stop` was called.
+        self.stopped: bool = False
+        #: Whether somebody has waited in vain: a thread that blocks for real has the baton.
+        self.stuck: bool = False
+        self._grants = 0
+
+    # -- for tests and scripted work -----------------------------------------------------------
+
+    def now(self) -> float:
+        """The present instant in seconds."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let *seconds* of virtual time pass: for scripted work, and for the test's own thread."""
+        seconds = _seconds("seconds", seconds)
+        own = getattr(threading.current_thread(), "_ate_clock", self)
+        if own is not self and own is not None:
+            raise ClockMismatch(f"{threading.current_thread().name} belongs to another clock")
+        self.bell().wait(self._now + seconds)
+        self._refuse_if_stopped()
+
+    def advance(self, ms: float) -> None:
+        """Let *ms* milliseconds pass, from instant to instant, and everything due in them happen.
+
+        For the test's own thread. What is due exactly at the end has happened too; a deadline that
+        lies exactly there has not passed yet.
+        """
+        seconds = milliseconds("ms", ms)
+        if seconds == NEVER:
+            raise BadValue(f"ms must be a finite number of milliseconds, not {ms!r}")
+        self._only_outside("advance")
+        self.bell().wait(self._now + seconds)
+        self.settle()
+
+    def settle(self) -> None:
+        """Let every thread run until all are parked; time does not move. For the test's thread."""
+        self._only_outside("settle")
+        bell = self.bell()
+        with self._lock:
+            self._settling.append(bell)
+        try:
+            bell.wait(NEVER)
+        finally:
+            with self._lock:
+                if bell in self._settling:
+                    self._settling.remove(bell)
+
+    def advance_to_next(self) -> bool:
+        """Go to the next instant somebody waits for and let everything due then happen.
+
+        Whether there was one.
+        """
+        self.settle()
+        with self._lock:
+            self._drop_stale()
+            if not self._timers:
+                return False
+            instant = self._timers[0][0]
+        self.bell().wait(instant)
+        self.settle()
+        return True
+
+    def thread(
+        self, target: Callable[..., Any], *args: Any, name: Optional[str] = None
+    ) -> threading.Thread:
+        """A thread for ``target(*args)`` that lives under this clock, as participants do.
+
+        Not started yet. Without this a thread that a test starts runs beside virtual time, at
+        moments that nobody can tell.
+        """
+        return ClockThread(self, target, args, name)
+
+    def stop(self) -> None:
+        """End time: whoever waits for it is told so, and nothing can begin here any more.
+
+        Waits of the test and :meth:`sleep` raise ``ClockStopped``; deadlines of dispatchers pass at
+        once, so that what has been stopped can end. From anywhere; twice is harmless.
+        """
+        with self._lock:
+            if self.stopped:
+                return
+            self.stopped = True
+            for bell in self._ready:
+                bell.gate.put(None)
+            timed = [bell for _, _, _, token, bell in self._timers if bell.parked is token]
+            for bell in dict.fromkeys([*timed, *self._outside]):
+                if bell.parked is not None:
+                    self._make_ready(bell, rung=False)
+            self._timers.clear()
+            self._ready.clear()
+
+    # -- the clock protocol --------------------------------------------------------------------
+
+    def bell(self) -> ClockBell:
+        """See ``Clock.bell``."""
+        return ClockBell(self, queue.SimpleQueue())
+
+    def adopt(
+        self, bell: Bell, thread: threading.Thread, parked: Callable[[], Optional[bool]]
+    ) -> ClockBell:
+        """See ``Clock.adopt``."""
+        if not isinstance(bell, QueueBell):
+            raise BadValue("this bell is not free to be adopted by a virtual clock")
+        self._refuse_if_stopped()
+        # The same queue: a thread that is parked on it already will be let go by it.
+        adopted = ClockBell(self, bell.rings, thread.ident)
+        patience = time.monotonic() + self._patience
+        while thread.is_alive():
+            if parked():
+                with self._lock:
+                    adopted.parked = next(self._numbers)
+                    self._ours[thread.ident or 0] = adopted.seq
+                break
+            if time.monotonic() > patience:
+                raise VirtualTimeStuck(f"{thread.name} was started and does not come to its loop")
+            # It was started before it belonged to this clock: real time until it parks.
+            time.sleep(0.0005)
+        return adopted
+
+    def expected(self, bell: ClockBell) -> None:
+        """See ``Clock.expected``."""
+        with self._lock:
+            self._refuse_if_stopped()
+            bell.over = False
+            self._ready.append(bell)
+            if self._holder is None:
+                self._hand_on()
+
+    def entered(self, bell: ClockBell) -> None:
+        """See ``Clock.entered``."""
+        with self._lock:
+            bell.ident = threading.get_ident()
+            self._ours[bell.ident] = bell.seq
+        bell.gate.get()
+        with self._lock:
+            self._holder = bell.ident
+
+    def left(self, bell: ClockBell) -> None:
+        """See ``Clock.left``."""
+        with self._lock:
+            bell.over = True
+            if bell in self._ready:
+                self._ready.remove(bell)
+            for joiner in bell.joiners:
+                self._ring(joiner)
+            here = threading.get_ident()
+            if bell.ident == here:
+                # Not so if it could not be started: then this is somebody else.
+                self._ours.pop(here, None)
+                if self._holder == here:
+                    self._hand_on()
+
+    def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
+        """See ``Clock.join``."""
+        if isinstance(bell, ClockBell) and thread.is_alive() and not self.stopped:
+            waiter = self.bell()
+            with self._lock:
+                gone = bell.over
+                if not gone:
+                    bell.joiners.append(waiter)
+            try:
+                if not gone and not waiter.wait(deadline):
+                    return
+            finally:
+                with self._lock:
+                    if waiter in bell.joiners:
+                        bell.joiners.remove(waiter)
+        threading.Thread.join(thread, min(self._patience, max(0.0, deadline - self._now)))
+
+    # -- the baton -----------------------------------------------------------------------------
+
+    def _only_outside(self, what: str) -> None:
+        if threading.get_ident() in self._ours:
+            raise DispatcherError(
+                f"{what}() is for the test's own thread; participants call clock.sleep()"
+            )
+
+    def _refuse_if_stopped(self) -> None:
+        if self.stopped:
+            raise ClockStopped("the virtual clock was stopped; nothing happens on it any more")
+
+    def _ring(self, bell: ClockBell) -> None:
+        with self._lock:
+            if bell.parked is not None:
+                self._make_ready(bell, rung=True)
+                if self._holder is None:
+                    self._hand_on()
+            else:
+                bell.rung = True
+
+    def _make_ready(self, bell: ClockBell, rung: bool) -> None:
+        bell.parked = None
+        bell.woken = rung
+        if self.stopped:
+            bell.gate.put(None)
+        else:
+            self._ready.append(bell)
+
+    def _wait(self, bell: ClockBell, deadline: float) -> bool:
+        here = threading.get_ident()
+        with self._lock:
+            if bell.rung:
+                bell.rung = False
+                return True
+            outside = here not in self._ours
+            if self.stopped:
+                if outside:
+                    self._refuse_if_stopped()
+                if deadline < NEVER:
+                    # Time is over: whatever was to come has come.
+                    self._now = max(self._now, deadline)
+                    return False
+            elif deadline <= self._now and bell not in self._settling:
+                return False
+            bell.ident = here
+            bell.parked = token = next(self._numbers)
+            if deadline < NEVER:
+                # At one instant participants go on in the order in which they were registered.
+                seq = self._ours.get(here, bell.seq)
+                heapq.heappush(self._timers, (deadline, outside, seq, token, bell))
+            if outside:
+                self._outside.add(bell)
+            if not self.stopped and (self._holder in (here, None) or self._holder_is_gone()):
+                self._hand_on()
+        try:
+            if outside:
+                self._wait_outside(bell)
+            else:
+                bell.gate.get()
+        except BaseException:
+            # A signal handler raised, or nobody came: this bell must not get the baton any more.
+            with self._lock:
+                self._withdraw(bell)
+            raise
+        finally:
+            with self._lock:
+                self._outside.discard(bell)
+                bell.rung = False
+        if outside and not bell.woken:
+            self._refuse_if_stopped()
+        return bell.woken
+
+    def _wait_outside(self, bell: ClockBell) -> None:
+        """Wait for the baton, and see to it that somebody has it, and gets on."""
+        grants, now = self._grants, self._now
+        since, granted = grants, time.monotonic()
+        while True:
+            try:
+                bell.gate.get(True, self._patience / 10)
+                return
+            except queue.Empty:
+                pass
+            with self._lock:
+                if self._holder is not None and self._holder_is_gone():
+                    # A thread of the test that is not under this clock ended in its turn.
+                    self._hand_on()
+                at = time.monotonic()
+                if self._grants != grants:
+                    granted = at
+                if self._now != now:
+                    since = self._grants
+                if not bell.gate.empty():
+                    continue
+                if at - granted >= self._patience:
+                    self.stuck = True
+                    raise VirtualTimeStuck(self._explain(f"no progress in {at - granted:.1f} s"))
+                if self._grants - since > _TURNS:
+                    self.stuck = True
+                    raise VirtualTimeStuck(self._explain("threads wake each other"))
+                grants, now = self._grants, self._now
+
+    def _withdraw(self, bell: ClockBell) -> None:
+        """Nobody waits on *bell* any more. Under the lock."""
+        bell.parked = None
+        if bell in self._ready:
+            self._ready.remove(bell)
+        if bell in self._settling:
+            self._settling.remove(bell)
+        while not bell.gate.empty():
+            bell.gate.get()
+            # The baton came in the last moment: its thread runs, and so has it.
+
+    def _hand_on(self) -> None:
+        """Give the baton to whoever is next. Under the lock, with the baton free to give."""
+        self._holder = None
+        if not self._ready and self._outside:
+            self._drop_stale()
+            timers = self._timers
+            if self._settling and not (timers and timers[0][0] <= self._now):
+                self._make_ready(self._settling.popleft(), rung=True)
+            elif timers:
+                instant, _, _, _, bell = heapq.heappop(timers)
+                self._now = max(self._now, instant)
+                self._make_ready(bell, rung=False)
+        if self._ready:
+            bell = self._ready.popleft()
+            self._holder = bell.ident if bell.ident is not None else -1
+            self._grants += 1
+            self.stuck = False
+            bell.gate.put(None)
+
+    def _holder_is_gone(self) -> bool:
+        """Whether a thread of the test has ended while it was its turn."""
+        holder = self._holder
+        return holder != -1 and all(thread.ident != holder for thread in threading.enumerate())
+
+    def _drop_stale(self) -> None:
+        timers = self._timers
+        while timers and timers[0][4].parked is not timers[0][3]:
+            heapq.heappop(timers)
+
+    def _explain(self, what: str) -> str:
+        frames = sys._current_frames()
+        lines = [f"{what} at virtual time {self._now}:"]
+        # Whoever has the baton first: there it stands still.
+        for thread in sorted(threading.enumerate(), key=lambda each: each.ident != self._holder):
+            ident = thread.ident
+            if ident in self._ours and ident in frames:
+                role = "runs and does not come back" if ident == self._holder else "is parked"
+                lines.append(f"\n{thread.name} {role}:\n")
+                lines += traceback.format_stack(frames[ident])[
+                    -4 if ident == self._holder else -2 :
+                ]
+        if self._holder is None:
+            lines.append(
+                "\neverybody is parked and nobody waits for an instant: a request without a ttl"
+                " that nobody answers, or a dispatcher that was not started?"
+            )
+        return "\n".join(line.rstrip("\n") for line in lines)
+
+
+def _seconds(name: str, value: Any, least: float = 0.0) -> float:
+    """A duration of the test's, or an instant."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadType(f"{name} must be a number of seconds, not {value!r}")
+    if not value >= least:
+        raise BadValue(f"{name} must be at least {least:g} s, not {value!r}")
+    return value

@@ -1,0 +1,94 @@
+"""What a thread under virtual time parks on, and threads of a test that live there too."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, List, Optional, Tuple
+
+from ..errors import BadType, ClockStopped
+from .clock import NEVER, timeout_deadline
+
+__all__ = ["ClockBell", "ClockThread"]
+
+
+class ClockBell:
+    """What one thread parks on under a virtual clock; all state is under the clock's lock."""
+
+    __slots__ = (
+        "clock",
+        "gate",
+        "ident",
+        "joiners",
+        "over",
+        "parked",
+        "rung",
+        "seq",
+        "woken",
+    )
+
+    def __init__(self, clock: Any, gate: Any, ident: Optional[int] = None) -> None:
+        self.clock: Any = clock
+        #: Gets one item for each time the thread may run.
+        self.gate: Any = gate
+        self.ident: Optional[int] = ident
+        self.seq: int = next(clock._numbers)
+        #: Which wait it is parked in; None while it is not.
+        self.parked: Optional[int] = None
+        self.rung: bool = False
+        self.woken: bool = False
+        self.over: bool = False
+        self.joiners: List[ClockBell] = []
+
+    def ring(self, _: None = None) -> None:
+        self.clock._ring(self)
+
+    def park(self) -> None:
+        self.clock._wait(self, NEVER)
+
+    def wait(self, deadline: float) -> bool:
+        woken: bool = self.clock._wait(self, deadline)
+        return woken
+
+
+class ClockThread(threading.Thread):
+    """What :meth:`VirtualClock.thread` makes."""
+
+    def __init__(
+        self,
+        clock: Any,
+        target: Callable[..., Any],
+        args: Tuple[Any, ...],
+        name: Optional[str],
+    ) -> None:
+        if not callable(target):
+            raise BadType(f"target must be callable, not {target!r}")
+        super().__init__(target=target, args=args, name=name, daemon=True)
+        self._ate_clock = clock
+        self._ate_bell = clock.bell()
+
+    def start(self) -> None:
+        if self.ident is not None:
+            super().start()
+        try:
+            self._ate_clock.expected(self._ate_bell)
+            super().start()
+        except BaseException:
+            if self.ident is None:
+                self._ate_clock.left(self._ate_bell)
+            raise
+
+    def run(self) -> None:
+        self._ate_clock.entered(self._ate_bell)
+        try:
+            super().run()
+        except ClockStopped:
+            # The test is over, and so is what this has waited for.
+            pass
+        finally:
+            self._ate_clock.left(self._ate_bell)
+
+    def join(self, timeout: Optional[float] = None) -> None:
+        clock = self._ate_clock
+        if self.ident is None or self is threading.current_thread():
+            super().join(timeout)
+        clock.join(self, self._ate_bell, timeout_deadline(clock, timeout))

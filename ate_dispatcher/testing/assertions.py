@@ -1,0 +1,154 @@
+"""Assertions on a request that read like the claim, and explain themselves with its report."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Optional, Union
+
+from .._core.outcomes import Completion, Standing, Verdict
+from .._core.report import MemberReport
+from .._engine.handle import Handle
+from .._log import name_of
+from .._time.clock import NEVER, REAL
+from .._time.virtual_clock import VirtualClock
+from ..errors import BadType, BadValue
+
+__all__ = ["assert_accepted", "assert_ended", "assert_failed", "assert_late", "assert_missing"]
+
+
+_REAL_SECONDS = 5.0
+"""How long a late answer is waited for in real time."""
+
+
+def assert_accepted(handle: Handle, *values: Any, by: Any = None) -> None:
+    """The request ended with exactly these *values*, in the order of arrival. Waits for the end.
+
+    Without *values*: every producer that was asked answered with one. *by* is the producers, or
+    their names, that gave them, in the same order; or a single one.
+    """
+    __tracebackhide__ = True
+    found = _ended(handle).results()
+    if values:
+        if found != list(values):
+            _fail(handle, f"accepted {found!r}, not {list(values)!r}")
+    elif by is None and not handle.report().complete:
+        _fail(handle, "not every producer answered in time with a value")
+    if by is not None:
+        wanted = list(by) if isinstance(by, (list, tuple)) else [by]
+        gave = [reply.producer for reply in handle.replies if reply.ok]
+        if len(gave) != len(wanted) or not all(map(_is, gave, wanted)):
+            names = [name_of(producer) for producer in gave]
+            _fail(handle, f"accepted from {names}, not {[_name(each) for each in wanted]}")
+
+
+def assert_missing(handle: Handle, *producers: Any) -> None:
+    """Exactly these *producers* gave no answer in time; none at all without any. Waits for the end.
+
+    Objects or names. One whose answer came too late is missing too.
+    """
+    __tracebackhide__ = True
+    report = _ended(handle).report()
+    found = [m.producer for m, line in zip(handle.roster, report.members) if _missed(line)]
+    left = list(found)
+    for producer in producers:
+        same = [each for each in left if _is(each, producer)]
+        if not same:
+            break
+        left.remove(same[0])
+    else:
+        if not left:
+            return
+    names, wanted = map(name_of, found), map(_name, producers)
+    _fail(handle, f"missing are {sorted(names)}, not {sorted(wanted)}")
+
+
+def assert_failed(handle: Handle, producer: Any, error: type = BaseException) -> None:
+    """*producer* raised an *error* (or a subclass) in time. Waits for the end."""
+    __tracebackhide__ = True
+    _line(_ended(handle), producer)
+    for reply in handle.replies:
+        if _is(reply.producer, producer) and reply.error is not None:
+            if not isinstance(reply.error, error):
+                raised = type(reply.error).__name__
+                _fail(handle, f"{_name(producer)} raised {raised}, not {error.__name__}")
+            return
+    _fail(handle, f"{_name(producer)} did not raise in time")
+
+
+def assert_late(
+    handle: Handle, producer: Any, by_ms: Optional[float] = None, tolerance_ms: float = 0.001
+) -> None:
+    """*producer* answered after the deadline, *by_ms* late, give or take *tolerance_ms*.
+
+    Waits for the end, then for the answer: on virtual time until nothing is to come any more, with
+    *by_ms* until it should have come; on real time for some seconds.
+    """
+    __tracebackhide__ = True
+    clock = _ended(handle).desk.clock
+    limit = REAL.now() + _REAL_SECONDS
+    until = NEVER if by_ms is None else handle.deadline + (by_ms + tolerance_ms) / 1000
+    while _line(handle, producer).verdict is Verdict.MISSING:
+        dead = _line(handle, producer).standing is Standing.DEAD
+        if dead or clock.now() > until or REAL.now() > limit or not _waited(clock):
+            _fail(handle, f"{_name(producer)} has not answered at all")
+    line = _line(handle, producer)
+    if line.verdict is not Verdict.LATE or line.late_ms is None:
+        _fail(handle, f"{_name(producer)} was not late")
+    if by_ms is not None and not abs(line.late_ms - by_ms) <= tolerance_ms:
+        _fail(handle, f"{_name(producer)} was late by {line.late_ms:g} ms, not {by_ms:g} ms")
+
+
+def _waited(clock: Any) -> bool:
+    """Let some time go by; False if nothing is to come."""
+    if isinstance(clock, VirtualClock):
+        return clock.advance_to_next()
+    clock.bell().wait(clock.now() + 0.002)
+    return True
+
+
+def assert_ended(handle: Handle, completion: Union[Completion, str]) -> None:
+    """The request ended for that reason, a :class:`Completion` or its name. Waits for the end."""
+    __tracebackhide__ = True
+    if isinstance(completion, str):
+        if completion not in Completion.__members__:
+            names = ", ".join(Completion.__members__)
+            raise BadValue(f"completion must be one of {names}, not {completion!r}")
+        completion = Completion[completion]
+    if _ended(handle).completion is not completion:
+        _fail(handle, f"it did not end as {completion.name}")
+
+
+def _ended(handle: Handle) -> Handle:
+    if not isinstance(handle, Handle):
+        raise BadType(f"handle must be what send_request returned, not {handle!r}")
+    handle.wait()
+    return handle
+
+
+def _name(producer: Any) -> str:
+    return producer if isinstance(producer, str) else name_of(producer)
+
+
+def _is(found: Any, producer: Any) -> bool:
+    """Whether *found* is meant: by itself, or by its name."""
+    return name_of(found) == producer if isinstance(producer, str) else found is producer
+
+
+def _missed(line: MemberReport) -> bool:
+    return line.verdict not in (Verdict.OK, Verdict.ERROR)
+
+
+def _line(handle: Handle, producer: Any) -> MemberReport:
+    """That of *producer*; of several with its name the first that says something."""
+    __tracebackhide__ = True
+    members = handle.report().members
+    lines = [line for m, line in zip(handle.roster, members) if _is(m.producer, producer)]
+    if not lines:
+        asked = ", ".join(member.producer for member in members) or "nobody"
+        raise BadValue(f"{_name(producer)} was not asked; {asked} was")
+    late = [line for line in lines if line.verdict is Verdict.LATE]
+    return (late or lines)[0]
+
+
+def _fail(handle: Handle, what: str) -> NoReturn:
+    __tracebackhide__ = True
+    raise AssertionError(f"{what}\n{handle.report()}")

@@ -1,0 +1,146 @@
+"""Ends what a test was given, and tells what is not as it should be afterwards."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Iterable, List, Set
+
+from .._core.records import STOP
+from .._delivery.mailbox import DEAD
+from .._log import name_of
+from .._observing.stacks import places_of, shown
+from .._participants import participant as _workers
+from .._participants.participant import Worker
+from .._time.clock import NEVER, REAL
+from .._time.virtual_clock import VirtualClock
+from ..dispatcher import Dispatcher
+from ..errors import DispatcherError
+from ..views.timeline import Timeline
+from .scripts import ScriptedProducer
+
+__all__ = ["closed", "ended", "left", "told", "workers"]
+
+REAL_SECONDS = 3.0
+"""What threads on real time get for their end, all together."""
+
+_MOMENT = 0.5
+"""Seconds for those that nobody stopped in time, and for hooks to hear what they were told."""
+
+
+def workers() -> Set[Any]:
+    """All producers, listeners and dispatchers whose threads live."""
+    found = (reference() for reference in list(_workers.alive.values()))
+    return {worker for worker in found if worker is not None}
+
+
+def told(dispatcher: Dispatcher, timeline: Timeline) -> None:
+    """Wait until *timeline*, a hook of it, has seen what has happened so far; not for long."""
+    desk = dispatcher._ate_desk
+    clock = desk.clock
+    if desk.observers.mailbox.alert is DEAD:
+        return
+    if isinstance(clock, VirtualClock) and clock.stuck:
+        # Its thread does not get its turn any more.
+        for event in desk.observers.untold():
+            timeline(event)
+        return
+    if isinstance(clock, VirtualClock) and not clock.stopped:
+        bell = clock.bell()
+        desk.observers.call(bell.ring, None)
+        try:
+            # They have their turn before time goes by.
+            bell.wait(NEVER)
+        except DispatcherError:
+            return
+    else:
+        heard = threading.Event()
+        desk.observers.call(lambda _: heard.set(), None)
+        heard.wait(_MOMENT)
+
+
+def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
+    """Stop *dispatcher* with its participants; what was wrong with that.
+
+    Blocks until all have ended, with a limit in real time. *scripted* producers are released.
+    """
+    desk = dispatcher._ate_desk
+    mine = [
+        dispatcher,
+        *desk.registry.participants("producers"),
+        *desk.registry.participants("listeners"),
+    ]
+    dispatcher.stop()
+    for producer in scripted:
+        producer.release(for_good=True)
+    problems = _joined([thread for thread in mine if thread.ident is not None], desk.clock)
+    statistics = dispatcher.statistics()
+    if not dispatcher.is_alive() and (
+        statistics.open or statistics.fan_out != sum(statistics.verdicts.values())
+    ):
+        problems.append(f"its sums do not add up: {statistics}")
+    return problems
+
+
+def ended(participants: Iterable[Any]) -> List[str]:
+    """Stop what a test has been made, and wait for it; what was wrong with that."""
+    problems: List[str] = []
+    for each in participants:
+        each.stop()
+        if isinstance(each, ScriptedProducer):
+            each.release(for_good=True)
+        if each.ident is not None:
+            problems += _joined([each], each._ate_clock or REAL)
+    return problems
+
+
+def left(before: Set[Any]) -> List[str]:
+    """What has been started since *before* and lives on; it is told to end."""
+    problems: List[str] = []
+    # Dispatchers first: at their end they stop the others.
+    for kind in (Dispatcher, Worker):
+        for worker in workers() - before:
+            if isinstance(worker, kind) and _is_told_to_end(worker):
+                problems += _joined([worker], worker._ate_clock or REAL)
+    for worker in sorted(workers() - before, key=name_of):
+        problems.append(_leak(worker))
+        worker.stop()
+    return problems
+
+
+def _joined(threads: List[Any], clock: Any) -> List[str]:
+    problems: List[str] = []
+    limit, patience = REAL.now() + REAL_SECONDS, 1.0
+    if isinstance(clock, VirtualClock):
+        try:
+            # Longer and longer: some sleep till the end of days, others wake up all the time.
+            while REAL.now() < limit and not clock.stopped and _alive(threads):
+                for thread in _alive(threads):
+                    thread.join(patience)
+                patience *= 4
+        except DispatcherError as error:
+            problems.append(str(error))
+        if _alive(threads):
+            # Nobody who waits for it gets any further, or some wait again and again.
+            problems += [_leak(thread) for thread in _alive(threads) if not problems]
+            clock.stop()
+            limit = REAL.now() + _MOMENT
+    for thread in threads:
+        threading.Thread.join(thread, max(0.0, limit - REAL.now()))
+    return problems
+
+
+def _alive(threads: List[Any]) -> List[Any]:
+    return [thread for thread in threads if thread.is_alive()]
+
+
+def _is_told_to_end(worker: Any) -> bool:
+    if isinstance(worker, Dispatcher):
+        return worker._ate_desk.refusal is not None
+    return any(item is STOP for item in list(worker._ate_mailbox.items))
+
+
+def _leak(worker: Any) -> str:
+    kind = "dispatcher" if isinstance(worker, Dispatcher) else "thread"
+    stack = shown(places_of(worker))
+    where = f", in\n{stack}" if stack else "; was it stopped?"
+    return f"the {kind} {name_of(worker)} lives on after the test{where}"
