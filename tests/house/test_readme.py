@@ -24,7 +24,7 @@ __all__ = ["plugin"]
 
 pytest_plugins = ["pytester"]
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = Path(__file__).resolve().parents[2] / "README.md"
 CORE = ("dispatcher", "testing")
 """The modules whose docstrings must have examples; others may."""
 

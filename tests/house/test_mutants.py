@@ -21,7 +21,7 @@ import pytest
 import ate_dispatcher
 
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 LEDGER, ENTRY, REPORT, NEED = (
     "_core/ledger.py",
     "_core/request.py",
@@ -32,19 +32,22 @@ STATISTICS = "_core/statistics.py"
 VERDICTS, SUMS, MEMBER = "_core/verdicts.py", "_core/sums.py", "_core/member.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
-PROPERTIES, EXAMPLES = "test_ledger_properties.py", "test_ledger.py"
+TESTED = (
+    "core/test_ledger_properties.py",
+    "core/test_ledger.py",
+    "core/test_ledger_policies.py",
+    "core/test_instruments_properties.py",
+    "delivery/test_rack.py",
+)
+PROPERTIES, EXAMPLES, POLICIES, ORDER, HANDS = (path.split("/")[1] for path in TESTED)
 MODEL = f"{PROPERTIES}::TestTheLedgerAgainstItsModel"
-POLICIES = "test_ledger_policies.py"
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
-ORDER, HANDS = "test_instruments_properties.py", "test_rack.py"
 CROWD = f"{ORDER}::test_nobody_waits_for_ever"
 INSTRUMENTS, RACK = "_core/instruments.py", "_delivery/keyed_mailbox.py"
 LINES_MODEL = f"{PROPERTIES}::TestStartLinesAgainstTheirModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
 pytestmark = [pytest.mark.mutants, pytest.mark.thorough, pytest.mark.timeout(300)]
-
-TESTED = (PROPERTIES, EXAMPLES, POLICIES, ORDER, HANDS)
 
 
 class Mutant(NamedTuple):
@@ -492,8 +495,8 @@ class Bench:
         self.folder = folder
         self.tests = folder / "tests"
         self.tests.mkdir()
-        for name in TESTED:
-            shutil.copy2(str(TESTS / name), str(self.tests))
+        for path in TESTED:
+            shutil.copy2(str(TESTS / path), str(self.tests))
         (self.tests / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         (self.tests / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
 
@@ -543,7 +546,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """That of the package as it is, under None, and one for each mutant; two at a time."""
     bench = Bench(tmp_path_factory.mktemp("bench").resolve())
     with ThreadPoolExecutor(max_workers=2) as pool:
-        futures: Runs = {None: pool.submit(bench.run, bench.copy("unchanged"), *TESTED)}
+        futures: Runs = {None: pool.submit(bench.run, bench.copy("unchanged"))}
         futures.update({n: pool.submit(bench.try_out, n) for n in range(len(MUTANTS))})
         yield futures
         for future in futures.values():

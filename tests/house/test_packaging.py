@@ -21,7 +21,7 @@ else:
     # pytest itself depends on it where the standard library has none.
     import tomli as tomllib
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 VERSION = ate_dispatcher.__version__
 TEST_COMMAND_MARK = "<!-- test-command -->"
