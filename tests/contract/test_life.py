@@ -395,7 +395,7 @@ def test_a_stop_without_a_start_when_no_thread_can_be_started(
     dispatcher.register_result_producer(producer, "t", start=True)
     handle = dispatcher.send_request("t", ttl=None)
     with monkeypatch.context() as patch:
-        patch.setattr("ate_dispatcher._time.clock._thread.start_new_thread", none_left)
+        patch.setattr("_thread.start_new_thread", none_left)
         dispatcher.stop()
     over(producer)
     assert handle.completion is Completion.STOPPED

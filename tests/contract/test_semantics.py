@@ -20,9 +20,11 @@ import weakref
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, List, Tuple
 
+import inside
 import pytest
+from rig import all_told, observers
 from virtual import (
     FOREVER,
     Attentive,
@@ -34,6 +36,7 @@ from virtual import (
     logged,
     sums_add_up,
     verdicts,
+    world,
 )
 
 from ate_dispatcher import (
@@ -53,13 +56,7 @@ from ate_dispatcher import (
 )
 from ate_dispatcher.testing import VirtualClock
 
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
-    made = World()
-    yield made
-    made.close()
+__all__ = ["world"]
 
 
 def just_after(instant: float) -> float:
@@ -411,7 +408,7 @@ def test_topics_nobody_is_registered_for_leave_nothing_behind(world: World) -> N
         world.dispatcher.deregister_result_producer(producer, f"for a while {n}")
         world.dispatcher.deregister_result_producer(producer, f"never {n}")
     world.clock.advance(1)
-    registry = world.dispatcher._ate_desk.registry
+    registry = inside.registry_of(world.dispatcher)
     assert list(registry.channels) == ["t"]
     assert not registry._retired
 
@@ -842,7 +839,7 @@ def test_a_waiter_leaves_nothing_behind(world: World) -> None:
     for _ in handle:
         break
     handle.wait()
-    assert not world.dispatcher._ate_desk.waiting
+    assert not inside.waiting(world.dispatcher)
 
 
 def test_cancel_ends_it_now_and_is_harmless_afterwards(world: World) -> None:
@@ -1263,9 +1260,7 @@ def test_a_report_never_shows_the_verdicts_of_an_end_that_it_does_not_show(world
             reports.append(handle.report())
             super().__setitem__(key, value)
 
-    sums = world.dispatcher._ate_desk.ledger.sums
-    sums._verdicts = Watch(sums._verdicts)
-    sums._completions = Watch(sums._completions)
+    inside.watch_sums(world.dispatcher, Watch)
     handle.wait()
     assert len(reports) > 1
     for report in reports:
@@ -1345,7 +1340,7 @@ def test_awaiting_gives_the_report_and_does_not_block_the_loop() -> None:
             assert first.completion is second.completion is Completion.ALL_REPLIED
             assert handle.results() == [42]
             assert (await handle).complete
-            assert not dispatcher._ate_desk.waiting
+            assert not inside.waiting(dispatcher)
 
     asyncio.run(main())
 
@@ -1376,7 +1371,7 @@ def test_iterating_asynchronously_yields_replies_as_they_arrive() -> None:
                     gates[following[reply.producer.name]].set()
             assert seen == ["b", "c", "a"]
             assert [reply.producer.name async for reply in handle] == seen
-            assert not dispatcher._ate_desk.waiting
+            assert not inside.waiting(dispatcher)
 
     asyncio.run(main())
 
@@ -1395,10 +1390,10 @@ def test_cancelling_the_task_that_awaits_touches_nobody_else() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await given_up
             assert not handle.done()
-            assert len(dispatcher._ate_desk.waiting[handle.id]) == 1
+            assert len(inside.waiting_for(handle, dispatcher)) == 1
             gate.set()
             assert (await patient).complete
-            assert not dispatcher._ate_desk.waiting
+            assert not inside.waiting(dispatcher)
 
     asyncio.run(main())
 
@@ -1672,7 +1667,7 @@ def test_a_listener_that_overrides_neither_callback_is_sent_nothing_of_the_kind(
     handle.wait()
     world.clock.settle()
     assert listener.heard == ["a"]
-    assert not listener._ate_mailbox.items
+    assert inside.backlog(listener) == 0
 
 
 def test_callbacks_replaced_on_the_instance_later_are_used(world: World) -> None:
@@ -1912,30 +1907,22 @@ def test_a_raising_hook_is_logged_once_and_removed(
         world.dispatcher.add_hook(7)  # type: ignore[arg-type]
 
 
-def observers() -> List[str]:
-    """The names of all observers' threads."""
-    return [t.name for t in threading.enumerate() if t.name.endswith("-observers")]
-
-
 def test_the_observers_thread_exists_only_when_somebody_observes(world: World) -> None:
     """A hook or a done callback, and then one thread for all of them."""
     world.producer(10)
     world.send().wait()
     world.clock.settle()
-    name = f"{world.dispatcher.name}-observers"
-    assert name not in observers()
+    assert not observers(world.dispatcher)
     world.send().add_done_callback(lambda _: None)
     world.dispatcher.add_hook(lambda _: None)
     world.dispatcher.add_hook(lambda _: None)
     world.clock.settle()
-    assert observers().count(name) == 1
+    assert len(observers(world.dispatcher)) == 1
     world.dispatcher.stop()
     world.dispatcher.join()
     world.clock.settle()
-    for thread in threading.enumerate():
-        if thread.name == name:
-            thread.join(30)
-    assert name not in observers()
+    all_told(world.dispatcher)
+    assert not observers(world.dispatcher)
 
 
 def test_a_slow_hook_delays_other_observers_only(world: World) -> None:
@@ -2285,7 +2272,7 @@ def test_a_producer_shared_with_another_dispatcher_keeps_no_payload(
         world.clock.settle()
     assert arguments.all_gone()
     assert results.all_gone()
-    assert len(shared._ate_mailbox.items) <= 2
+    assert inside.backlog(shared) <= 2
     counts = second.statistics().verdicts
     assert (counts[Verdict.OK], counts[Verdict.MISSING] + counts[Verdict.SKIPPED]) == (20, 20)
     assert counts[Verdict.MISSING] <= 1
@@ -2400,7 +2387,7 @@ def test_without_debug_there_is_no_traffic_and_no_observer(
     world.producer(10)
     world.send().wait()
     world.clock.settle()
-    assert not world.dispatcher._ate_desk.hooks
+    assert not observers(world.dispatcher)
     assert not [r for r in caplog.records if r.name == "ate_dispatcher"]
 
 
@@ -2453,17 +2440,16 @@ def test_a_request_without_deadline_waits_as_long_as_it_takes(world: World) -> N
 
 def test_a_sleeping_keeper_is_not_woken_by_what_can_wait(world: World) -> None:
     """Only a nearer deadline, or something to do, rings it."""
-    inbox = world.dispatcher._ate_desk.inbox
     world.producer(FOREVER)
     world.send(ttl=1000)
     world.clock.settle()
-    assert inbox.alert
+    assert inside.loop_is_parked(world.dispatcher)
     for _ in range(10):
         world.send(ttl=2000)
         world.send(ttl=None)
-    assert inbox.bell not in world.clock._ready
+    assert not inside.loop_is_woken(world.dispatcher, world.clock)
     handle = world.send(ttl=500)
-    assert inbox.bell in world.clock._ready
+    assert inside.loop_is_woken(world.dispatcher, world.clock)
     handle.wait()
     assert world.clock.now() == pytest.approx(0.5)
 

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import Any, Iterator, List
+from typing import Any, List
 
+import inside
 import pytest
-from virtual import FOREVER, World, verdicts
+from virtual import FOREVER, World, verdicts, world
 
 from ate_dispatcher import Completion
 from ate_dispatcher.testing import ScriptedProducer
 
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
-    made = World()
-    yield made
-    made.close()
+__all__ = ["world"]
 
 
 def three(world: World) -> List[Any]:
@@ -143,7 +138,7 @@ def test_a_disabled_producer_that_was_dropped_is_let_go(world: World) -> None:
     del site
     gc.collect()
     assert reference() is None
-    assert world.dispatcher._ate_desk.registry.off == {}
+    assert inside.registry_of(world.dispatcher).off == {}
 
 
 @pytest.mark.parametrize("started", [True, False])
@@ -232,7 +227,7 @@ def test_who_is_not_registered_for_the_topic_is_a_mistake(world: World) -> None:
 
 
 @pytest.mark.parametrize("option", ["only", "without"])
-@pytest.mark.parametrize("bad", [3, [3], {"a"}, object()], ids=repr)
+@pytest.mark.parametrize("bad", [3, [3], {"a"}, object()], ids=["3", "[3]", "{'a'}", "object"])
 def test_nonsense_is_refused_at_the_call(world: World, option: str, bad: Any) -> None:
     """Naming the option."""
     with pytest.raises(TypeError, match=f"{option} must be producers"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import weakref
-from typing import Any, Iterator, List
+from typing import Any, List
 
+import inside
 import pytest
-from virtual import FOREVER, Attentive, World, errors, verdicts
+from virtual import FOREVER, Attentive, World, errors, verdicts, world
 
 from ate_dispatcher import Completion, Producer, Stall, Until
+
+__all__ = ["world"]
 
 
 class Stream(Producer):
@@ -34,14 +37,6 @@ class Stream(Producer):
             raise
         if self.error is not None:
             raise self.error
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
-    made = World()
-    yield made
-    made.close()
 
 
 def stream(world: World, *values: Any, **options: Any) -> Any:
@@ -238,12 +233,12 @@ def test_a_report_does_not_wait_for_a_fast_stream_to_pause(world: World) -> None
     world.clock.advance(250)
     names: List[str] = []
 
-    desk, member = world.dispatcher._ate_desk, handle.roster[0]
+    member = handle.roster[0]
 
     def name() -> str:
         names.append("told")
         assert len(names) < 10
-        desk.ledger.streamed(handle, member, "more", world.clock.now())
+        inside.give_value(world.dispatcher, handle, 0, "more", world.clock.now())
         return "restless"
 
     member.producer.__class__ = type("Named", (Stream,), {"name": property(lambda _: name())})

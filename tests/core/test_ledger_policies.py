@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, List, Optional
 
 import pytest
-from test_ledger import AFTER, BEFORE, DEADLINE, Books, begins, counted, member, verdicts
+from inside import NEVER, Options
+from ledger_books import AFTER, BEFORE, DEADLINE, Books, begins, counted, member, verdicts
 
 from ate_dispatcher._core.effects import ALARM, ASK, ENDED
 from ate_dispatcher._core.member import Member
 from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
 from ate_dispatcher._core.request import Entry
-from ate_dispatcher._engine.options import Options
-from ate_dispatcher._time.clock import NEVER
 from ate_dispatcher.policies import (
     All,
     AllOf,

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from inside import NEVER, Options
 
 from ate_dispatcher._core import ledger as _ledger
 from ate_dispatcher._core.effects import (
@@ -37,8 +38,6 @@ from ate_dispatcher._core.records import BEGAN, ERROR, MEMBER, PREVIOUS, STAMP, 
 from ate_dispatcher._core.report import report_of
 from ate_dispatcher._core.request import Entry
 from ate_dispatcher._core.statistics import statistics_of
-from ate_dispatcher._engine.options import Options
-from ate_dispatcher._time.clock import NEVER
 from ate_dispatcher.policies import AllOf, AnyOf, First, Policy, Quorum, Stall, StopOnError, Until
 
 TOLD = ACCEPTED | FAILED | ENDED | ABSENT | DISCARDED | NOTED | STARTED

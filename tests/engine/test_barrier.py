@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Iterator, List
+from typing import Any, List
 
 import pytest
 import rig
+from inside import reserved, tidy_world
 from rig import pace
 from virtual import FOREVER, World, verdicts
 
 from ate_dispatcher import Completion, Dispatcher, Stall
 from ate_dispatcher.testing import ScriptedProducer, answers
 
-__all__ = ["pace"]
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
-    made = World()
-    yield made
-    made.close()
-    assert not made.dispatcher._ate_desk.instruments
+__all__ = ["pace", "tidy_world"]
 
 
 def site(world: World, name: str, ms: float = 100, **options: Any) -> Any:
@@ -364,7 +356,7 @@ def test_all_of_a_held_request_may_be_disabled_before_the_start(world: World) ->
     early.dispatcher.start()
     early.clock.settle()
     assert verdicts(handle) == ["WITHDRAWN"]
-    assert not early.dispatcher._ate_desk.instruments
+    assert not reserved(early.dispatcher)
     early.close()
 
 
@@ -490,4 +482,4 @@ def test_the_start_and_the_end_may_meet(how: str) -> None:
         rig.settle(dispatcher)
         assert dispatcher.send_request("t", ttl=None).results(FOREVER / 1e9)
         rig.sums_add_up(dispatcher)
-        assert not dispatcher._ate_desk.instruments
+        assert not reserved(dispatcher)

@@ -9,12 +9,15 @@ import weakref
 from collections import deque
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+import inside
 import pytest
+import seams
 from rig import (
     PATIENCE,
     Answer,
     Gated,
     Recorder,
+    all_told,
     came,
     ended,
     gone,
@@ -23,6 +26,7 @@ from rig import (
     silent,
     strike,
 )
+from seams import Seam
 
 from ate_dispatcher import (
     Completion,
@@ -34,11 +38,6 @@ from ate_dispatcher import (
     Standing,
     Verdict,
 )
-from ate_dispatcher._core.ledger import Ledger
-from ate_dispatcher._delivery.registry import Roster, Side
-from ate_dispatcher._engine.control import Keeper
-from ate_dispatcher._engine.engine import Desk
-from ate_dispatcher._engine.gather import _clear
 from ate_dispatcher.testing import VirtualClock
 
 # -- what holds a thread -----------------------------------------------------------------------
@@ -87,8 +86,9 @@ class Stage:
         self._gates.append(gate)
         return gate
 
-    def at(self, function: Callable[..., Any], text: str, whom: Optional[str] = None) -> Gate:
-        """A gate in front of the only line of *function* that has *text* in it."""
+    def at(self, seam: Seam, whom: Optional[str] = None) -> Gate:
+        """A gate in front of that line."""
+        function, text = seam
         source, first = inspect.getsourcelines(function)
         found = [number for number, line in enumerate(source, first) if text in line]
         assert len(found) == 1, (function, text, found)
@@ -180,21 +180,6 @@ class Items(deque):
         super().remove(item)
 
 
-class Section:
-    """The lock of a desk, with a gate for those who have just released it."""
-
-    def __init__(self, lock: Any, behind: Gate) -> None:
-        self._behind = behind
-        self.acquire, self.release, self.locked = lock.acquire, lock.release, lock.locked
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-        self._behind.here()
-
-
 def only(handle: Handle) -> MemberReport:
     """The report's line on the only member."""
     (member,) = handle.report().members
@@ -206,10 +191,10 @@ def only(handle: Handle) -> MemberReport:
 
 def test_a_wake_up_is_not_lost_while_a_mailbox_is_cleared(stage: Stage) -> None:
     """A worker that looks into its mailbox while its content is out, and parks, is rung."""
-    parks = stage.at(Desk.serve, "mailbox.alert = [True]")
-    looks = stage.at(Desk.serve, "if not items:")
-    waits = stage.at(Desk.serve, "mailbox.bell.park()")
-    cleared = stage.at(_clear, "items.extendleft(")
+    parks = stage.at(seams.WORKER_PUTS_UP_ITS_ALERT)
+    looks = stage.at(seams.WORKER_LOOKS_AGAIN)
+    waits = stage.at(seams.WORKER_PARKS)
+    cleared = stage.at(seams.CLEARED_MAILBOX_IS_FILLED)
     home, other = stage.dispatcher("home"), stage.dispatcher("other")
     producer = stage.cast(Answer(lambda topic, n: n))
     for dispatcher in (home, other):
@@ -241,7 +226,8 @@ class Crossing:
     def __init__(self, stage: Stage) -> None:
         self.home, other = stage.dispatcher("home"), stage.dispatcher("other")
         self.producer = stage.cast(Gated(name="producer"))
-        self.items = self.producer._ate_mailbox.items = Items()
+        self.items = Items()
+        inside.put_items(self.producer, self.items)
         for dispatcher in (self.home, other):
             dispatcher.register_result_producer(self.producer, "t")
         self.producer.start()
@@ -249,7 +235,7 @@ class Crossing:
         came(self.producer.entered)
         self.home.send_request("t", ttl=None).cancel()
         settle(self.home)
-        self._gate = stage.at(Desk.send, "for append, mailbox in roster.puts", "sender")
+        self._gate = stage.at(seams.SEND_PUTS, "sender")
         self._other = other
         self.handles: List[Handle] = []
         self.sender = stage.thread("sender", self._send)
@@ -320,7 +306,7 @@ def test_a_guest_that_has_begun_is_not_called_back(stage: Stage) -> None:
     """The request ends between the begin and the call: it is executed, as any that has begun."""
     home, other = stage.dispatcher("home"), stage.dispatcher("other")
     begun = stage.gate("guest")
-    other._ate_desk.lock = Section(other._ate_desk.lock, begun)
+    inside.behind_the_section(other, begun.here)
     asked: List[int] = []
     producer = stage.cast(Answer(lambda topic, n: asked.append(n), name="guest"))
     for dispatcher in (home, other):
@@ -349,9 +335,8 @@ def test_what_was_cancelled_before_the_start_is_not_begun(stage: Stage) -> None:
     producer.start()
     cancelled = dispatcher.send_request("t", 1, ttl=None)
     cancelled.cancel()
-    keeper = dispatcher._ate_keeper
-    gate, messages = stage.gate("late"), keeper._messages
-    keeper._messages = lambda: (gate.here(), messages())[1]  # type: ignore[method-assign]
+    gate = stage.gate("late")
+    inside.before_each_round(dispatcher, gate.here)
     dispatcher.start()
     came(gate.held)
     # Whatever had been handed out is served before this.
@@ -515,7 +500,7 @@ def test_a_registration_at_any_moment_of_a_producers_end_leaves_nothing_open(sta
 
         producer.stop()
         # Its whole life, on this thread.
-        struck = strike(producer._ate_life, at, ask)
+        struck = strike(lambda: inside.whole_life(producer), at, ask)
         ended(*handles)
         return struck
 
@@ -544,13 +529,13 @@ def test_an_ended_dispatcher_keeps_nobody_alive(started: bool) -> None:
         if started:
             over(dispatcher, keep, producer, listener)
         else:
-            to_its_end(dispatcher)
+            inside.to_its_end(dispatcher)
         return [weakref.ref(each) for each in (dispatcher, producer, listener)]
 
     keep = Answer()
     references = session(keep)
     assert [gone(reference) for reference in references] == [True] * 3
-    assert keep._ate_member.home is not None
+    assert inside.home_of(keep) is not None
 
 
 def test_a_dispatcher_stopped_before_its_start_keeps_no_request() -> None:
@@ -563,17 +548,12 @@ def test_a_dispatcher_stopped_before_its_start_keeps_no_request() -> None:
         dispatcher.deregister_result_producer(producer, "t")
         dispatcher.stop()
         ended(handle)
-        to_its_end(dispatcher)
+        inside.to_its_end(dispatcher)
         return [weakref.ref(producer)]
 
     dispatcher = Dispatcher()
     (reference,) = session(dispatcher)
     assert gone(reference)
-
-
-def to_its_end(dispatcher: Dispatcher) -> None:
-    """Wait for a keeper that runs without a thread of the dispatcher's."""
-    dispatcher._ate_keeper.run()
 
 
 @pytest.mark.parametrize("observed", [True, False], ids=["observed", "not observed"])
@@ -594,18 +574,18 @@ def test_a_hook_added_after_the_end_is_not_kept(stage: Stage, observed: bool) ->
     dispatcher.stop()
     over(dispatcher)
     if observed:
-        over(dispatcher._ate_keeper.observers_thread)
+        all_told(dispatcher)
     dispatcher.add_hook(hook)
     del dispatcher, hook
     assert gone(reference)
-    assert producer._ate_member.home is not None
+    assert inside.home_of(producer) is not None
 
 
 def test_a_done_callback_is_not_lost_to_one_that_crossed_the_end(stage: Stage) -> None:
     """A thread that was held while it woke the keeper clears nothing away when that has ended."""
-    parked = stage.at(Keeper._park, "desk.inbox.bell.wait(")
-    wakes = stage.at(Desk.leave, "inbox.attend()", "early")
-    left = stage.at(Desk.post, "if self.inbox.alert is DEAD", "late")
+    parked = stage.at(seams.LOOP_PARKS)
+    wakes = stage.at(seams.ORDER_WAKES_THE_LOOP, "early")
+    left = stage.at(seams.ORDER_WAS_APPENDED, "late")
     dispatcher = stage.dispatcher(start=False)
     handle = dispatcher.send_request("nobody listens here")
     dispatcher.start()
@@ -621,13 +601,14 @@ def test_a_done_callback_is_not_lost_to_one_that_crossed_the_end(stage: Stage) -
     wakes.open()
     over(early)
     left.open()
-    over(late, dispatcher._ate_keeper.observers_thread)
+    over(late)
+    all_told(dispatcher)
     assert sorted(called) == ["e", "l"]
 
 
 def test_a_done_callback_of_the_last_moment_does_not_hold_up_the_dispatcher(stage: Stage) -> None:
     """It is called on the observers' thread, and the dispatcher's ends meanwhile."""
-    ends = stage.at(Keeper._finish, "desk.inbox.alert = DEAD")
+    ends = stage.at(seams.LOOP_ENDS)
     dispatcher = stage.dispatcher()
     handle = dispatcher.send_request("nobody listens here")
     dispatcher.stop()
@@ -645,7 +626,7 @@ def test_a_done_callback_of_the_last_moment_does_not_hold_up_the_dispatcher(stag
     came(called)
     assert callers != [dispatcher]
     over(dispatcher)
-    assert callers == [dispatcher._ate_keeper.observers_thread]
+    assert [caller.name for caller in callers] == [f"{dispatcher.name}-observers"]
 
 
 def test_an_old_stop_does_not_replace_the_error_of_a_with_block() -> None:
@@ -675,7 +656,7 @@ def test_an_ended_producer_keeps_no_stop(stage: Stage) -> None:
     over(producer)
     for _ in range(10):
         producer.stop()
-    assert len(producer._ate_mailbox.items) == 0
+    assert inside.backlog(producer) == 0
 
 
 @pytest.mark.parametrize("seconds", [1e12, float("inf")])
@@ -703,8 +684,8 @@ class Attentive(Recorder):
 
 def test_a_listener_hears_all_although_another_registration_is_held(stage: Stage) -> None:
     """Errors and ends too, while a roster without it has been put back for a moment."""
-    made = stage.at(Roster.__init__, "self.attributes = ", "registers")
-    stored = stage.at(Side.refresh, "if self.token is token", "registers")
+    made = stage.at(seams.ROSTER_IS_MADE, "registers")
+    stored = stage.at(seams.ROSTER_WAS_STORED, "registers")
     dispatcher = stage.dispatcher()
 
     def answer(topic: Any, n: int) -> int:
@@ -791,7 +772,7 @@ def test_a_topic_is_compared_only_with_one_of_equal_hash(stage: Stage) -> None:
 
 def test_a_report_that_is_taken_while_the_request_ends_says_running(stage: Stage) -> None:
     """Of a producer that is at it, also when what it refers to has been replaced already."""
-    sums_up = stage.at(Ledger._close, "self.sums.add(")
+    sums_up = stage.at(seams.SUMS_ARE_ADDED)
     dispatcher, producer = stage.dispatcher(), stage.cast(Gated())
     dispatcher.register_result_producer(producer, "t", start=True)
     handle = dispatcher.send_request("t", ttl=None)
@@ -808,7 +789,7 @@ def test_a_report_that_is_taken_while_the_request_ends_says_running(stage: Stage
 
 def test_a_send_that_crosses_a_disable_does_not_wait_behind_it(stage: Stage) -> None:
     """What it puts into the mailbox when that has been looked through is withdrawn all the same."""
-    puts = stage.at(Desk.send, "for append, mailbox in roster.puts", "sender")
+    puts = stage.at(seams.SEND_PUTS, "sender")
     dispatcher, producer = stage.dispatcher(), stage.cast(Gated())
     dispatcher.register_result_producer(producer, "t", start=True)
     dispatcher.send_request("t", ttl=None)
@@ -900,7 +881,7 @@ def test_a_section_that_was_occupied_at_a_fork_is_free_in_the_child() -> None:
     """Also that of a home that was never started, which a copied producer belongs to."""
     silent(
         CAST
-        + """
+        + f"""
     def check():
         new = Dispatcher()
         new.start()
@@ -910,7 +891,7 @@ def test_a_section_that_was_occupied_at_a_fork_is_free_in_the_child() -> None:
         member, = handle.report().members
         assert member.verdict is Verdict.DECLINED, member
 
-    lock = dispatcher._ate_desk.lock
+    lock = {inside.SECTION}
     lock.acquire()
     in_child(check)
     lock.release()

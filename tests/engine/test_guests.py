@@ -7,10 +7,12 @@ import threading
 import weakref
 from typing import Any, Iterator, List, Tuple
 
+import inside
 import pytest
 from rig import (
     Answer,
     Gated,
+    all_told,
     came,
     ended,
     gone,
@@ -76,7 +78,7 @@ def test_the_end_of_its_home_changes_nothing_for_a_guest(
         handle.cancel()
     ended(*handles)
     settle(second)
-    assert len(producer._ate_mailbox.items) < len(handles) / 2
+    assert inside.backlog(producer) < len(handles) / 2
     missed = second.send_request("t", ttl=1)
     ended(missed)
     released(producer)
@@ -133,19 +135,12 @@ def test_a_guest_that_dies_is_judged_by_everybody(pair: Tuple[Dispatcher, Dispat
     handles = [dispatcher.send_request("t", ttl=1) for dispatcher in pair]
     ended(*handles)
     # Behind it nothing is served any more, as if its thread had been killed.
-    producer._ate_mailbox.items.clear()
-    producer._ate_mailbox.items.append(_stop())
+    inside.loses_what_waits(producer)
     producer.gate.set()
     over(producer)
     for handle in handles:
         (member,) = handle.report().members
         assert member.verdict is Verdict.SKIPPED
-
-
-def _stop() -> Any:
-    from ate_dispatcher._core.records import STOP
-
-    return STOP
 
 
 def test_a_hung_guest_rings_the_keeper_once_per_end(
@@ -158,10 +153,7 @@ def test_a_hung_guest_rings_the_keeper_once_per_end(
     settle(second)
     second.send_request("t", ttl=None)
     settle(second)
-    calls = []
-    desk = second._ate_desk
-    leave = desk.leave
-    desk.leave = lambda *data: (calls.append(data), leave(*data))[1]  # type: ignore[method-assign]
+    calls = inside.orders_given(second)
     for _ in range(100):
         second.send_request("t", ttl=None)
     assert calls == []
@@ -185,8 +177,7 @@ def test_one_home_when_two_dispatchers_register_a_producer_at_once() -> None:
         handles = [dispatcher.send_request("t", 1, ttl=None) for dispatcher in (first, second)]
         for handle in handles[: 1 + struck]:
             assert handle.results() == [1]
-        home = producer._ate_member.home
-        assert home is producer._ate_member._homes["home"]
+        assert inside.home_of(producer) is inside.first_home_of(producer)
         for dispatcher in (first, second):
             dispatcher.stop()
             over(dispatcher)
@@ -245,17 +236,13 @@ def test_an_ended_home_keeps_no_hook() -> None:
             settle(dispatcher)
         dispatcher.stop()
         if started:
-            over(dispatcher, dispatcher._ate_keeper.observers_thread)
+            over(dispatcher)
+            all_told(dispatcher)
         else:
-            came_to_its_end(dispatcher)
+            inside.to_its_end(dispatcher)
         del dispatcher, hook
         gc.collect()
         assert gone(reference)
-
-
-def came_to_its_end(dispatcher: Dispatcher) -> None:
-    """Wait for a keeper that runs without a thread of the dispatcher's."""
-    dispatcher._ate_keeper.run()
 
 
 def test_what_is_served_at_home_and_as_a_guest_adds_up(

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
 import rig
+from inside import instruments_of, reserved, tidy_world
 from rig import pace
 from virtual import FOREVER, World, logged, verdicts
 
 from ate_dispatcher import Completion, Dispatcher, Producer, Verdict
 from ate_dispatcher.testing import ScriptedProducer, answers, computes, dies, raises
 
-__all__ = ["pace"]
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
-    made = World()
-    yield made
-    made.close()
-    assert not made.dispatcher._ate_desk.instruments
+__all__ = ["pace", "tidy_world"]
 
 
 def site(world: World, name: str, exclusive: Any, *script: Any, topic: Any = "t") -> Any:
@@ -181,7 +173,7 @@ def test_each_dispatcher_has_its_own(world: World) -> None:
     handle = second.send_request("u", ttl=1000)
     assert handle.results() == ["a", "b"]
     assert starts(world, a, b) == [250, 350]
-    assert not second._ate_desk.instruments
+    assert not reserved(second)
 
 
 def test_a_policy_is_weighed_while_somebody_waits_for_an_instrument(world: World) -> None:
@@ -207,8 +199,8 @@ def test_an_empty_name_is_a_mistake() -> None:
     for bad in ("", ["psu1", ""]):
         with pytest.raises(ValueError, match="exclusive must be names that are not empty"):
             Producer(exclusive=bad)
-    assert Producer(exclusive=())._ate_member.exclusive == ()
-    assert Producer(exclusive=["b", "a", "b"])._ate_member.exclusive == ("b", "a")
+    assert instruments_of(Producer(exclusive=())) == ()
+    assert instruments_of(Producer(exclusive=["b", "a", "b"])) == ("b", "a")
 
 
 # -- circles -----------------------------------------------------------------------------------
@@ -377,7 +369,7 @@ def test_never_two_at_once_on_real_threads() -> None:
 
     class Site(Producer):
         def produce_dispatcher_output(self, topic: Any) -> Any:
-            mine = self._ate_member.exclusive
+            mine = instruments_of(self)
             with guard:
                 for name in mine:
                     inside[name] = inside.get(name, 0) + 1
@@ -397,7 +389,7 @@ def test_never_two_at_once_on_real_threads() -> None:
         rig.ended(*handles)
         assert all(handle.report().complete for handle in handles)
         rig.sums_add_up(dispatcher)
-        assert not dispatcher._ate_desk.instruments
+        assert not reserved(dispatcher)
     assert seen == []
     assert set(inside.values()) == {0}
 
@@ -426,7 +418,7 @@ def test_the_wait_and_its_end_may_meet(how: str) -> None:
         assert dispatcher.send_request("t").results() == [("t", (), {})]
         rig.settle(dispatcher)
         rig.sums_add_up(dispatcher)
-        assert not dispatcher._ate_desk.instruments
+        assert not reserved(dispatcher)
 
 
 def test_scripts_and_computed_answers_take_instruments_too(world: World) -> None:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
+import inside
 import pytest
 from rig import (
     PATIENCE,
@@ -38,8 +39,6 @@ from ate_dispatcher import (
     Producer,
     ResultListener,
 )
-from ate_dispatcher._delivery.mailbox import Mailbox
-from ate_dispatcher._time.clock import NEVER, QueueBell, RealClock
 
 __all__ = ["pace"]
 
@@ -69,50 +68,6 @@ class Gate:
         return cls(lambda: threading.current_thread() is thread)
 
 
-class GatedBell:
-    """A bell whose ringing passes a gate."""
-
-    def __init__(self, clock: GatedClock, bell: Any) -> None:
-        self._clock = clock
-        self._bell = bell
-        #: Its thread has looked for the last time: now only a ring wakes it.
-        self.parking = threading.Event()
-
-    def park(self) -> None:
-        self.parking.set()
-        self._bell.park()
-
-    def ring(self, _: None) -> None:
-        gate = self._clock.at_ring.get(self)
-        if gate is not None:
-            gate.here()
-        self._bell.ring(None)
-
-    def wait(self, deadline: float = NEVER) -> bool:
-        return bool(self._bell.wait(deadline))
-
-
-class GatedClock(RealClock):
-    """Real time, with gates: after the time was read, and before a bell is rung."""
-
-    def __init__(self) -> None:
-        self.at_now: Optional[Gate] = None
-        self.at_ring: Dict[Any, Gate] = {}
-
-    def now(self) -> float:  # type: ignore[override]
-        instant = time.perf_counter()
-        gate = self.at_now
-        if gate is not None:
-            gate.here()
-        return instant
-
-    def bell(self) -> Any:  # type: ignore[override]
-        return GatedBell(self, QueueBell())
-
-    def adopt(self, bell: Any, thread: Any, parked: Any) -> Any:
-        return GatedBell(self, bell)
-
-
 class GatedTopic(str):
     """A topic that is hashed through gates: one for each time it is."""
 
@@ -139,11 +94,11 @@ class Theatre:
     """A dispatcher on a gated clock, and threads of the test that are seen to their end."""
 
     def __init__(self) -> None:
-        self.clock = GatedClock()
+        self.clock = inside.GatedClock()
         self.dispatcher = Dispatcher(clock=self.clock)
         self.dispatcher.start()
         # What is sent before is scattered by the keeper, who is not to be held by accident.
-        parked(self.dispatcher._ate_mailbox)
+        parked(self.dispatcher)
         self._cast: List[Any] = []
         self._threads: List[threading.Thread] = []
         self._failures: List[BaseException] = []
@@ -175,12 +130,11 @@ class Theatre:
 
     def hold_in_section(self, thread: threading.Thread, after: float = 0.0) -> Gate:
         """Hold *thread* when it has read the clock in the section, later than *after*."""
-        lock = self.dispatcher._ate_desk.lock
 
         def there() -> bool:
             return (
                 threading.current_thread() is thread
-                and lock.locked()
+                and inside.is_occupied(self.dispatcher)
                 and time.perf_counter() > after
             )
 
@@ -189,10 +143,9 @@ class Theatre:
 
     def hold_ring(self, participant: Any) -> Gate:
         """Hold whoever rings *participant*'s bell; it has to be parked for that."""
-        mailbox = participant._ate_mailbox
-        parked(mailbox)
-        self.clock.at_ring[mailbox.bell] = Gate()
-        return self.clock.at_ring[mailbox.bell]
+        parked(participant)
+        gate = self.clock.at_ring[inside.parker_of(participant)] = Gate()
+        return gate
 
     def close(self) -> None:
         self.dispatcher.stop(drain=500)
@@ -220,8 +173,8 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0)
 
 
-def parked(mailbox: Mailbox) -> None:
-    until(lambda: mailbox.parked() and not mailbox.items)
+def parked(participant: Any) -> None:
+    until(lambda: inside.is_parked(participant))
 
 
 def past(deadline: float) -> None:
@@ -258,7 +211,7 @@ def test_a_stop_during_a_scatter_ends_the_request_all_the_same(
 ) -> None:
     """Although its dispatcher has ended before the second producer is reached."""
     first, second = theatre.add(Answer(lambda *_: 1)), theatre.add(Answer(lambda *_: 2))
-    parked(second._ate_mailbox)
+    parked(second)
     handles: List[Handle] = []
     gate = theatre.hold_ring(first)
     theatre.meanwhile(lambda: handles.append(theatre.dispatcher.send_request("t", ttl=None)))
@@ -271,7 +224,7 @@ def test_a_stop_during_a_scatter_ends_the_request_all_the_same(
     assert handles[0].completion is Completion.STOPPED
     over(second)
     # It ended unasked, before the message came, which nobody will read.
-    assert not second._ate_mailbox.items
+    assert inside.backlog(second) == 0
     assert "open" not in " ".join(verdicts(handles[0]))
 
 
@@ -431,7 +384,7 @@ def test_a_stop_with_drain_waits_for_the_reply_that_is_on_its_way(theatre: Theat
     handle = theatre.dispatcher.send_request("t", 1, ttl=None)
     came(producer.entered)
     theatre.dispatcher.stop(drain=None)
-    until(lambda: theatre.dispatcher._ate_desk.draining)
+    until(lambda: inside.is_draining(theatre.dispatcher))
     producer.gate.set()
     over(theatre.dispatcher)
     assert handle.results() == [(1,)]
@@ -541,11 +494,9 @@ def test_a_stale_roster_is_not_used(theatre: Theatre, guest: bool) -> None:
         Dispatcher(clock=theatre.clock).register_result_producer(producer, "elsewhere")
     theatre.add(producer)
     listener = theatre.add(Recorder())
-    channel = theatre.dispatcher._ate_desk.registry.find("t")
-    assert channel is not None
-    stale = channel.listeners.roster
+    stale = inside.listeners_roster(theatre.dispatcher, "t")
     quick = theatre.add(Recorder())
-    channel.listeners.roster = stale
+    inside.put_back(theatre.dispatcher, "t", stale)
     ended(theatre.dispatcher.send_request("t", 1, ttl=None))
     for each in (listener, quick):
         assert each.after(1) == [("t", 1)]
@@ -630,25 +581,24 @@ def test_many_threads_wait_for_one_request(theatre: Theatre) -> None:
         producer.gate.set()
     over(*threads, impatient)
     assert found == [3] * 12
-    until(lambda: not theatre.dispatcher._ate_desk.waiting)
+    until(lambda: not inside.waiting(theatre.dispatcher))
 
 
 def test_a_waiter_that_sees_the_end_first_forgets_nobody_else(theatre: Theatre) -> None:
     """The keeper has ended the request and is held before it rings those who wait for it."""
     producers = [theatre.add(Gated()), theatre.add(Answer(lambda *_: 1))]
     dispatcher, clock = theatre.dispatcher, theatre.clock
-    desk = dispatcher._ate_desk
     elder = dispatcher.send_request("t", ttl=None)
     younger = dispatcher.send_request("t", ttl=None)
     came(producers[0].entered)
     theatre.meanwhile(elder.wait)
-    until(lambda: desk.waiting.get(elder.id))
-    ((bell, _),) = desk.waiting[elder.id]
-    gate = clock.at_ring[bell] = Gate()
+    until(lambda: inside.waiting_for(elder, dispatcher))
+    (parker,) = inside.waiting_for(elder, dispatcher)
+    gate = clock.at_ring[parker] = Gate()
     replies = iter(younger)
     assert next(replies).value == 1
     patient = theatre.meanwhile(younger.wait)
-    until(lambda: desk.waiting.get(younger.id))
+    until(lambda: inside.waiting_for(younger, dispatcher))
     dispatcher.stop(immediate=True)
     came(gate.held)
     assert younger.done()
@@ -924,7 +874,7 @@ class Stale(Crossing):
 def crossed(theatre: Theatre, kind: Any, items: Crossing) -> bool:
     """Whether a message that comes while the reader is about to park is served."""
     participant = kind()
-    participant._ate_mailbox.items = items
+    inside.put_items(participant, items)
     if kind is CrossedListener:
         theatre.add(Answer(lambda topic, n: n))
     theatre.add(participant)
@@ -949,7 +899,7 @@ def crossed(theatre: Theatre, kind: Any, items: Crossing) -> bool:
 
     crossing = threading.Event()
     participant.heard = hears
-    came(participant._ate_mailbox.bell.parking)
+    came(inside.parker_of(participant).parking)
     theatre.dispatcher.send_request("t", 1, ttl=None)
     came(crossing)
     until(lambda: items.deed is None)

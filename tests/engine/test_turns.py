@@ -11,27 +11,19 @@ import os
 import threading
 import time
 import weakref
-from typing import Any, Iterator, List
+from typing import Any, List
 
+import inside
 import pytest
 import rig
+import seams
 from rig import pace
-from virtual import Attentive, World, logged, verdicts
+from virtual import Attentive, World, logged, verdicts, world
 
 from ate_dispatcher import Dispatcher, Producer, Until, current_request
-from ate_dispatcher._core.member import Hand, Member
-from ate_dispatcher._engine import hands as _hands
 from ate_dispatcher.testing import ScriptedProducer, answers, computes
 
-__all__ = ["pace"]
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
-    made = World()
-    yield made
-    made.close()
+__all__ = ["pace", "world"]
 
 
 def site(world: World, name: str, *topics: str, ms: float = 10, **options: Any) -> Any:
@@ -85,7 +77,7 @@ def test_start_lines_of_two_dispatchers_do_not_wait_for_each_other(world: World)
     handles.append(second.options(barrier=True, ttl=None).send_request("L2"))
     world.clock.advance(1000)
     assert [handle.report().complete for handle in handles] == [True] * 4
-    assert world.dispatcher._ate_desk.starts == {}
+    assert inside.start_lines(world.dispatcher) == []
 
 
 def test_instruments_of_another_dispatcher_are_no_matter_for_a_line(world: World) -> None:
@@ -140,7 +132,7 @@ def test_a_stopped_producer_ends_although_its_dispatcher_does(world: World) -> N
 
 def test_a_disable_finds_what_has_just_left_the_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is in a hand, which has not said so yet: it does not begin any more."""
-    at, go, take_turn = threading.Event(), threading.Event(), _hands.take_turn
+    at, go, take_turn = threading.Event(), threading.Event(), getattr(*seams.CAREFUL_TURN)
 
     def held(*args: Any) -> None:
         at.set()
@@ -150,7 +142,7 @@ def test_a_disable_finds_what_has_just_left_the_mailbox(monkeypatch: pytest.Monk
     with Dispatcher() as dispatcher:
         waiter = rig.Answer(exclusive="psu1")
         dispatcher.register_result_producer(waiter, "t", start=True)
-        monkeypatch.setattr(_hands, "take_turn", held)
+        monkeypatch.setattr(*seams.CAREFUL_TURN, held)
         handle = dispatcher.send_request("t", ttl=None)
         rig.came(at)
         dispatcher.disable(waiter)
@@ -174,14 +166,14 @@ def test_who_rings_a_hand_and_is_held_does_not_forget_it(monkeypatch: pytest.Mon
 
         return slow
 
-    for kind in (Hand, Member):
-        monkeypatch.setattr(kind, "ring", slowly(kind.ring))
+    for place in seams.WAKES:
+        monkeypatch.setattr(*place, slowly(getattr(*place)))
     gate = threading.Event()
     with Dispatcher() as dispatcher:
         crew = rig.Answer(lambda _, what: gate.wait(rig.PATIENCE) if what else None, workers=2)
         dispatcher.register_result_producer(crew, "t", start=True)
         handles: List[Any] = []
-        while len(crew._ate_mailbox._parked) < 2:
+        while inside.parked_workers(crew) < 2:
             time.sleep(0)
         putter = threading.Thread(
             target=lambda: handles.append(dispatcher.send_request("t", False, ttl=None)),
@@ -189,7 +181,7 @@ def test_who_rings_a_hand_and_is_held_does_not_forget_it(monkeypatch: pytest.Mon
         )
         putter.start()
         rig.came(rung)
-        while crew._ate_mailbox.items or len(crew._ate_mailbox._parked) < 2:
+        while inside.backlog(crew) or inside.parked_workers(crew) < 2:
             time.sleep(0)
         go.set()
         rig.over(putter)
@@ -261,7 +253,7 @@ def test_a_report_whose_clock_was_read_before_what_it_sees_has_no_negative_times
     world.send(topic="other")
     handle = world.send(ttl=None)
     world.clock.advance(100)
-    monkeypatch.setattr(world.dispatcher._ate_desk.clock, "now", lambda: -1.0)
+    monkeypatch.setattr(world.clock, "now", lambda: -1.0)
     report = handle.report()
     monkeypatch.undo()
     assert [member.producer for member in report.members] == ["runs", "held"]

@@ -7,25 +7,19 @@ import logging
 import threading
 import time
 import weakref
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
+import inside
 import pytest
 import rig
+import seams
 from rig import pace
-from virtual import FOREVER, World, logged, verdicts
+from virtual import FOREVER, World, logged, verdicts, world
 
 from ate_dispatcher import Dispatcher, Producer, Until, current_request
 from ate_dispatcher.testing import ScriptedProducer, answers, computes, dies
 
-__all__ = ["pace"]
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
-    made = World()
-    yield made
-    made.close()
+__all__ = ["pace", "world"]
 
 
 def crew(world: World, workers: int, *script: Any, topic: Any = "t", **options: Any) -> Any:
@@ -128,7 +122,7 @@ def test_what_waits_for_its_key_has_deadlines_and_may_be_called_off(world: World
     world.clock.advance(60)
     assert verdicts(late) == ["SKIPPED(QUEUED)"]
     assert verdicts(cancelled) == ["CANCELLED(QUEUED)"]
-    assert producer._ate_mailbox.backlog() == 1
+    assert inside.backlog(producer) == 1
     assert last.results() == first.results() == ["done"]
     assert begun(producer) == {"first": 0, "last": 100}
 
@@ -336,7 +330,7 @@ def test_nothing_is_kept_of_a_key(world: World) -> None:
     gc.collect()
     assert [reference() for reference in references] == [None, None]
     keyed(world, "other", 2)
-    assert len(world.dispatcher._ate_desk.keys._known) == 1
+    assert inside.known_keys(world.dispatcher) == 1
 
 
 def test_a_hung_worker_is_shown_where_it_is() -> None:
@@ -439,7 +433,7 @@ def test_a_thousand_keys_wait_and_are_called_off_quickly() -> None:
         rig.ended(*handles)
         rig.settle(dispatcher)
         assert time.perf_counter() - began < 10
-        assert producer._ate_mailbox.backlog() < 100
+        assert inside.backlog(producer) < 100
         producer.gate.set()
         rig.ended(first)
 
@@ -452,7 +446,7 @@ def test_a_producer_that_gets_no_more_threads_works_with_fewer(
     def refuses(*_: Any) -> None:
         raise RuntimeError("no more threads")
 
-    monkeypatch.setattr("ate_dispatcher._engine.hands.spawn", refuses)
+    monkeypatch.setattr(*seams.SPAWN, refuses)
     crew(world, 3)
     handles = [world.send(n, ttl=FOREVER) for n in range(2)]
     assert [handle.results() for handle in handles] == [["done"], ["done"]]

@@ -139,6 +139,17 @@ def settle(dispatcher: Dispatcher) -> None:
     came(seen)
 
 
+def observers(dispatcher: Dispatcher) -> List[threading.Thread]:
+    """The threads on which its hooks and done callbacks are called now: none or one."""
+    name = f"{dispatcher.name}-observers"
+    return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def all_told(dispatcher: Dispatcher) -> None:
+    """Wait until an ended dispatcher's hooks and done callbacks have been told everything."""
+    over(*observers(dispatcher))
+
+
 def sums_add_up(dispatcher: Dispatcher) -> None:
     """At a quiet moment nothing is open and every pair of request and producer has a verdict."""
     statistics = dispatcher.statistics()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 
@@ -160,6 +160,14 @@ class World:
                 assert not participant.is_alive()
         for dispatcher in (self.dispatcher, *self.others):
             sums_add_up(dispatcher, quiet=True)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
+    made = World()
+    yield made
+    made.close()
 
 
 def sums_add_up(dispatcher: Dispatcher, quiet: bool = False) -> None:

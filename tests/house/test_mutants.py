@@ -495,8 +495,9 @@ class Bench:
         self.folder = folder
         self.tests = folder / "tests"
         self.tests.mkdir()
-        for path in TESTED:
-            shutil.copy2(str(TESTS / path), str(self.tests))
+        helpers = [*(TESTS / "helpers").glob("*.py"), TESTS / "core/ledger_books.py"]
+        for path in (*(TESTS / each for each in TESTED), *helpers):
+            shutil.copy2(str(path), str(self.tests))
         (self.tests / "conftest.py").write_text(CONFTEST, encoding="utf-8")
         (self.tests / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
 

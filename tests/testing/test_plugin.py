@@ -7,6 +7,7 @@ import sys
 from typing import List, Tuple
 
 import pytest
+from inside import UNBALANCE
 from projects import plugin
 
 __all__ = ["plugin"]
@@ -161,8 +162,8 @@ def test_is_clean(dispatcher):
     assert not [t for t in threading.enumerate() if t.name in ("forgotten", "second")]
 
 def test_does_not_add_up(dispatcher):
-    dispatcher._ate_desk.ledger.sums._fan_out += 1
-""",
+    """
+        + UNBALANCE,
         "-rA",
     )
     result.assert_outcomes(passed=4, errors=3)

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any, Callable, List, Tuple
 
+import inside
 import pytest
 from rig import HECTIC
 from virtual import FOREVER, Attentive, Scripted, World, verdicts
@@ -393,7 +394,7 @@ def test_who_was_started_before_registering_joins_virtual_time(settled: bool) ->
     listener = world.cast(Attentive(world.clock, 0, None, None))
     for worker in (producer, listener):
         worker.start()
-        while settled and not worker._ate_mailbox.alert:
+        while settled and not inside.is_parked(worker):
             time.sleep(0)
     world.dispatcher.register_result_producer(producer, "t")
     world.dispatcher.register_result_listener(listener, "t")
@@ -784,7 +785,7 @@ def test_a_join_with_a_timeout_leaves_nothing_and_keeps_to_it() -> None:
     for _ in range(10):
         hung.join(0.1)
     assert world.clock.now() == pytest.approx(1)
-    assert hung._ate_mailbox.bell.joiners == []
+    assert inside.parker_of(hung).joiners == []
     world.clock.stop()
     before = time.monotonic()
     hung.join(0.1)
