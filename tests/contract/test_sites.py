@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
-import weakref
 from typing import Any, List
 
-import inside
 import pytest
 from virtual import FOREVER, World, verdicts, world
 
@@ -127,18 +124,6 @@ def test_a_quorum_counts_on_those_that_are_on(world: World) -> None:
     world.clock.settle()
     assert handle.completion is Completion.IMPOSSIBLE
     assert verdicts(handle) == ["OK", "OK", "WITHDRAWN"]
-
-
-def test_a_disabled_producer_that_was_dropped_is_let_go(world: World) -> None:
-    """Nobody keeps it, and another at its address is on."""
-    site = ScriptedProducer()
-    world.dispatcher.disable(site)
-    world.clock.settle()
-    reference = weakref.ref(site)
-    del site
-    gc.collect()
-    assert reference() is None
-    assert inside.registry_of(world.dispatcher).off == {}
 
 
 @pytest.mark.parametrize("started", [True, False])

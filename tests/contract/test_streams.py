@@ -6,44 +6,12 @@ import gc
 import weakref
 from typing import Any, List
 
-import inside
 import pytest
-from virtual import FOREVER, Attentive, World, errors, verdicts, world
+from virtual import FOREVER, Attentive, World, errors, stream, verdicts, world
 
 from ate_dispatcher import Completion, Producer, Stall, Until
 
 __all__ = ["world"]
-
-
-class Stream(Producer):
-    """Yields *values*, 100 ms apart; then ends, or raises."""
-
-    def __init__(self, world: World, *values: Any, error: Any = None, **options: Any) -> None:
-        super().__init__(**{"stream": True, **options})
-        self.world = world
-        self.values = values
-        self.error = error
-        self.closed: List[float] = []
-        self.asked = 0
-
-    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
-        self.asked += 1
-        try:
-            for value in self.values:
-                self.world.clock.sleep(0.1)
-                yield value
-        except GeneratorExit:
-            self.closed.append(self.world.clock.now())
-            raise
-        if self.error is not None:
-            raise self.error
-
-
-def stream(world: World, *values: Any, **options: Any) -> Any:
-    """A registered and started one."""
-    made = world.cast(Stream(world, *values, **options))
-    world.dispatcher.register_result_producer(made, "t", start=True)
-    return made
 
 
 def test_each_value_is_a_reply_of_its_own(world: World) -> None:
@@ -224,26 +192,3 @@ def test_a_stream_of_nothing_is_no_vote(world: World) -> None:
     handle = world.dispatcher.options(need="first", ttl=None).send_request("t")
     assert handle.results() == [7]
     assert handle.completion is Completion.QUORUM
-
-
-def test_a_report_does_not_wait_for_a_fast_stream_to_pause(world: World) -> None:
-    """It is a snapshot of the moment, however many values come meanwhile."""
-    stream(world, *range(100))
-    handle = world.send(ttl=None)
-    world.clock.advance(250)
-    names: List[str] = []
-
-    member = handle.roster[0]
-
-    def name() -> str:
-        names.append("told")
-        assert len(names) < 10
-        inside.give_value(world.dispatcher, handle, 0, "more", world.clock.now())
-        return "restless"
-
-    member.producer.__class__ = type("Named", (Stream,), {"name": property(lambda _: name())})
-    report = handle.report()
-    member.producer.__class__ = Stream
-    assert report.completion is None
-    assert report.members[0].verdict is None
-    assert len(handle.replies) > 2

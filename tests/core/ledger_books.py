@@ -5,14 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Dict, List, Optional, Tuple
 
-from ate_dispatcher._core.effects import (
-    ABSENT,
-    ACCEPTED,
-    DISCARDED,
-    ENDED,
-    FAILED,
-    NOTED,
-)
+from ate_dispatcher._core.effects import ABSENT, ACCEPTED, DISCARDED, ENDED, FAILED, NOTED
 from ate_dispatcher._core.ledger import Ledger
 from ate_dispatcher._core.member import Member
 from ate_dispatcher._core.outcomes import Standing, Verdict

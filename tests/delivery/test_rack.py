@@ -15,13 +15,7 @@ from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequenc
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ate_dispatcher._core.member import Hand
 from ate_dispatcher._core.records import IDLE, STOP

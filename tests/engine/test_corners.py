@@ -21,6 +21,7 @@ from rig import (
     came,
     ended,
     gone,
+    only,
     over,
     settle,
     silent,
@@ -28,16 +29,7 @@ from rig import (
 )
 from seams import Seam
 
-from ate_dispatcher import (
-    Completion,
-    Dispatcher,
-    Handle,
-    MemberReport,
-    Reply,
-    Report,
-    Standing,
-    Verdict,
-)
+from ate_dispatcher import Completion, Dispatcher, Handle, Reply, Report, Standing, Verdict
 from ate_dispatcher.testing import VirtualClock
 
 # -- what holds a thread -----------------------------------------------------------------------
@@ -178,12 +170,6 @@ class Items(deque):
         if self.at_remove is not None:
             self.at_remove.here()
         super().remove(item)
-
-
-def only(handle: Handle) -> MemberReport:
-    """The report's line on the only member."""
-    (member,) = handle.report().members
-    return member
 
 
 # -- two dispatchers, one producer -------------------------------------------------------------

@@ -9,19 +9,7 @@ from typing import Any, Iterator, List, Tuple
 
 import inside
 import pytest
-from rig import (
-    Answer,
-    Gated,
-    all_told,
-    came,
-    ended,
-    gone,
-    over,
-    pace,
-    settle,
-    strike,
-    sums_add_up,
-)
+from rig import Answer, Gated, all_told, came, ended, gone, over, pace, settle, strike, sums_add_up
 
 from ate_dispatcher import Completion, Dispatcher, Standing, Verdict
 

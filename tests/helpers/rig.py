@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import pytest
 
 import ate_dispatcher
-from ate_dispatcher import Dispatcher, Producer, ResultListener
+from ate_dispatcher import Dispatcher, DispatcherStopped, Producer, ResultListener
 
 PATIENCE = 30.0
 """Seconds."""
@@ -80,6 +80,17 @@ class Gated(Producer):
         return args
 
 
+class GatedOnce(Producer):
+    """Waits for the gate it is given, then answers."""
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        gate, value = (*args, None)[:2]
+        assert gate.wait(30)
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+
 class Recorder(ResultListener):
     """Remembers what it heard, as pairs of topic and response."""
 
@@ -112,6 +123,25 @@ class GatedListener(Recorder):
         self.entered.set()
         assert self.gate.wait(2 * PATIENCE), "nobody opened the gate"
         super().process_dispatcher_result(topic, response)
+
+
+class Floor:
+    """A started dispatcher with one producer and one listener, and a request on its way."""
+
+    def __init__(self, produce: Callable[..., Any] = lambda *_: "value") -> None:
+        self.dispatcher = Dispatcher()
+        self.producer, self.listener = Answer(produce), Recorder()
+        self.dispatcher.register_result_producer(self.producer, "t", start=True)
+        self.dispatcher.register_result_listener(self.listener, "t", start=True)
+        self.dispatcher.start()
+
+    def stopped(self, *handles: Any) -> None:
+        """Everything has ended, as it should after a stop."""
+        ended(*handles)
+        over(self.dispatcher, self.producer, self.listener)
+        with pytest.raises(DispatcherStopped):
+            self.dispatcher.send_request("t")
+        sums_add_up(self.dispatcher)
 
 
 def came(event: threading.Event) -> None:
@@ -158,6 +188,12 @@ def sums_add_up(dispatcher: Dispatcher) -> None:
     assert statistics.requests == sum(statistics.completions.values()), statistics
 
 
+def only(handle: Any) -> Any:
+    """The report's line on the only member."""
+    (member,) = handle.report().members
+    return member
+
+
 def gone(reference: Callable[[], Any]) -> bool:
     """Whether the weakly referenced object is garbage."""
     for _ in range(3):
@@ -165,6 +201,17 @@ def gone(reference: Callable[[], Any]) -> bool:
             return True
         gc.collect()
     return reference() is None
+
+
+@pytest.fixture
+def gated() -> Iterator[Gated]:
+    """A producer whose gate is opened at the end at the latest."""
+    producer = Gated()
+    yield producer
+    producer.gate.set()
+    producer.stop()
+    if producer.ident is not None:
+        over(producer)
 
 
 def strike(action: Callable[[], Any], at: int, deed: Callable[[], Any]) -> bool:
@@ -265,6 +312,24 @@ def _codes() -> List[Any]:
 def _opcodes(code: Any) -> Dict[int, str]:
     """The name of the instruction at each offset."""
     return {instruction.offset: instruction.opname for instruction in dis.get_instructions(code)}
+
+
+CAST = """
+    import sys, threading, time
+    from ate_dispatcher import Completion, Dispatcher, Producer, ResultListener
+
+    class Site(Producer):
+        def produce_dispatcher_output(self, topic, *args, **kwargs):
+            return args
+
+    class Log(ResultListener):
+        def __init__(self):
+            super().__init__()
+            self.heard = []
+
+        def process_dispatcher_result(self, topic, response):
+            self.heard.append(response)
+"""
 
 
 def _at_this_pace(code: str) -> str:

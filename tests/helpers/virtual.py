@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator, List, Optional
 
 import pytest
 
-from ate_dispatcher import Dispatcher, Handle, ResultListener
+from ate_dispatcher import Dispatcher, Handle, Producer, ResultListener
 from ate_dispatcher.testing import ScriptedProducer, VirtualClock, computes
 
 FOREVER = 1e9
@@ -39,6 +39,10 @@ class Payload:
         raise AssertionError("a payload was copied")
 
     __deepcopy__ = __reduce_ex__ = __copy__  # type: ignore[assignment]
+
+
+class Ours(BaseException):
+    """Nothing that `except Exception` would catch."""
 
 
 class Scripted(ScriptedProducer):
@@ -162,12 +166,58 @@ class World:
             sums_add_up(dispatcher, quiet=True)
 
 
+class Stream(Producer):
+    """Yields *values*, 100 ms apart; then ends, or raises."""
+
+    def __init__(self, world: World, *values: Any, error: Any = None, **options: Any) -> None:
+        super().__init__(**{"stream": True, **options})
+        self.world = world
+        self.values = values
+        self.error = error
+        self.closed: List[float] = []
+        self.asked = 0
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        self.asked += 1
+        try:
+            for value in self.values:
+                self.world.clock.sleep(0.1)
+                yield value
+        except GeneratorExit:
+            self.closed.append(self.world.clock.now())
+            raise
+        if self.error is not None:
+            raise self.error
+
+
+def stream(world: World, *values: Any, **options: Any) -> Any:
+    """A registered and started one."""
+    made = world.cast(Stream(world, *values, **options))
+    world.dispatcher.register_result_producer(made, "t", start=True)
+    return made
+
+
 @pytest.fixture
 def world() -> Iterator[World]:
     """A started dispatcher on virtual time; afterwards everybody is stopped and the sums hold."""
     made = World()
     yield made
     made.close()
+
+
+@pytest.fixture
+def bare_logger(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Leaves the package's logger with the given handlers, without pytest's, which keep records.
+
+    To be called in the test: at its beginning pytest looks for loggers that do not propagate.
+    """
+
+    def bare(*handlers: logging.Handler) -> None:
+        logger = logging.getLogger("ate_dispatcher")
+        monkeypatch.setattr(logger, "propagate", False)
+        monkeypatch.setattr(logger, "handlers", list(handlers))
+
+    return bare
 
 
 def sums_add_up(dispatcher: Dispatcher, quiet: bool = False) -> None:
@@ -187,6 +237,43 @@ def verdicts(handle: Handle) -> List[str]:
         word = member.verdict.name if member.verdict else "open"
         found.append(f"{word}({member.standing.name})" if member.standing else word)
     return found
+
+
+def queued_behind(world: World, ms: float = 500) -> Any:
+    """A producer that is busy for so long, with a request of its own without deadline."""
+    producer = world.producer([ms, 0])
+    busy = world.send("busy", ttl=None)
+    world.clock.settle()
+    assert verdicts(busy) == ["open(RUNNING)"]
+    return producer
+
+
+def forgetful(world: World) -> Any:
+    """A producer that remembers nothing, by its script."""
+    producer = world.producer(0)
+
+    def produce(*_: Any, **__: Any) -> Any:
+        if isinstance(producer.answer, BaseException):
+            raise producer.answer
+        return producer.answer()
+
+    producer.produce_dispatcher_output = produce  # type: ignore[method-assign]
+    return producer
+
+
+class Watched:
+    """Makes payloads and knows them weakly."""
+
+    def __init__(self) -> None:
+        self.references: List[Any] = []
+
+    def __call__(self, *_: Any, **__: Any) -> Payload:
+        payload = Payload()
+        self.references.append(weakref.ref(payload))
+        return payload
+
+    def all_gone(self) -> bool:
+        return all(gone(reference) for reference in self.references)
 
 
 def gone(reference: Callable[[], Any]) -> bool:

@@ -1,0 +1,170 @@
+"""A forgotten stop at the end of the interpreter."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from rig import CAST, PATIENCE, UNHURRIED, pace, python, seconds_to_exit
+
+__all__ = ["pace"]
+
+pytestmark = pytest.mark.usefixtures("pace")
+
+
+STRICT = ("-X", "dev", "-W", "error")
+
+
+def test_a_forgotten_stop_loses_no_result() -> None:
+    """What a listener takes within the time at the exit, it gets, although nobody waited."""
+    done = python(
+        CAST
+        + """
+    import atexit
+
+    class Slow(Log):
+        def process_dispatcher_result(self, topic, response):
+            started.wait(30)
+            super().process_dispatcher_result(topic, response)
+            if len(self.heard) == 50:
+                sys.stdout.write('all heard')
+                sys.stdout.flush()
+
+    started = threading.Event()
+    dispatcher = Dispatcher()
+    dispatcher.register_result_producer(Site(), 't', start=True)
+    dispatcher.register_result_listener(Slow(), 't', start=True)
+    dispatcher.start()
+    for n in range(50):
+        dispatcher.send_request('t', n)
+    atexit.register(started.set)
+    """,
+        *STRICT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "all heard", "")
+
+
+def test_a_forgotten_stop_lets_the_interpreter_go_at_once_when_nothing_is_open() -> None:
+    """Idle dispatchers and participants cost no time at the exit, however many there are."""
+    took = seconds_to_exit(
+        CAST
+        + """
+    kept = []
+    for n in range(20):
+        dispatcher = Dispatcher()
+        dispatcher.register_result_producer(Site(), 't', start=True)
+        dispatcher.register_result_listener(Log(), 't', start=True)
+        dispatcher.add_hook(lambda event: None)
+        dispatcher.start()
+        assert dispatcher.send_request('t', 1, ttl=None).results(30) == [(1,)]
+        kept.append(dispatcher)
+    print('the end', flush=True)
+    """,
+        limit=PATIENCE,
+    )
+    assert took < 1.9
+
+
+def test_overridden_stops_are_called_at_the_exit() -> None:
+    """Participants that close an instrument in stop() do so for a forgotten stop too."""
+    done = python(
+        CAST
+        + """
+    class Instrument(Site):
+        def stop(self):
+            sys.stdout.write('closed')
+            sys.stdout.flush()
+            super().stop()
+
+    dispatcher = Dispatcher()
+    dispatcher.register_result_producer(Instrument(), 't', start=True)
+    dispatcher.start()
+    """,
+        *STRICT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed", "")
+
+
+HUNG = {
+    "producer": """
+    class Hung(Site):
+        def produce_dispatcher_output(self, topic, *args, **kwargs):
+            entered.set()
+            threading.Event().wait()
+
+    hung, log = Hung(), Log()
+    """,
+    "listener": """
+    class Hung(Log):
+        def process_dispatcher_result(self, topic, response):
+            entered.set()
+            threading.Event().wait()
+
+    hung, log = Site(), Hung()
+    """,
+    "hook": """
+    hung, log = Site(), Log()
+    dispatcher.add_hook(lambda event: entered.set() or threading.Event().wait())
+    """,
+    "stop": """
+    class Hung(Site):
+        def produce_dispatcher_output(self, topic, *args, **kwargs):
+            entered.set()
+
+        def stop(self):
+            threading.Event().wait()
+
+    hung, log = Hung(), Log()
+    """,
+}
+
+
+@UNHURRIED
+def test_nobody_who_hangs_hangs_the_interpreter() -> None:
+    """A producer, listener, hook or stop() that never returns: the exit comes within the drain
+    time and the listeners' time, 5 seconds with all that is around it.
+    """
+
+    def exit_with(who: str) -> float:
+        return seconds_to_exit(
+            CAST
+            + """
+    entered = threading.Event()
+    dispatcher = Dispatcher()
+    dispatcher.start()
+    """
+            + HUNG[who]
+            + """
+    dispatcher.register_result_producer(hung, 't', start=True)
+    dispatcher.register_result_listener(log, 't', start=True)
+    dispatcher.send_request('t', ttl=None)
+    assert entered.wait(30)
+    print('the end', flush=True)
+    """,
+            limit=PATIENCE,
+        )
+
+    with ThreadPoolExecutor(len(HUNG)) as pool:
+        took = dict(zip(HUNG, pool.map(exit_with, HUNG)))
+    assert max(took.values()) < 5, took
+
+
+def test_a_dispatcher_that_is_joined_keeps_a_program_alive() -> None:
+    """What shall live on after its main thread's work calls join(): until somebody stops it."""
+    done = python(
+        CAST
+        + """
+    class Quit(Site):
+        def produce_dispatcher_output(self, topic, *args, **kwargs):
+            dispatcher.stop()
+
+    dispatcher = Dispatcher()
+    dispatcher.register_result_producer(Quit(), 't', start=True)
+    dispatcher.start()
+    threading.Thread(target=lambda: dispatcher.send_request('t')).start()
+    dispatcher.join()
+    print('stopped')
+    """,
+        *STRICT,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
