@@ -1,9 +1,9 @@
 """The mailbox with several readers, against a model of it; then the keys that it keeps apart.
 
-The model is the list of what was put and not given, and the set of keys that hands are busy with.
-It says what a hand is given, in both directions; and after every step, that nobody sleeps beside
-something to do. The hands are driven as a producer's threads would drive them, one at a time; their
-bells only count. A sender may stop for a while between any two of its steps, as threads do.
+The model is the list of what was put and not given, and the set of keys that workers are busy with.
+It says what a worker is given, in both directions; and after every step, that nobody sleeps beside
+something to do. The workers are driven as a producer's threads would drive them, one at a time;
+their parkers only count. A sender may stop for a while between any two of its steps, as threads do.
 """
 
 from __future__ import annotations
@@ -17,40 +17,30 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ate_dispatcher._core.member import Hand
-from ate_dispatcher._core.records import IDLE, STOP
-from ate_dispatcher._delivery.keyed_mailbox import Rack, key_of
-from ate_dispatcher._delivery.mailbox import CALM, DEAD, SWEEP
+from ate_dispatcher._delivery.keyed_mailbox import KeyedMailbox
+from ate_dispatcher._delivery.local_member import ThreadWorker
+from ate_dispatcher._delivery.mailbox import CALM, CLOSED
 from ate_dispatcher._delivery.ordering_keys import Key, Keys
+from ate_dispatcher._delivery.sentinels import IDLE, STOP
 
 T = TypeVar("T")
 
 
-class CountingBell:
-    """Two rings may be one; whoever parks would wake if there is any."""
+class CountingParker:
+    """Two unparks may be one; whoever parks would wake if there is any."""
 
     def __init__(self) -> None:
-        self.rings = 0
+        self.unparks = 0
 
-    def ring(self, _: None) -> None:
-        self.rings += 1
-
-
-class Extra:
-    """What a request has beyond the usual."""
-
-    def __init__(self, key: Any) -> None:
-        self.key = key
+    def unpark(self, _: None) -> None:
+        self.unparks += 1
 
 
 class Message:
-    """All that the rack wants to know of a request."""
-
-    desk = "some desk"
+    """All that the mailbox wants to know of a request."""
 
     def __init__(self, key: Any = None, number: int = 0) -> None:
         self.key = key
-        self.extra = None if key is None else Extra(key)
         self.number = number
         self.completion: Any = None
 
@@ -59,12 +49,12 @@ class Message:
 
 
 class Reader:
-    """A hand, and what its thread is at."""
+    """A worker, and what its thread is at."""
 
     def __init__(self) -> None:
-        self.bell = CountingBell()
+        self.parker = CountingParker()
         nobody: Any = None
-        self.hand = Hand(nobody, self.bell)
+        self.worker = ThreadWorker(nobody, self.parker)
         #: What it got last: before the first time, nothing.
         self.got: Any = None
         self.over = False
@@ -78,15 +68,15 @@ class Reader:
         return isinstance(self.got, Message) and not self.over
 
     @property
-    def rung(self) -> bool:
-        return self.bell.rings > 0
+    def unparked(self) -> bool:
+        return self.parker.unparks > 0
 
 
 class Model:
     """No cleverness."""
 
     def __init__(self) -> None:
-        #: In the order of putting. What has ended stays until the rack is emptied.
+        #: In the order of putting. What has ended stays until the mailbox is emptied.
         self.waiting: List[Any] = []
         self.busy: Set[Any] = set()
         self.closed = False
@@ -97,8 +87,8 @@ class Model:
     def may_begin(self, message: Message) -> bool:
         return message.completion is None and message.key not in self.busy
 
-    def next(self) -> List[Any]:
-        """What may be given now: one thing, mostly."""
+    def next_open(self) -> List[Any]:
+        """What may be begun now: one thing, mostly."""
         if self.closed:
             return [STOP]
         held_up = False
@@ -114,24 +104,42 @@ class Model:
             held_up = held_up or message.key in self.busy
         return [IDLE]
 
+    def next(self) -> List[Any]:
+        """What may be given now: also what has ended, to be passed by.
+
+        It is given in its turn, as if it had no key; or, if it was looked at before it ended, when
+        its key is free.
+        """
+        if self.closed:
+            return [STOP]
+        passed_by = []
+        for message in self.waiting:
+            if message is STOP or self.may_begin(message):
+                break
+            if message.completion is not None:
+                passed_by.append(message)
+                if message.key not in self.busy:
+                    return passed_by
+        return [*passed_by, *self.next_open()]
+
 
 ANYTHING = st.integers(0, 11)
 """Picks one of however many there are."""
 KEY = st.sampled_from(["a", "b", None, "b", "a", "c"])
 GO_ON = st.integers(0, 7)
-DEEDS = st.sampled_from(["dies", "sends", "ends", "dies", "is rung", "is husked"])
+DEEDS = st.sampled_from(["dies", "sends", "ends", "dies", "is unparked", "is swept"])
 WORK = st.lists(
     st.one_of(KEY, KEY, GO_ON, GO_ON, st.tuples(DEEDS, ANYTHING)), min_size=4, max_size=12
 )
 """Keys of messages to put; choices of who goes on; what else may happen, to whom."""
 
 
-class Hands(RuleBasedStateMachine):
-    """A rack and its hands beside the model; most happens in :meth:`work`."""
+class Workers(RuleBasedStateMachine):
+    """A mailbox and its workers beside the model; most happens in :meth:`work`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rack = Rack()
+        self.mailbox = KeyedMailbox()
         self.model = Model()
         self.readers: List[Reader] = []
         self.senders: List[Iterator[None]] = []
@@ -143,7 +151,7 @@ class Hands(RuleBasedStateMachine):
     @initialize(readers=st.integers(2, 5), late=st.integers(0, 1))
     def begin(self, readers: int, late: int) -> None:
         self.readers = [Reader() for _ in range(readers)]
-        self.rack.hang(self.readers[0].bell)
+        self.mailbox.hang(self.readers[0].parker)
         for reader in self.readers[late:]:
             self.takes(reader)
 
@@ -153,23 +161,30 @@ class Hands(RuleBasedStateMachine):
     # -- what happens ---------------------------------------------------------------------------
 
     def takes(self, reader: Reader) -> None:
-        before = self.rings()
-        expected = self.model.next()
-        got = self.rack.take(reader.hand)
-        assert any(got is one for one in expected), (got, expected)
+        """It comes for the next, done with what it had; what has ended it passes by."""
+        while True:
+            self.is_done(reader)
+            before = self.unparks()
+            expected = self.model.next()
+            got = self.mailbox.take(reader.worker)
+            assert any(got is one for one in expected), (got, expected)
+            if is_open(got) or got is IDLE:
+                break
+            assert self.unparks() <= before + 1
+            self.model.waiting.remove(got)
         reader.got = got
         if got is STOP:
             self.model.closed = reader.over = True
             # Whoever sleeps shall hear of it.
-            assert all(each.rung for each in self.those(lambda r: r.parked))
+            assert all(each.unparked for each in self.those(lambda r: r.parked))
         elif got is IDLE:
             # What has ended is not kept, unless it waits for a key.
             left = self.model.waiting
             end = left.index(STOP) if STOP in left else len(left)
             held_up = [each for each in left[:end] if each.key in self.model.busy]
-            assert self.rack.backlog() <= len(held_up) + len(left[end:])
+            assert self.mailbox.backlog() <= len(held_up) + len(left[end:])
         else:
-            assert self.rings() <= before + 1
+            assert self.unparks() <= before + 1
             self.is_given(got)
 
     def is_given(self, message: Message) -> None:
@@ -184,29 +199,29 @@ class Hands(RuleBasedStateMachine):
             assert served == sorted(served)
 
     def is_done(self, reader: Reader) -> None:
-        key = reader.got.key
+        """Its key is free when it comes again, or is let go."""
+        key = reader.got.key if reader.serves else None
         reader.got = None
         if key is not None:
             self.model.busy.remove(key)
-            self.rack.done(key)
 
-    def rings(self) -> int:
-        return sum(reader.bell.rings for reader in self.readers)
+    def unparks(self) -> int:
+        return sum(reader.parker.unparks for reader in self.readers)
 
-    # -- hands and senders ----------------------------------------------------------------------
+    # -- workers and senders ----------------------------------------------------------------------
 
     @rule(work=WORK)
     def work(self, work: List[Any]) -> None:
         for what in work:
-            self.sleepers_are_rung()
+            self.sleepers_are_unparked()
             if isinstance(what, tuple):
                 self.does(*what)
             elif isinstance(what, int):
                 self.one_goes_on(what)
             else:
-                before = self.rings()
-                self.rack.put(self.message(what))
-                assert self.rings() <= before + 1
+                before = self.unparks()
+                self.mailbox.put(self.message(what))
+                assert self.unparks() <= before + 1
         while self.senders:
             self.goes_on(self.senders[0])
 
@@ -222,18 +237,16 @@ class Hands(RuleBasedStateMachine):
             self.goes_on(one_of(able, choice))
 
     def can_go_on(self, reader: Reader) -> bool:
-        return not reader.over and (not reader.parked or reader.rung)
+        return not reader.over and (not reader.parked or reader.unparked)
 
     def goes_on(self, who: Any) -> None:
-        """Who was rung wakes up, who serves is done, who is new begins, who sends goes on."""
+        """Who was unparked wakes up, who serves is done, who is new begins, who sends goes on."""
         if not isinstance(who, Reader):
             if next(who, self) is self:
                 self.senders.remove(who)
             return
-        if who.serves:
-            self.is_done(who)
-        elif who.parked:
-            who.bell.rings = 0
+        if who.parked:
+            who.parker.unparks = 0
         self.takes(who)
 
     def does(self, what: str, choice: int) -> None:
@@ -242,33 +255,44 @@ class Hands(RuleBasedStateMachine):
             # In the middle of that; another one comes in its place.
             self.is_done(reader)
             reader.over = True
-            self.rack.look_round()
+            self.mailbox.let_go(reader.worker)
             self.readers.append(Reader())
-        elif what == "is rung" and reader.parked:
+        elif what == "is unparked" and reader.parked:
             # For something else, but it looks here too.
             self.takes(reader)
-        elif what == "is rung" and reader.serves:
-            # It has waited for that, and a ring of ours was lost.
-            reader.bell.rings = 0
+        elif what == "is unparked" and reader.serves:
+            # It has waited for that, and a unpark of ours was lost.
+            reader.parker.unparks = 0
         elif what == "sends":
             # The message is appended, the rest comes later.
             self.senders.append(self.putting(self.message("abc"[choice % 3])))
             next(self.senders[-1])
         elif what == "ends" and ends and one_of(ends, choice) is not STOP:
-            one_of(ends, choice).completion = "ended"
-        elif what == "is husked" and not self.rack.alert:
-            # Something has ended: with the next message the rack shall be swept.
-            self.rack.alert = SWEEP
+            message = one_of(ends, choice)
+            message.completion = "ended"
+            if choice % 2:
+                self.come_out(self.mailbox.bury(message)[0])
+        elif what == "is swept":
+            # Perhaps without those of one key, who shall not be begun.
+            key = "abcd"[choice % 4]
+            self.come_out(self.mailbox.sweep(1 + choice, lambda item: item.key == key)[0], key)
+
+    def come_out(self, out: List[Any], key: Any = None) -> None:
+        """What has ended, or shall not be begun, and nothing else."""
+        for message in out:
+            assert message is not STOP
+            assert message.completion is not None or message.key == key
+            self.model.waiting.remove(message)
 
     def putting(self, message: Message) -> Iterator[None]:
-        self.rack.items.append(message)
+        self.mailbox.items.append(message)
         yield
-        alert: Any = self.rack.alert
-        if alert.__class__ is list and alert:
+        attention: Any = self.mailbox.attention
+        if attention.__class__ is list and attention:
             yield
-            self.rack.ring(None)
+            self.mailbox.unpark(None)
             yield
-            alert.clear()
+            attention.clear()
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -276,14 +300,14 @@ class Hands(RuleBasedStateMachine):
     @rule()
     def is_stopped(self) -> None:
         self.model.waiting.append(STOP)
-        self.rack.put(STOP)
+        self.mailbox.put(STOP)
 
     @precondition(lambda self: self.count > 50)
     @rule()
     def is_closed(self) -> None:
         """The producer's own thread has ended."""
         self.model.closed = self.closed_early = True
-        self.rack.close()
+        self.mailbox.end()
 
     # -- others, inside the section -------------------------------------------------------------
 
@@ -291,10 +315,10 @@ class Hands(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["as it was", "as it was", "swept", "withdrawn"]), choice=ANYTHING)
     def all_is_taken_out_and_put_back(self, how: str, choice: int) -> None:
         """Without what has ended, or what is withdrawn; then whoever looked meanwhile is woken."""
-        count = self.rack.backlog()
-        taken = self.rack.emptied()
+        count = self.mailbox.backlog()
+        taken = self.mailbox.emptied()
         assert len(taken) == count
-        assert self.rack.backlog() == 0
+        assert self.mailbox.backlog() == 0
         # In the order of putting, and nothing that is open is missing.
         assert taken == [message for message in self.model.waiting if message in taken]
         assert [each for each in taken if is_open(each)] == list(
@@ -304,32 +328,30 @@ class Hands(RuleBasedStateMachine):
             taken = [message for message in taken if is_open(message)]
         elif how == "withdrawn" and taken and one_of(taken, choice) is not STOP:
             taken.remove(one_of(taken, choice))
-        self.rack.items.extendleft(reversed(taken))
+        self.mailbox.items.extendleft(reversed(taken))
         self.model.waiting = taken
-        if how == "swept" and self.rack.alert is SWEEP:
-            self.rack.alert = CALM
         if how != "as it was" and taken:
-            self.rack.attend()
+            self.mailbox.attend()
 
     # -- always ---------------------------------------------------------------------------------
 
     @invariant()
-    def sleepers_are_rung(self) -> None:
-        """If there is something to do for them, and no sender is about to ring."""
+    def sleepers_are_unparked(self) -> None:
+        """If there is something to do for them, and no sender is about to unpark."""
         sleeping = self.those(lambda r: r.parked)
-        if sleeping and IDLE not in self.model.next() and not self.senders:
-            assert any(reader.rung for reader in sleeping)
+        if sleeping and IDLE not in self.model.next_open() and not self.senders:
+            assert any(reader.unparked for reader in sleeping)
 
     @invariant()
-    def each_key_is_with_one_hand(self) -> None:
-        serving = {reader.got.key: reader.hand for reader in self.those(lambda r: r.serves)}
+    def each_key_is_with_one_worker(self) -> None:
+        serving = {reader.got.key: reader.worker for reader in self.those(lambda r: r.serves)}
         for key in "abc":
-            assert self.rack.busy_with(key) is serving.get(key)
+            assert self.mailbox.busy_with(key) is serving.get(key)
 
     @invariant()
     def the_backlog_is_what_waits(self) -> None:
         waiting = self.model.waiting
-        assert len(list(filter(is_open, waiting))) <= self.rack.backlog() <= len(waiting)
+        assert len(list(filter(is_open, waiting))) <= self.mailbox.backlog() <= len(waiting)
 
     def teardown(self) -> None:
         """In the end all is served that was put before a STOP, and everybody goes home."""
@@ -354,8 +376,8 @@ def one_of(some: Sequence[T], choice: int) -> T:
     return some[choice % len(some)]
 
 
-TestTheRackAgainstItsModel = Hands.TestCase
-TestTheRackAgainstItsModel.settings = settings(
+TestTheMailboxAgainstItsModel = Workers.TestCase
+TestTheMailboxAgainstItsModel.settings = settings(
     max_examples=120,
     stateful_step_count=28,
     # To explain a failure takes longer than to find it, and longer than a test may take.
@@ -366,212 +388,260 @@ TestTheRackAgainstItsModel.settings = settings(
 # -- examples ----------------------------------------------------------------------------------
 
 
-class Desk:
-    """A rack with some hands; *items* are put into it."""
+class Site:
+    """A mailbox with some workers; *items* are put into it."""
 
-    def __init__(self, hands: int, *items: Any) -> None:
-        self.rack = Rack()
-        self.readers = [Reader() for _ in range(hands)]
-        self.rack.hang(self.readers[0].bell)
+    def __init__(self, workers: int, *items: Any) -> None:
+        self.mailbox = KeyedMailbox()
+        self.readers = [Reader() for _ in range(workers)]
+        self.passed_by: List[Any] = []
+        self.mailbox.hang(self.readers[0].parker)
         for item in items:
-            self.rack.put(item)
+            self.mailbox.put(item)
 
     def take(self, number: int) -> Any:
-        """What that hand gets; a ring that it had is used up."""
-        self.readers[number].bell.rings = 0
-        return self.rack.take(self.readers[number].hand)
+        """What that worker gets, done with what it had; an unpark that it had is used up.
 
-    def done(self, message: Any, number: int) -> Any:
-        """That hand is done with *message*, and gets the next."""
-        self.rack.done(key_of(message))
-        return self.take(number)
+        What has ended it passes by.
+        """
+        worker = self.readers[number].worker
+        self.readers[number].parker.unparks = 0
+        while True:
+            got = self.mailbox.take(worker)
+            if got is IDLE or is_open(got):
+                return got
+            assert got.key is None or self.mailbox.busy_with(got.key) is not worker
+            self.passed_by.append(got)
+
+    def let_go(self, number: int) -> None:
+        """That worker has ended, in the middle of something perhaps."""
+        self.mailbox.let_go(self.readers[number].worker)
 
     def woken(self) -> List[int]:
-        """Who was rung and has not taken anything since."""
-        return [number for number, reader in enumerate(self.readers) if reader.rung]
+        """Who was unparked and has not taken anything since."""
+        return [number for number, reader in enumerate(self.readers) if reader.unparked]
 
 
 def test_messages_without_keys_are_given_in_order() -> None:
-    """To whoever comes, however many hands are busy."""
+    """To whoever comes, however many workers are busy."""
     items = [Message(number=number) for number in range(3)]
-    desk = Desk(4, *items)
-    assert [desk.take(number) for number in range(4)] == [*items, IDLE]
+    site = Site(4, *items)
+    assert [site.take(number) for number in range(4)] == [*items, IDLE]
 
 
 def test_a_message_waits_while_another_of_its_key_is_served() -> None:
     """Younger ones of other keys pass it; once its key is free it is the oldest again."""
     one, two, other, last = Message("a", 1), Message("a", 2), Message("b", 3), Message(None, 4)
-    desk = Desk(3, one, two, other, last)
-    assert [desk.take(0), desk.take(1)] == [one, other]
-    assert desk.done(one, 0) is two
-    assert desk.done(other, 1) is last
+    site = Site(3, one, two, other, last)
+    assert [site.take(0), site.take(1)] == [one, other]
+    assert site.take(0) is two
+    assert site.take(1) is last
 
 
-def test_the_oldest_of_several_shelves_comes_first() -> None:
+def test_the_oldest_of_several_lanes_comes_first() -> None:
     """Whichever key it has, and in whatever order the keys became free."""
     items = [Message(key, number) for number, key in enumerate("abbaba")]
-    desk = Desk(3, *items)
-    assert [desk.take(number) for number in range(3)] == [*items[:2], IDLE]
-    for one in items[:2]:
-        desk.rack.done(one.key)
-    assert desk.take(0) is items[2]
-    assert desk.done(items[2], 0) is items[3]
-    assert [desk.take(1), desk.take(2)] == [items[4], IDLE]
-    assert desk.done(items[3], 0) is items[5]
+    site = Site(3, *items)
+    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
+    site.let_go(0)
+    site.let_go(1)
+    assert site.take(0) is items[2]
+    assert site.take(0) is items[3]
+    assert [site.take(1), site.take(2)] == [items[4], IDLE]
+    assert site.take(0) is items[5]
 
 
-def test_a_shelf_of_what_has_ended_does_not_hide_another() -> None:
+def test_a_lane_of_what_has_ended_does_not_hide_another() -> None:
     """Nor what was never looked at."""
     items = [Message(key, number) for number, key in enumerate(["a", "b", "a", "b", None])]
-    desk = Desk(2, *items[:4])
-    assert [desk.take(0), desk.take(1)] == items[:2]
-    assert desk.rack.take(Reader().hand) is IDLE
+    site = Site(2, *items[:4])
+    assert [site.take(0), site.take(1)] == items[:2]
+    assert site.mailbox.take(Reader().worker) is IDLE
     items[2].completion = "ended"
-    desk.rack.put(items[4])
-    for one in items[:2]:
-        desk.rack.done(one.key)
-    assert [desk.take(0), desk.take(1)] == items[3:]
+    site.mailbox.put(items[4])
+    site.let_go(0)
+    site.let_go(1)
+    assert [site.take(0), site.take(1)] == items[3:]
+    assert site.passed_by == [items[2]]
 
 
 def test_it_is_known_who_is_busy_with_a_key() -> None:
     """Until that is done with it."""
     one = Message("a")
-    desk = Desk(2, one, Message("a"))
-    assert desk.rack.busy_with("a") is None
-    assert [desk.take(1), desk.take(0)] == [one, IDLE]
-    assert desk.rack.busy_with("a") is desk.readers[1].hand
-    desk.rack.done("a")
-    assert desk.rack.busy_with("a") is None
-    desk.take(0)
-    assert desk.rack.busy_with("a") is desk.readers[0].hand
+    site = Site(2, one, Message("a"))
+    assert site.mailbox.busy_with("a") is None
+    assert [site.take(1), site.take(0)] == [one, IDLE]
+    assert site.mailbox.busy_with("a") is site.readers[1].worker
+    site.let_go(1)
+    assert site.mailbox.busy_with("a") is None
+    site.take(0)
+    assert site.mailbox.busy_with("a") is site.readers[0].worker
+    assert site.take(0) is IDLE
+    assert site.mailbox.busy_with("a") is None
 
 
-def test_what_has_ended_is_not_given() -> None:
-    """Neither from a shelf nor from what was never looked at; and it is not kept."""
-    first, shelved, other, after = (Message("a", n) for n in range(4))
+def test_what_has_ended_is_passed_by() -> None:
+    """In a lane and where it was never looked at: it needs no key, and is not kept."""
+    first, laned, other, after = (Message("a", n) for n in range(4))
     plain = Message(None, 4)
-    desk = Desk(2, first, shelved, other, after, plain)
-    assert [desk.take(0), desk.take(1)] == [first, plain]
-    for ended in (shelved, other):
+    site = Site(2, first, laned, other, after, plain)
+    assert [site.take(0), site.take(1)] == [first, plain]
+    for ended in (laned, other):
         ended.completion = "ended"
-    assert desk.rack.backlog() == 3
-    assert desk.done(first, 0) is after
-    assert desk.rack.backlog() == 0
-    desk.rack.put(shelved)
-    assert desk.done(after, 0) is IDLE
-    assert desk.rack.backlog() == 0
+    assert site.mailbox.backlog() == 3
+    assert site.take(0) is after
+    assert site.passed_by == [laned, other]
+    assert site.mailbox.backlog() == 0
+    site.mailbox.put(laned)
+    assert site.take(0) is IDLE
+    assert site.mailbox.backlog() == 0
 
 
 def test_a_stop_comes_when_nothing_older_is_left() -> None:
-    """What is on a shelf is older; what is being served does not hold it up."""
+    """What is in a lane is older; what is being served does not hold it up."""
     one, two = Message("a", 1), Message("a", 2)
-    desk = Desk(3, one, two, STOP)
-    assert [desk.take(0), desk.take(1)] == [one, IDLE]
-    assert desk.done(one, 0) is two
-    assert desk.woken() == [1]
-    assert desk.take(1) is STOP
-    assert [desk.take(2), desk.done(two, 0)] == [STOP, STOP]
+    site = Site(3, one, two, STOP)
+    assert [site.take(0), site.take(1)] == [one, IDLE]
+    assert site.take(0) is two
+    assert site.woken() == [1]
+    assert site.take(1) is STOP
+    assert [site.take(2), site.take(0)] == [STOP, STOP]
 
 
 def test_all_who_sleep_hear_of_a_stop() -> None:
     """And who comes later; what is put behind it is not begun."""
-    desk = Desk(4)
+    site = Site(4)
     for number in range(3):
-        assert desk.take(number) is IDLE
-    desk.rack.put(STOP)
-    (first,) = desk.woken()
-    desk.rack.put(Message())
-    assert desk.take(first) is STOP
-    assert sorted([first, *desk.woken()]) == [0, 1, 2]
-    assert [desk.take(number) for number in range(4)] == [STOP] * 4
-    assert desk.rack.backlog() == 2
+        assert site.take(number) is IDLE
+    site.mailbox.put(STOP)
+    (first,) = site.woken()
+    site.mailbox.put(Message())
+    assert site.take(first) is STOP
+    assert sorted([first, *site.woken()]) == [0, 1, 2]
+    assert [site.take(number) for number in range(4)] == [STOP] * 4
+    assert site.mailbox.backlog() == 2
 
 
-def test_a_rack_that_is_closed_gives_nothing() -> None:
-    """Its producer's thread has ended, without a STOP; an alert that says so stays."""
-    desk = Desk(2)
-    assert desk.take(1) is IDLE
-    desk.rack.put(Message())
-    desk.rack.alert = DEAD
-    desk.rack.close()
-    assert desk.rack.alert is DEAD
-    assert [desk.take(0), desk.take(1)] == [STOP, STOP]
+def test_a_mailbox_that_is_closed_gives_nothing() -> None:
+    """Its producer's thread has ended, without a STOP; an attention that says so stays."""
+    site = Site(2)
+    assert site.take(1) is IDLE
+    site.mailbox.put(Message())
+    site.mailbox.close()
+    site.mailbox.end()
+    assert site.mailbox.attention is CLOSED
+    assert [site.take(0), site.take(1)] == [STOP, STOP]
 
 
-def test_one_ring_wakes_one_hand_and_that_the_next() -> None:
+def test_one_unpark_wakes_one_worker_and_that_the_next() -> None:
     """If there is more than it takes; nobody is woken who has nothing to do."""
-    desk = Desk(3)
+    site = Site(3)
     for number in range(3):
-        assert desk.take(number) is IDLE
+        assert site.take(number) is IDLE
     items = [Message(number=number) for number in range(2)]
     for item in items:
-        desk.rack.put(item)
-    assert sum(reader.bell.rings for reader in desk.readers) == 1
+        site.mailbox.put(item)
+    assert sum(reader.parker.unparks for reader in site.readers) == 1
     for item in items:
-        (woken,) = desk.woken()
-        assert desk.take(woken) is item
-    assert desk.woken() == []
+        (woken,) = site.woken()
+        assert site.take(woken) is item
+    assert site.woken() == []
 
 
 def test_who_sleeps_is_woken_while_others_are_busy() -> None:
-    """The alert is up again after each message that was taken; down when nobody sleeps."""
-    desk = Desk(2)
-    assert [desk.take(0), desk.take(1)] == [IDLE, IDLE]
-    desk.rack.put(Message())
-    (first,) = desk.woken()
-    desk.take(first)
-    assert desk.rack.parked()
-    desk.rack.put(Message())
-    assert desk.woken() == [1 - first]
-    desk.take(1 - first)
-    assert desk.rack.alert is CALM
+    """The attention is up again after each message that was taken; down when nobody sleeps."""
+    site = Site(2)
+    assert [site.take(0), site.take(1)] == [IDLE, IDLE]
+    site.mailbox.put(Message())
+    (first,) = site.woken()
+    site.take(first)
+    assert site.mailbox.parked()
+    site.mailbox.put(Message())
+    assert site.woken() == [1 - first]
+    site.take(1 - first)
+    assert site.mailbox.attention is CALM
 
 
 def test_whoever_frees_a_key_without_taking_wakes_another_for_it() -> None:
     """Its thread ends in the middle of a message."""
     one, two = Message("a", 1), Message("a", 2)
-    desk = Desk(2, one, two)
-    assert [desk.take(0), desk.take(1)] == [one, IDLE]
-    desk.rack.look_round()
-    assert desk.woken() == []
-    desk.rack.done("a")
-    desk.rack.look_round()
-    assert desk.woken() == [1]
-    assert desk.take(1) is two
+    site = Site(2, one, two)
+    assert [site.take(0), site.take(1)] == [one, IDLE]
+    assert site.woken() == []
+    site.let_go(0)
+    assert site.woken() == [1]
+    assert site.take(1) is two
 
 
 def test_whoever_frees_a_key_and_takes_something_older_wakes_another_for_it() -> None:
-    """Two keys were served by hands one of which has gone since."""
+    """Two keys were served by workers one of which has gone since."""
     items = [Message("a", 1), Message("b", 2), Message("a", 3), Message("b", 4)]
-    desk = Desk(3, *items)
-    assert [desk.take(number) for number in range(3)] == [*items[:2], IDLE]
-    desk.rack.done("b")
-    assert desk.done(items[0], 0) is items[2]
-    assert desk.woken() == [2]
-    assert desk.take(2) is items[3]
+    site = Site(3, *items)
+    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
+    site.let_go(1)
+    assert site.woken() == [2]
+    assert site.take(0) is items[2]
+    assert site.woken() == [2]
+    assert site.take(2) is items[3]
+
+
+def test_whoever_comes_again_wakes_another_for_what_its_key_held_up() -> None:
+    """Its key is free at that moment, and it takes something older itself."""
+    items = [Message("a", 1), Message("b", 2), Message("a", 3), Message("b", 4), Message("a", 5)]
+    site = Site(3, *items)
+    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
+    site.let_go(0)
+    assert site.woken() == [2]
+    assert site.take(1) is items[2]
+    assert site.take(2) is items[3]
+    assert site.take(2) is IDLE
+    assert site.take(1) is items[4]
+
+
+def test_who_has_gone_is_not_woken() -> None:
+    """Another one is, who sleeps."""
+    site = Site(3)
+    assert [site.take(0), site.take(2)] == [IDLE, IDLE]
+    site.let_go(2)
+    site.mailbox.put(Message())
+    assert site.woken() == [0]
+
+
+def test_what_is_swept_comes_out_of_the_lanes_too() -> None:
+    """What has ended, or shall not be begun; what is left keeps its order."""
+    items = [Message(key, number) for number, key in enumerate("aaabab")]
+    site = Site(3, *items)
+    assert [site.take(0), site.take(1), site.take(2)] == [items[0], items[3], IDLE]
+    items[1].completion = "ended"
+    out, more = site.mailbox.sweep(1, lambda item: item is items[5])
+    assert (out, more) == ([items[1], items[5]], False)
+    assert site.mailbox.backlog() == 2
+    assert [site.take(0), site.take(1)] == [items[2], IDLE]
+    assert site.take(0) is items[4]
+    assert site.mailbox.backlog() == 0
 
 
 def test_all_can_be_taken_out_in_order_and_put_back() -> None:
-    """From the shelves too; it is counted, and afterwards it is given as if nothing had been."""
+    """From the lanes too; it is counted, and afterwards it is given as if nothing had been."""
     items = [Message(key, number) for number, key in enumerate(["a", "b", "b", "a", "a", "b"])]
-    desk = Desk(3, *items)
-    assert [desk.take(number) for number in range(3)] == [*items[:2], IDLE]
-    desk.rack.put(Message(None, 6))
-    assert desk.rack.backlog() == 5
-    taken = desk.rack.emptied()
+    site = Site(3, *items)
+    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
+    site.mailbox.put(Message(None, 6))
+    assert site.mailbox.backlog() == 5
+    taken = site.mailbox.emptied()
     assert [message.number for message in taken] == [2, 3, 4, 5, 6]
-    assert desk.rack.backlog() == len(desk.rack.emptied()) == 0
-    desk.rack.items.extendleft(reversed(taken))
-    assert desk.take(2).number == 6
-    assert desk.done(items[0], 0) is items[3]
-    assert desk.done(items[1], 1) is items[2]
+    assert site.mailbox.backlog() == len(site.mailbox.emptied()) == 0
+    site.mailbox.items.extendleft(reversed(taken))
+    assert site.take(2).number == 6
+    assert site.take(0) is items[3]
+    assert site.take(1) is items[2]
 
 
-def test_a_ring_for_nobody_is_for_the_first_hand() -> None:
+def test_an_unpark_for_nobody_is_for_the_first_worker() -> None:
     """Which may be parked before there are others."""
-    desk = Desk(2)
-    desk.rack.ring(None)
-    assert desk.woken() == [0]
+    site = Site(2)
+    site.mailbox.unpark(None)
+    assert site.woken() == [0]
 
 
 class Crossed(Deque[Any]):
@@ -589,65 +659,65 @@ class Crossed(Deque[Any]):
 
 
 def test_what_is_put_just_after_the_last_look_is_not_missed() -> None:
-    """The alert was up before that, and the hand counted as parked."""
-    desk = Desk(2)
-    items = desk.rack.items = Crossed()
+    """The attention was up before that, and the worker counted as parked."""
+    site = Site(2)
+    items = site.mailbox.items = Crossed()
     message = Message()
-    items.then = lambda: desk.rack.put(message)
-    assert desk.take(1) is IDLE
-    assert desk.woken() == [1]
-    assert desk.take(1) is message
+    items.then = lambda: site.mailbox.put(message)
+    assert site.take(1) is IDLE
+    assert site.woken() == [1]
+    assert site.take(1) is message
 
 
 def test_what_is_put_just_after_something_was_found_is_not_missed() -> None:
-    """Although it rang the very hand that was looking."""
+    """Although it unparked the very worker that was looking."""
     first, second = Message(number=1), Message(number=2)
-    desk = Desk(2)
-    assert desk.take(0) is IDLE
-    items = desk.rack.items = Crossed([first])
-    items.then = lambda: desk.rack.put(second)
-    assert desk.take(1) is first
-    assert 0 in desk.woken()
-    assert desk.take(0) is second
+    site = Site(2)
+    assert site.take(0) is IDLE
+    items = site.mailbox.items = Crossed([first])
+    items.then = lambda: site.mailbox.put(second)
+    assert site.take(1) is first
+    assert 0 in site.woken()
+    assert site.take(0) is second
 
 
-def test_a_hand_that_parks_anew_while_it_is_rung_is_rung_again() -> None:
-    """By the next put: what is taken down after a ring is the alert that was seen before."""
-    desk = Desk(2)
-    reader = desk.readers[1]
-    assert desk.take(1) is IDLE
-    quick = reader.hand.bell = CountingBell()
+def test_a_worker_that_parks_anew_while_it_is_unparked_is_unparked_again() -> None:
+    """By the next put: what is taken down after an unpark is the attention that was seen before."""
+    site = Site(2)
+    reader = site.readers[1]
+    assert site.take(1) is IDLE
+    quick = reader.worker.parker = CountingParker()
     first, second, got = Message(number=1), Message(number=2), []
 
-    def ring(_: None) -> None:
-        got.append(desk.take(1))
-        got.append(desk.take(1))
-        reader.hand.bell = reader.bell
+    def unpark(_: None) -> None:
+        got.append(site.take(1))
+        got.append(site.take(1))
+        reader.worker.parker = reader.parker
 
-    quick.ring = ring  # type: ignore[method-assign]
-    desk.rack.put(first)
+    quick.unpark = unpark  # type: ignore[method-assign]
+    site.mailbox.put(first)
     assert got == [first, IDLE]
-    desk.rack.put(second)
-    assert desk.woken() == [1]
-    assert desk.take(1) is second
+    site.mailbox.put(second)
+    assert site.woken() == [1]
+    assert site.take(1) is second
 
 
-def test_a_hand_is_not_forgotten_if_the_ring_is_cut_short() -> None:
-    """The next put rings it again."""
-    desk = Desk(2)
-    assert desk.take(1) is IDLE
-    bell = desk.readers[1].bell
+def test_a_worker_is_not_forgotten_if_the_unpark_is_cut_short() -> None:
+    """The next put unparks it again."""
+    site = Site(2)
+    assert site.take(1) is IDLE
+    parker = site.readers[1].parker
 
     def cut(_: None) -> None:
         raise KeyboardInterrupt
 
-    desk.readers[1].hand.bell = cracked = CountingBell()
-    cracked.ring = cut  # type: ignore[method-assign]
+    site.readers[1].worker.parker = cracked = CountingParker()
+    cracked.unpark = cut  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        desk.rack.put(Message())
-    desk.readers[1].hand.bell = bell
-    desk.rack.put(Message())
-    assert desk.woken() == [1]
+        site.mailbox.put(Message())
+    site.readers[1].worker.parker = parker
+    site.mailbox.put(Message())
+    assert site.woken() == [1]
 
 
 # -- keys --------------------------------------------------------------------------------------
@@ -676,7 +746,7 @@ def the(keys: Keys, number: int) -> Key:
     """With the door open."""
     Part.door = True
     try:
-        return keys.the(Part(number))
+        return keys.intern(Part(number))
     finally:
         Part.door = False
 
@@ -696,9 +766,9 @@ def gone(reference: Callable[[], Any]) -> bool:
 def test_equal_values_are_one_object() -> None:
     """While it lives."""
     keys = Keys()
-    one = keys.the(1)
-    assert keys.the(1.0) is keys.the(True) is one
-    assert keys.the(("p", 1)) is not one
+    one = keys.intern(1)
+    assert keys.intern(1.0) is keys.intern(True) is one
+    assert keys.intern(("p", 1)) is not one
     part = the(keys, 5)
     assert the(keys, 5) is part
     assert part.value.number == 5
@@ -709,9 +779,9 @@ def test_unequal_values_are_two_although_their_hashes_are_equal() -> None:
     """As those of -1 and -2 are."""
     keys = Keys()
     assert hash(-1) == hash(-2)
-    one, two = keys.the(-1), keys.the(-2)
+    one, two = keys.intern(-1), keys.intern(-2)
     assert one is not two
-    assert (keys.the(-1), keys.the(-2)) == (one, two)
+    assert (keys.intern(-1), keys.intern(-2)) == (one, two)
     parts = [the(keys, number) for number in range(6)]
     assert len(set(parts)) == 6
     assert [the(keys, number) for number in range(6)] == parts
@@ -720,14 +790,14 @@ def test_unequal_values_are_two_although_their_hashes_are_equal() -> None:
 def test_what_is_unequal_to_itself_is_one_key_all_the_same() -> None:
     """As in a dict."""
     keys, nan = Keys(), float("nan")
-    found = keys.the(nan)
-    assert keys.the(nan) is found
-    assert keys.the(-nan) is not found
+    found = keys.intern(nan)
+    assert keys.intern(nan) is found
+    assert keys.intern(-nan) is not found
 
 
 def test_each_table_has_its_own() -> None:
     """One for each dispatcher."""
-    assert Keys().the("a") is not Keys().the("a")
+    assert Keys().intern("a") is not Keys().intern("a")
 
 
 def test_nothing_is_kept_when_the_last_user_is_gone() -> None:
@@ -739,7 +809,7 @@ def test_nothing_is_kept_when_the_last_user_is_gone() -> None:
     assert not gone(reference)
     del message
     assert gone(reference)
-    stays = keys.the("stays")
+    stays = keys.intern("stays")
     assert known(keys) == [stays]
     assert not keys._gone
 
@@ -764,7 +834,7 @@ def test_what_cannot_be_hashed_is_refused(value: Any) -> None:
     with pytest.raises(
         TypeError, match=f"ordering_key must be hashable, not {type(value).__name__}"
     ):
-        keys.the(value)
+        keys.intern(value)
     assert known(keys) == []
 
 
@@ -779,11 +849,11 @@ def test_what_comparing_raises_comes_out_and_leaves_nothing() -> None:
             raise RuntimeError("not comparable")
 
     keys = Keys()
-    stays = keys.the("a")
+    stays = keys.intern("a")
     with pytest.raises(RuntimeError, match="not comparable"):
-        keys.the(Unequal())
+        keys.intern(Unequal())
     assert known(keys) == [stays]
-    assert keys.the("a") is stays
+    assert keys.intern("a") is stays
 
 
 def test_one_that_goes_while_it_is_compared_is_not_given() -> None:
@@ -799,32 +869,32 @@ def test_one_that_goes_while_it_is_compared_is_not_given() -> None:
             return True
 
     keys = Keys()
-    held.append(keys.the(Last()))
+    held.append(keys.intern(Last()))
     reference = weakref.ref(held[0])
-    found: Any = keys.the(Last())
+    found: Any = keys.intern(Last())
     assert isinstance(found, Key)
     assert gone(reference)
     assert found in known(keys)
 
 
 def test_a_users_key_is_hashed_once_for_each_call_and_never_else() -> None:
-    """Nor compared: neither in a rack, nor when it goes, nor when that is cleared away."""
+    """Nor compared: neither in a mailbox, nor when it goes, nor when that is cleared away."""
     Part.hashed = 0
     keys = Keys()
     items = [Message(the(keys, number), number) for number in (1, 3, 1, 3, 5, 1)]
     assert Part.hashed == 6
-    desk = Desk(4, *items)
-    assert [desk.take(0), desk.take(1), desk.take(2)] == [items[0], items[1], items[4]]
-    assert desk.done(items[0], 0) is items[2]
-    assert len({key_of(item) for item in items}) == 3
-    desk.rack.emptied()
-    desk.rack.done(key_of(items[1]))
-    reference = weakref.ref(key_of(items[1]))
+    site = Site(4, *items)
+    assert [site.take(0), site.take(1), site.take(2)] == [items[0], items[1], items[4]]
+    assert site.take(0) is items[2]
+    assert len({item.key for item in items}) == 3
+    site.mailbox.emptied()
+    site.let_go(1)
+    reference = weakref.ref(items[1].key)
     items.clear()
-    del desk
+    del site
     gc.collect()
     assert reference() is None
-    stays = keys.the("stays")
+    stays = keys.intern("stays")
     assert known(keys) == [stays]
     assert Part.hashed == 6
 
@@ -838,7 +908,7 @@ def test_keys_against_a_list(steps: List[Any]) -> None:
     keys = Keys()
     held: List[Key] = []
     for value, drops in steps:
-        found = keys.the(value)
+        found = keys.intern(value)
         assert found.value == value
         same = [key for key in held if key.value == value]
         assert same == [found] * len(same)
