@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, List, Optional, Tuple
 
-from .._core.durations import NEVER, timeout_instant
 from ..errors import BadType, ClockStopped
+from .clock import NEVER, timeout_deadline
 
-__all__ = ["ClockThread", "VirtualParker"]
+__all__ = ["ClockBell", "ClockThread"]
 
 
-class VirtualParker:
+class ClockBell:
     """What one thread parks on under a virtual clock; all state is under the clock's lock."""
 
     __slots__ = (
@@ -21,8 +21,8 @@ class VirtualParker:
         "joiners",
         "over",
         "parked",
+        "rung",
         "seq",
-        "unparked",
         "woken",
     )
 
@@ -34,18 +34,18 @@ class VirtualParker:
         self.seq: int = next(clock._numbers)
         #: Which wait it is parked in; None while it is not.
         self.parked: Optional[int] = None
-        self.unparked: bool = False
+        self.rung: bool = False
         self.woken: bool = False
         self.over: bool = False
-        self.joiners: List[VirtualParker] = []
+        self.joiners: List[ClockBell] = []
 
-    def unpark(self, _: None = None) -> None:
-        self.clock._unpark(self)
+    def ring(self, _: None = None) -> None:
+        self.clock._ring(self)
 
     def park(self) -> None:
         self.clock._wait(self, NEVER)
 
-    def park_until(self, deadline: float) -> bool:
+    def wait(self, deadline: float) -> bool:
         woken: bool = self.clock._wait(self, deadline)
         return woken
 
@@ -64,31 +64,31 @@ class ClockThread(threading.Thread):
             raise BadType(f"target must be callable, not {target!r}")
         super().__init__(target=target, args=args, name=name, daemon=True)
         self._ate_clock = clock
-        self._ate_parker = clock.parker()
+        self._ate_bell = clock.bell()
 
     def start(self) -> None:
         if self.ident is not None:
             super().start()
         try:
-            self._ate_clock.expected(self._ate_parker)
+            self._ate_clock.expected(self._ate_bell)
             super().start()
         except BaseException:
             if self.ident is None:
-                self._ate_clock.left(self._ate_parker)
+                self._ate_clock.left(self._ate_bell)
             raise
 
     def run(self) -> None:
-        self._ate_clock.entered(self._ate_parker)
+        self._ate_clock.entered(self._ate_bell)
         try:
             super().run()
         except ClockStopped:
             # The test is over, and so is what this has waited for.
             pass
         finally:
-            self._ate_clock.left(self._ate_parker)
+            self._ate_clock.left(self._ate_bell)
 
     def join(self, timeout: Optional[float] = None) -> None:
         clock = self._ate_clock
         if self.ident is None or self is threading.current_thread():
             super().join(timeout)
-        clock.join(self, self._ate_parker, timeout_instant(clock.now(), timeout))
+        clock.join(self, self._ate_bell, timeout_deadline(clock, timeout))

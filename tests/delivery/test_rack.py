@@ -1,9 +1,9 @@
 """The mailbox with several readers, against a model of it; then the keys that it keeps apart.
 
-The model is the list of what was put and not given, and the set of keys that workers are busy with.
-It says what a worker is given, in both directions; and after every step, that nobody sleeps beside
-something to do. The workers are driven as a producer's threads would drive them, one at a time;
-their parkers only count. A sender may stop for a while between any two of its steps, as threads do.
+The model is the list of what was put and not given, and the set of keys that hands are busy with.
+It says what a hand is given, in both directions; and after every step, that nobody sleeps beside
+something to do. The hands are driven as a producer's threads would drive them, one at a time; their
+bells only count. A sender may stop for a while between any two of its steps, as threads do.
 """
 
 from __future__ import annotations
@@ -17,30 +17,40 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ate_dispatcher._delivery.keyed_mailbox import KeyedMailbox
-from ate_dispatcher._delivery.local_member import ThreadWorker
-from ate_dispatcher._delivery.mailbox import CALM, CLOSED
+from ate_dispatcher._core.member import Hand
+from ate_dispatcher._core.records import IDLE, STOP
+from ate_dispatcher._delivery.keyed_mailbox import Rack, key_of
+from ate_dispatcher._delivery.mailbox import CALM, DEAD, SWEEP
 from ate_dispatcher._delivery.ordering_keys import Key, Keys
-from ate_dispatcher._delivery.sentinels import IDLE, STOP
 
 T = TypeVar("T")
 
 
-class CountingParker:
-    """Two unparks may be one; whoever parks would wake if there is any."""
+class CountingBell:
+    """Two rings may be one; whoever parks would wake if there is any."""
 
     def __init__(self) -> None:
-        self.unparks = 0
+        self.rings = 0
 
-    def unpark(self, _: None) -> None:
-        self.unparks += 1
+    def ring(self, _: None) -> None:
+        self.rings += 1
+
+
+class Extra:
+    """What a request has beyond the usual."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
 
 
 class Message:
-    """All that the mailbox wants to know of a request."""
+    """All that the rack wants to know of a request."""
+
+    desk = "some desk"
 
     def __init__(self, key: Any = None, number: int = 0) -> None:
         self.key = key
+        self.extra = None if key is None else Extra(key)
         self.number = number
         self.completion: Any = None
 
@@ -49,12 +59,12 @@ class Message:
 
 
 class Reader:
-    """A worker, and what its thread is at."""
+    """A hand, and what its thread is at."""
 
     def __init__(self) -> None:
-        self.parker = CountingParker()
+        self.bell = CountingBell()
         nobody: Any = None
-        self.worker = ThreadWorker(nobody, self.parker)
+        self.hand = Hand(nobody, self.bell)
         #: What it got last: before the first time, nothing.
         self.got: Any = None
         self.over = False
@@ -68,15 +78,15 @@ class Reader:
         return isinstance(self.got, Message) and not self.over
 
     @property
-    def unparked(self) -> bool:
-        return self.parker.unparks > 0
+    def rung(self) -> bool:
+        return self.bell.rings > 0
 
 
 class Model:
     """No cleverness."""
 
     def __init__(self) -> None:
-        #: In the order of putting. What has ended stays until the mailbox is emptied.
+        #: In the order of putting. What has ended stays until the rack is emptied.
         self.waiting: List[Any] = []
         self.busy: Set[Any] = set()
         self.closed = False
@@ -87,8 +97,8 @@ class Model:
     def may_begin(self, message: Message) -> bool:
         return message.completion is None and message.key not in self.busy
 
-    def next_open(self) -> List[Any]:
-        """What may be begun now: one thing, mostly."""
+    def next(self) -> List[Any]:
+        """What may be given now: one thing, mostly."""
         if self.closed:
             return [STOP]
         held_up = False
@@ -104,42 +114,24 @@ class Model:
             held_up = held_up or message.key in self.busy
         return [IDLE]
 
-    def next(self) -> List[Any]:
-        """What may be given now: also what has ended, to be passed by.
-
-        It is given in its turn, as if it had no key; or, if it was looked at before it ended, when
-        its key is free.
-        """
-        if self.closed:
-            return [STOP]
-        passed_by = []
-        for message in self.waiting:
-            if message is STOP or self.may_begin(message):
-                break
-            if message.completion is not None:
-                passed_by.append(message)
-                if message.key not in self.busy:
-                    return passed_by
-        return [*passed_by, *self.next_open()]
-
 
 ANYTHING = st.integers(0, 11)
 """Picks one of however many there are."""
 KEY = st.sampled_from(["a", "b", None, "b", "a", "c"])
 GO_ON = st.integers(0, 7)
-DEEDS = st.sampled_from(["dies", "sends", "ends", "dies", "is unparked", "is swept"])
+DEEDS = st.sampled_from(["dies", "sends", "ends", "dies", "is rung", "is husked"])
 WORK = st.lists(
     st.one_of(KEY, KEY, GO_ON, GO_ON, st.tuples(DEEDS, ANYTHING)), min_size=4, max_size=12
 )
 """Keys of messages to put; choices of who goes on; what else may happen, to whom."""
 
 
-class Workers(RuleBasedStateMachine):
-    """A mailbox and its workers beside the model; most happens in :meth:`work`."""
+class Hands(RuleBasedStateMachine):
+    """A rack and its hands beside the model; most happens in :meth:`work`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.mailbox = KeyedMailbox()
+        self.rack = Rack()
         self.model = Model()
         self.readers: List[Reader] = []
         self.senders: List[Iterator[None]] = []
@@ -151,7 +143,7 @@ class Workers(RuleBasedStateMachine):
     @initialize(readers=st.integers(2, 5), late=st.integers(0, 1))
     def begin(self, readers: int, late: int) -> None:
         self.readers = [Reader() for _ in range(readers)]
-        self.mailbox.hang(self.readers[0].parker)
+        self.rack.hang(self.readers[0].bell)
         for reader in self.readers[late:]:
             self.takes(reader)
 
@@ -161,30 +153,23 @@ class Workers(RuleBasedStateMachine):
     # -- what happens ---------------------------------------------------------------------------
 
     def takes(self, reader: Reader) -> None:
-        """It comes for the next, done with what it had; what has ended it passes by."""
-        while True:
-            self.is_done(reader)
-            before = self.unparks()
-            expected = self.model.next()
-            got = self.mailbox.take(reader.worker)
-            assert any(got is one for one in expected), (got, expected)
-            if is_open(got) or got is IDLE:
-                break
-            assert self.unparks() <= before + 1
-            self.model.waiting.remove(got)
+        before = self.rings()
+        expected = self.model.next()
+        got = self.rack.take(reader.hand)
+        assert any(got is one for one in expected), (got, expected)
         reader.got = got
         if got is STOP:
             self.model.closed = reader.over = True
             # Whoever sleeps shall hear of it.
-            assert all(each.unparked for each in self.those(lambda r: r.parked))
+            assert all(each.rung for each in self.those(lambda r: r.parked))
         elif got is IDLE:
             # What has ended is not kept, unless it waits for a key.
             left = self.model.waiting
             end = left.index(STOP) if STOP in left else len(left)
             held_up = [each for each in left[:end] if each.key in self.model.busy]
-            assert self.mailbox.backlog() <= len(held_up) + len(left[end:])
+            assert self.rack.backlog() <= len(held_up) + len(left[end:])
         else:
-            assert self.unparks() <= before + 1
+            assert self.rings() <= before + 1
             self.is_given(got)
 
     def is_given(self, message: Message) -> None:
@@ -199,29 +184,29 @@ class Workers(RuleBasedStateMachine):
             assert served == sorted(served)
 
     def is_done(self, reader: Reader) -> None:
-        """Its key is free when it comes again, or is let go."""
-        key = reader.got.key if reader.serves else None
+        key = reader.got.key
         reader.got = None
         if key is not None:
             self.model.busy.remove(key)
+            self.rack.done(key)
 
-    def unparks(self) -> int:
-        return sum(reader.parker.unparks for reader in self.readers)
+    def rings(self) -> int:
+        return sum(reader.bell.rings for reader in self.readers)
 
-    # -- workers and senders ----------------------------------------------------------------------
+    # -- hands and senders ----------------------------------------------------------------------
 
     @rule(work=WORK)
     def work(self, work: List[Any]) -> None:
         for what in work:
-            self.sleepers_are_unparked()
+            self.sleepers_are_rung()
             if isinstance(what, tuple):
                 self.does(*what)
             elif isinstance(what, int):
                 self.one_goes_on(what)
             else:
-                before = self.unparks()
-                self.mailbox.put(self.message(what))
-                assert self.unparks() <= before + 1
+                before = self.rings()
+                self.rack.put(self.message(what))
+                assert self.rings() <= before + 1
         while self.senders:
             self.goes_on(self.senders[0])
 
@@ -237,16 +222,18 @@ class Workers(RuleBasedStateMachine):
             self.goes_on(one_of(able, choice))
 
     def can_go_on(self, reader: Reader) -> bool:
-        return not reader.over and (not reader.parked or reader.unparked)
+        return not reader.over and (not reader.parked or reader.rung)
 
     def goes_on(self, who: Any) -> None:
-        """Who was unparked wakes up, who serves is done, who is new begins, who sends goes on."""
+        """Who was rung wakes up, who serves is done, who is new begins, who sends goes on."""
         if not isinstance(who, Reader):
             if next(who, self) is self:
                 self.senders.remove(who)
             return
-        if who.parked:
-            who.parker.unparks = 0
+        if who.serves:
+            self.is_done(who)
+        elif who.parked:
+            who.bell.rings = 0
         self.takes(who)
 
     def does(self, what: str, choice: int) -> None:
@@ -255,44 +242,33 @@ class Workers(RuleBasedStateMachine):
             # In the middle of that; another one comes in its place.
             self.is_done(reader)
             reader.over = True
-            self.mailbox.let_go(reader.worker)
+            self.rack.look_round()
             self.readers.append(Reader())
-        elif what == "is unparked" and reader.parked:
+        elif what == "is rung" and reader.parked:
             # For something else, but it looks here too.
             self.takes(reader)
-        elif what == "is unparked" and reader.serves:
-            # It has waited for that, and a unpark of ours was lost.
-            reader.parker.unparks = 0
+        elif what == "is rung" and reader.serves:
+            # It has waited for that, and a ring of ours was lost.
+            reader.bell.rings = 0
         elif what == "sends":
             # The message is appended, the rest comes later.
             self.senders.append(self.putting(self.message("abc"[choice % 3])))
             next(self.senders[-1])
         elif what == "ends" and ends and one_of(ends, choice) is not STOP:
-            message = one_of(ends, choice)
-            message.completion = "ended"
-            if choice % 2:
-                self.come_out(self.mailbox.bury(message)[0])
-        elif what == "is swept":
-            # Perhaps without those of one key, who shall not be begun.
-            key = "abcd"[choice % 4]
-            self.come_out(self.mailbox.sweep(1 + choice, lambda item: item.key == key)[0], key)
-
-    def come_out(self, out: List[Any], key: Any = None) -> None:
-        """What has ended, or shall not be begun, and nothing else."""
-        for message in out:
-            assert message is not STOP
-            assert message.completion is not None or message.key == key
-            self.model.waiting.remove(message)
+            one_of(ends, choice).completion = "ended"
+        elif what == "is husked" and not self.rack.alert:
+            # Something has ended: with the next message the rack shall be swept.
+            self.rack.alert = SWEEP
 
     def putting(self, message: Message) -> Iterator[None]:
-        self.mailbox.items.append(message)
+        self.rack.items.append(message)
         yield
-        attention: Any = self.mailbox.attention
-        if attention.__class__ is list and attention:
+        alert: Any = self.rack.alert
+        if alert.__class__ is list and alert:
             yield
-            self.mailbox.unpark(None)
+            self.rack.ring(None)
             yield
-            attention.clear()
+            alert.clear()
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -300,14 +276,14 @@ class Workers(RuleBasedStateMachine):
     @rule()
     def is_stopped(self) -> None:
         self.model.waiting.append(STOP)
-        self.mailbox.put(STOP)
+        self.rack.put(STOP)
 
     @precondition(lambda self: self.count > 50)
     @rule()
     def is_closed(self) -> None:
         """The producer's own thread has ended."""
         self.model.closed = self.closed_early = True
-        self.mailbox.end()
+        self.rack.close()
 
     # -- others, inside the section -------------------------------------------------------------
 
@@ -315,10 +291,10 @@ class Workers(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["as it was", "as it was", "swept", "withdrawn"]), choice=ANYTHING)
     def all_is_taken_out_and_put_back(self, how: str, choice: int) -> None:
         """Without what has ended, or what is withdrawn; then whoever looked meanwhile is woken."""
-        count = self.mailbox.backlog()
-        taken = self.mailbox.emptied()
+        count = self.rack.backlog()
+        taken = self.rack.emptied()
         assert len(taken) == count
-        assert self.mailbox.backlog() == 0
+        assert self.rack.backlog() == 0
         # In the order of putting, and nothing that is open is missing.
         assert taken == [message for message in self.model.waiting if message in taken]
         assert [each for each in taken if is_open(each)] == list(
@@ -328,30 +304,32 @@ class Workers(RuleBasedStateMachine):
             taken = [message for message in taken if is_open(message)]
         elif how == "withdrawn" and taken and one_of(taken, choice) is not STOP:
             taken.remove(one_of(taken, choice))
-        self.mailbox.items.extendleft(reversed(taken))
+        self.rack.items.extendleft(reversed(taken))
         self.model.waiting = taken
+        if how == "swept" and self.rack.alert is SWEEP:
+            self.rack.alert = CALM
         if how != "as it was" and taken:
-            self.mailbox.attend()
+            self.rack.attend()
 
     # -- always ---------------------------------------------------------------------------------
 
     @invariant()
-    def sleepers_are_unparked(self) -> None:
-        """If there is something to do for them, and no sender is about to unpark."""
+    def sleepers_are_rung(self) -> None:
+        """If there is something to do for them, and no sender is about to ring."""
         sleeping = self.those(lambda r: r.parked)
-        if sleeping and IDLE not in self.model.next_open() and not self.senders:
-            assert any(reader.unparked for reader in sleeping)
+        if sleeping and IDLE not in self.model.next() and not self.senders:
+            assert any(reader.rung for reader in sleeping)
 
     @invariant()
-    def each_key_is_with_one_worker(self) -> None:
-        serving = {reader.got.key: reader.worker for reader in self.those(lambda r: r.serves)}
+    def each_key_is_with_one_hand(self) -> None:
+        serving = {reader.got.key: reader.hand for reader in self.those(lambda r: r.serves)}
         for key in "abc":
-            assert self.mailbox.busy_with(key) is serving.get(key)
+            assert self.rack.busy_with(key) is serving.get(key)
 
     @invariant()
     def the_backlog_is_what_waits(self) -> None:
         waiting = self.model.waiting
-        assert len(list(filter(is_open, waiting))) <= self.mailbox.backlog() <= len(waiting)
+        assert len(list(filter(is_open, waiting))) <= self.rack.backlog() <= len(waiting)
 
     def teardown(self) -> None:
         """In the end all is served that was put before a STOP, and everybody goes home."""
@@ -376,8 +354,8 @@ def one_of(some: Sequence[T], choice: int) -> T:
     return some[choice % len(some)]
 
 
-TestTheMailboxAgainstItsModel = Workers.TestCase
-TestTheMailboxAgainstItsModel.settings = settings(
+TestTheRackAgainstItsModel = Hands.TestCase
+TestTheRackAgainstItsModel.settings = settings(
     max_examples=120,
     stateful_step_count=28,
     # To explain a failure takes longer than to find it, and longer than a test may take.
@@ -388,260 +366,212 @@ TestTheMailboxAgainstItsModel.settings = settings(
 # -- examples ----------------------------------------------------------------------------------
 
 
-class Site:
-    """A mailbox with some workers; *items* are put into it."""
+class Desk:
+    """A rack with some hands; *items* are put into it."""
 
-    def __init__(self, workers: int, *items: Any) -> None:
-        self.mailbox = KeyedMailbox()
-        self.readers = [Reader() for _ in range(workers)]
-        self.passed_by: List[Any] = []
-        self.mailbox.hang(self.readers[0].parker)
+    def __init__(self, hands: int, *items: Any) -> None:
+        self.rack = Rack()
+        self.readers = [Reader() for _ in range(hands)]
+        self.rack.hang(self.readers[0].bell)
         for item in items:
-            self.mailbox.put(item)
+            self.rack.put(item)
 
     def take(self, number: int) -> Any:
-        """What that worker gets, done with what it had; an unpark that it had is used up.
+        """What that hand gets; a ring that it had is used up."""
+        self.readers[number].bell.rings = 0
+        return self.rack.take(self.readers[number].hand)
 
-        What has ended it passes by.
-        """
-        worker = self.readers[number].worker
-        self.readers[number].parker.unparks = 0
-        while True:
-            got = self.mailbox.take(worker)
-            if got is IDLE or is_open(got):
-                return got
-            assert got.key is None or self.mailbox.busy_with(got.key) is not worker
-            self.passed_by.append(got)
-
-    def let_go(self, number: int) -> None:
-        """That worker has ended, in the middle of something perhaps."""
-        self.mailbox.let_go(self.readers[number].worker)
+    def done(self, message: Any, number: int) -> Any:
+        """That hand is done with *message*, and gets the next."""
+        self.rack.done(key_of(message))
+        return self.take(number)
 
     def woken(self) -> List[int]:
-        """Who was unparked and has not taken anything since."""
-        return [number for number, reader in enumerate(self.readers) if reader.unparked]
+        """Who was rung and has not taken anything since."""
+        return [number for number, reader in enumerate(self.readers) if reader.rung]
 
 
 def test_messages_without_keys_are_given_in_order() -> None:
-    """To whoever comes, however many workers are busy."""
+    """To whoever comes, however many hands are busy."""
     items = [Message(number=number) for number in range(3)]
-    site = Site(4, *items)
-    assert [site.take(number) for number in range(4)] == [*items, IDLE]
+    desk = Desk(4, *items)
+    assert [desk.take(number) for number in range(4)] == [*items, IDLE]
 
 
 def test_a_message_waits_while_another_of_its_key_is_served() -> None:
     """Younger ones of other keys pass it; once its key is free it is the oldest again."""
     one, two, other, last = Message("a", 1), Message("a", 2), Message("b", 3), Message(None, 4)
-    site = Site(3, one, two, other, last)
-    assert [site.take(0), site.take(1)] == [one, other]
-    assert site.take(0) is two
-    assert site.take(1) is last
+    desk = Desk(3, one, two, other, last)
+    assert [desk.take(0), desk.take(1)] == [one, other]
+    assert desk.done(one, 0) is two
+    assert desk.done(other, 1) is last
 
 
-def test_the_oldest_of_several_lanes_comes_first() -> None:
+def test_the_oldest_of_several_shelves_comes_first() -> None:
     """Whichever key it has, and in whatever order the keys became free."""
     items = [Message(key, number) for number, key in enumerate("abbaba")]
-    site = Site(3, *items)
-    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
-    site.let_go(0)
-    site.let_go(1)
-    assert site.take(0) is items[2]
-    assert site.take(0) is items[3]
-    assert [site.take(1), site.take(2)] == [items[4], IDLE]
-    assert site.take(0) is items[5]
+    desk = Desk(3, *items)
+    assert [desk.take(number) for number in range(3)] == [*items[:2], IDLE]
+    for one in items[:2]:
+        desk.rack.done(one.key)
+    assert desk.take(0) is items[2]
+    assert desk.done(items[2], 0) is items[3]
+    assert [desk.take(1), desk.take(2)] == [items[4], IDLE]
+    assert desk.done(items[3], 0) is items[5]
 
 
-def test_a_lane_of_what_has_ended_does_not_hide_another() -> None:
+def test_a_shelf_of_what_has_ended_does_not_hide_another() -> None:
     """Nor what was never looked at."""
     items = [Message(key, number) for number, key in enumerate(["a", "b", "a", "b", None])]
-    site = Site(2, *items[:4])
-    assert [site.take(0), site.take(1)] == items[:2]
-    assert site.mailbox.take(Reader().worker) is IDLE
+    desk = Desk(2, *items[:4])
+    assert [desk.take(0), desk.take(1)] == items[:2]
+    assert desk.rack.take(Reader().hand) is IDLE
     items[2].completion = "ended"
-    site.mailbox.put(items[4])
-    site.let_go(0)
-    site.let_go(1)
-    assert [site.take(0), site.take(1)] == items[3:]
-    assert site.passed_by == [items[2]]
+    desk.rack.put(items[4])
+    for one in items[:2]:
+        desk.rack.done(one.key)
+    assert [desk.take(0), desk.take(1)] == items[3:]
 
 
 def test_it_is_known_who_is_busy_with_a_key() -> None:
     """Until that is done with it."""
     one = Message("a")
-    site = Site(2, one, Message("a"))
-    assert site.mailbox.busy_with("a") is None
-    assert [site.take(1), site.take(0)] == [one, IDLE]
-    assert site.mailbox.busy_with("a") is site.readers[1].worker
-    site.let_go(1)
-    assert site.mailbox.busy_with("a") is None
-    site.take(0)
-    assert site.mailbox.busy_with("a") is site.readers[0].worker
-    assert site.take(0) is IDLE
-    assert site.mailbox.busy_with("a") is None
+    desk = Desk(2, one, Message("a"))
+    assert desk.rack.busy_with("a") is None
+    assert [desk.take(1), desk.take(0)] == [one, IDLE]
+    assert desk.rack.busy_with("a") is desk.readers[1].hand
+    desk.rack.done("a")
+    assert desk.rack.busy_with("a") is None
+    desk.take(0)
+    assert desk.rack.busy_with("a") is desk.readers[0].hand
 
 
-def test_what_has_ended_is_passed_by() -> None:
-    """In a lane and where it was never looked at: it needs no key, and is not kept."""
-    first, laned, other, after = (Message("a", n) for n in range(4))
+def test_what_has_ended_is_not_given() -> None:
+    """Neither from a shelf nor from what was never looked at; and it is not kept."""
+    first, shelved, other, after = (Message("a", n) for n in range(4))
     plain = Message(None, 4)
-    site = Site(2, first, laned, other, after, plain)
-    assert [site.take(0), site.take(1)] == [first, plain]
-    for ended in (laned, other):
+    desk = Desk(2, first, shelved, other, after, plain)
+    assert [desk.take(0), desk.take(1)] == [first, plain]
+    for ended in (shelved, other):
         ended.completion = "ended"
-    assert site.mailbox.backlog() == 3
-    assert site.take(0) is after
-    assert site.passed_by == [laned, other]
-    assert site.mailbox.backlog() == 0
-    site.mailbox.put(laned)
-    assert site.take(0) is IDLE
-    assert site.mailbox.backlog() == 0
+    assert desk.rack.backlog() == 3
+    assert desk.done(first, 0) is after
+    assert desk.rack.backlog() == 0
+    desk.rack.put(shelved)
+    assert desk.done(after, 0) is IDLE
+    assert desk.rack.backlog() == 0
 
 
 def test_a_stop_comes_when_nothing_older_is_left() -> None:
-    """What is in a lane is older; what is being served does not hold it up."""
+    """What is on a shelf is older; what is being served does not hold it up."""
     one, two = Message("a", 1), Message("a", 2)
-    site = Site(3, one, two, STOP)
-    assert [site.take(0), site.take(1)] == [one, IDLE]
-    assert site.take(0) is two
-    assert site.woken() == [1]
-    assert site.take(1) is STOP
-    assert [site.take(2), site.take(0)] == [STOP, STOP]
+    desk = Desk(3, one, two, STOP)
+    assert [desk.take(0), desk.take(1)] == [one, IDLE]
+    assert desk.done(one, 0) is two
+    assert desk.woken() == [1]
+    assert desk.take(1) is STOP
+    assert [desk.take(2), desk.done(two, 0)] == [STOP, STOP]
 
 
 def test_all_who_sleep_hear_of_a_stop() -> None:
     """And who comes later; what is put behind it is not begun."""
-    site = Site(4)
+    desk = Desk(4)
     for number in range(3):
-        assert site.take(number) is IDLE
-    site.mailbox.put(STOP)
-    (first,) = site.woken()
-    site.mailbox.put(Message())
-    assert site.take(first) is STOP
-    assert sorted([first, *site.woken()]) == [0, 1, 2]
-    assert [site.take(number) for number in range(4)] == [STOP] * 4
-    assert site.mailbox.backlog() == 2
+        assert desk.take(number) is IDLE
+    desk.rack.put(STOP)
+    (first,) = desk.woken()
+    desk.rack.put(Message())
+    assert desk.take(first) is STOP
+    assert sorted([first, *desk.woken()]) == [0, 1, 2]
+    assert [desk.take(number) for number in range(4)] == [STOP] * 4
+    assert desk.rack.backlog() == 2
 
 
-def test_a_mailbox_that_is_closed_gives_nothing() -> None:
-    """Its producer's thread has ended, without a STOP; an attention that says so stays."""
-    site = Site(2)
-    assert site.take(1) is IDLE
-    site.mailbox.put(Message())
-    site.mailbox.close()
-    site.mailbox.end()
-    assert site.mailbox.attention is CLOSED
-    assert [site.take(0), site.take(1)] == [STOP, STOP]
+def test_a_rack_that_is_closed_gives_nothing() -> None:
+    """Its producer's thread has ended, without a STOP; an alert that says so stays."""
+    desk = Desk(2)
+    assert desk.take(1) is IDLE
+    desk.rack.put(Message())
+    desk.rack.alert = DEAD
+    desk.rack.close()
+    assert desk.rack.alert is DEAD
+    assert [desk.take(0), desk.take(1)] == [STOP, STOP]
 
 
-def test_one_unpark_wakes_one_worker_and_that_the_next() -> None:
+def test_one_ring_wakes_one_hand_and_that_the_next() -> None:
     """If there is more than it takes; nobody is woken who has nothing to do."""
-    site = Site(3)
+    desk = Desk(3)
     for number in range(3):
-        assert site.take(number) is IDLE
+        assert desk.take(number) is IDLE
     items = [Message(number=number) for number in range(2)]
     for item in items:
-        site.mailbox.put(item)
-    assert sum(reader.parker.unparks for reader in site.readers) == 1
+        desk.rack.put(item)
+    assert sum(reader.bell.rings for reader in desk.readers) == 1
     for item in items:
-        (woken,) = site.woken()
-        assert site.take(woken) is item
-    assert site.woken() == []
+        (woken,) = desk.woken()
+        assert desk.take(woken) is item
+    assert desk.woken() == []
 
 
 def test_who_sleeps_is_woken_while_others_are_busy() -> None:
-    """The attention is up again after each message that was taken; down when nobody sleeps."""
-    site = Site(2)
-    assert [site.take(0), site.take(1)] == [IDLE, IDLE]
-    site.mailbox.put(Message())
-    (first,) = site.woken()
-    site.take(first)
-    assert site.mailbox.parked()
-    site.mailbox.put(Message())
-    assert site.woken() == [1 - first]
-    site.take(1 - first)
-    assert site.mailbox.attention is CALM
+    """The alert is up again after each message that was taken; down when nobody sleeps."""
+    desk = Desk(2)
+    assert [desk.take(0), desk.take(1)] == [IDLE, IDLE]
+    desk.rack.put(Message())
+    (first,) = desk.woken()
+    desk.take(first)
+    assert desk.rack.parked()
+    desk.rack.put(Message())
+    assert desk.woken() == [1 - first]
+    desk.take(1 - first)
+    assert desk.rack.alert is CALM
 
 
 def test_whoever_frees_a_key_without_taking_wakes_another_for_it() -> None:
     """Its thread ends in the middle of a message."""
     one, two = Message("a", 1), Message("a", 2)
-    site = Site(2, one, two)
-    assert [site.take(0), site.take(1)] == [one, IDLE]
-    assert site.woken() == []
-    site.let_go(0)
-    assert site.woken() == [1]
-    assert site.take(1) is two
+    desk = Desk(2, one, two)
+    assert [desk.take(0), desk.take(1)] == [one, IDLE]
+    desk.rack.look_round()
+    assert desk.woken() == []
+    desk.rack.done("a")
+    desk.rack.look_round()
+    assert desk.woken() == [1]
+    assert desk.take(1) is two
 
 
 def test_whoever_frees_a_key_and_takes_something_older_wakes_another_for_it() -> None:
-    """Two keys were served by workers one of which has gone since."""
+    """Two keys were served by hands one of which has gone since."""
     items = [Message("a", 1), Message("b", 2), Message("a", 3), Message("b", 4)]
-    site = Site(3, *items)
-    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
-    site.let_go(1)
-    assert site.woken() == [2]
-    assert site.take(0) is items[2]
-    assert site.woken() == [2]
-    assert site.take(2) is items[3]
-
-
-def test_whoever_comes_again_wakes_another_for_what_its_key_held_up() -> None:
-    """Its key is free at that moment, and it takes something older itself."""
-    items = [Message("a", 1), Message("b", 2), Message("a", 3), Message("b", 4), Message("a", 5)]
-    site = Site(3, *items)
-    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
-    site.let_go(0)
-    assert site.woken() == [2]
-    assert site.take(1) is items[2]
-    assert site.take(2) is items[3]
-    assert site.take(2) is IDLE
-    assert site.take(1) is items[4]
-
-
-def test_who_has_gone_is_not_woken() -> None:
-    """Another one is, who sleeps."""
-    site = Site(3)
-    assert [site.take(0), site.take(2)] == [IDLE, IDLE]
-    site.let_go(2)
-    site.mailbox.put(Message())
-    assert site.woken() == [0]
-
-
-def test_what_is_swept_comes_out_of_the_lanes_too() -> None:
-    """What has ended, or shall not be begun; what is left keeps its order."""
-    items = [Message(key, number) for number, key in enumerate("aaabab")]
-    site = Site(3, *items)
-    assert [site.take(0), site.take(1), site.take(2)] == [items[0], items[3], IDLE]
-    items[1].completion = "ended"
-    out, more = site.mailbox.sweep(1, lambda item: item is items[5])
-    assert (out, more) == ([items[1], items[5]], False)
-    assert site.mailbox.backlog() == 2
-    assert [site.take(0), site.take(1)] == [items[2], IDLE]
-    assert site.take(0) is items[4]
-    assert site.mailbox.backlog() == 0
+    desk = Desk(3, *items)
+    assert [desk.take(number) for number in range(3)] == [*items[:2], IDLE]
+    desk.rack.done("b")
+    assert desk.done(items[0], 0) is items[2]
+    assert desk.woken() == [2]
+    assert desk.take(2) is items[3]
 
 
 def test_all_can_be_taken_out_in_order_and_put_back() -> None:
-    """From the lanes too; it is counted, and afterwards it is given as if nothing had been."""
+    """From the shelves too; it is counted, and afterwards it is given as if nothing had been."""
     items = [Message(key, number) for number, key in enumerate(["a", "b", "b", "a", "a", "b"])]
-    site = Site(3, *items)
-    assert [site.take(number) for number in range(3)] == [*items[:2], IDLE]
-    site.mailbox.put(Message(None, 6))
-    assert site.mailbox.backlog() == 5
-    taken = site.mailbox.emptied()
+    desk = Desk(3, *items)
+    assert [desk.take(number) for number in range(3)] == [*items[:2], IDLE]
+    desk.rack.put(Message(None, 6))
+    assert desk.rack.backlog() == 5
+    taken = desk.rack.emptied()
     assert [message.number for message in taken] == [2, 3, 4, 5, 6]
-    assert site.mailbox.backlog() == len(site.mailbox.emptied()) == 0
-    site.mailbox.items.extendleft(reversed(taken))
-    assert site.take(2).number == 6
-    assert site.take(0) is items[3]
-    assert site.take(1) is items[2]
+    assert desk.rack.backlog() == len(desk.rack.emptied()) == 0
+    desk.rack.items.extendleft(reversed(taken))
+    assert desk.take(2).number == 6
+    assert desk.done(items[0], 0) is items[3]
+    assert desk.done(items[1], 1) is items[2]
 
 
-def test_an_unpark_for_nobody_is_for_the_first_worker() -> None:
+def test_a_ring_for_nobody_is_for_the_first_hand() -> None:
     """Which may be parked before there are others."""
-    site = Site(2)
-    site.mailbox.unpark(None)
-    assert site.woken() == [0]
+    desk = Desk(2)
+    desk.rack.ring(None)
+    assert desk.woken() == [0]
 
 
 class Crossed(Deque[Any]):
@@ -659,65 +589,65 @@ class Crossed(Deque[Any]):
 
 
 def test_what_is_put_just_after_the_last_look_is_not_missed() -> None:
-    """The attention was up before that, and the worker counted as parked."""
-    site = Site(2)
-    items = site.mailbox.items = Crossed()
+    """The alert was up before that, and the hand counted as parked."""
+    desk = Desk(2)
+    items = desk.rack.items = Crossed()
     message = Message()
-    items.then = lambda: site.mailbox.put(message)
-    assert site.take(1) is IDLE
-    assert site.woken() == [1]
-    assert site.take(1) is message
+    items.then = lambda: desk.rack.put(message)
+    assert desk.take(1) is IDLE
+    assert desk.woken() == [1]
+    assert desk.take(1) is message
 
 
 def test_what_is_put_just_after_something_was_found_is_not_missed() -> None:
-    """Although it unparked the very worker that was looking."""
+    """Although it rang the very hand that was looking."""
     first, second = Message(number=1), Message(number=2)
-    site = Site(2)
-    assert site.take(0) is IDLE
-    items = site.mailbox.items = Crossed([first])
-    items.then = lambda: site.mailbox.put(second)
-    assert site.take(1) is first
-    assert 0 in site.woken()
-    assert site.take(0) is second
+    desk = Desk(2)
+    assert desk.take(0) is IDLE
+    items = desk.rack.items = Crossed([first])
+    items.then = lambda: desk.rack.put(second)
+    assert desk.take(1) is first
+    assert 0 in desk.woken()
+    assert desk.take(0) is second
 
 
-def test_a_worker_that_parks_anew_while_it_is_unparked_is_unparked_again() -> None:
-    """By the next put: what is taken down after an unpark is the attention that was seen before."""
-    site = Site(2)
-    reader = site.readers[1]
-    assert site.take(1) is IDLE
-    quick = reader.worker.parker = CountingParker()
+def test_a_hand_that_parks_anew_while_it_is_rung_is_rung_again() -> None:
+    """By the next put: what is taken down after a ring is the alert that was seen before."""
+    desk = Desk(2)
+    reader = desk.readers[1]
+    assert desk.take(1) is IDLE
+    quick = reader.hand.bell = CountingBell()
     first, second, got = Message(number=1), Message(number=2), []
 
-    def unpark(_: None) -> None:
-        got.append(site.take(1))
-        got.append(site.take(1))
-        reader.worker.parker = reader.parker
+    def ring(_: None) -> None:
+        got.append(desk.take(1))
+        got.append(desk.take(1))
+        reader.hand.bell = reader.bell
 
-    quick.unpark = unpark  # type: ignore[method-assign]
-    site.mailbox.put(first)
+    quick.ring = ring  # type: ignore[method-assign]
+    desk.rack.put(first)
     assert got == [first, IDLE]
-    site.mailbox.put(second)
-    assert site.woken() == [1]
-    assert site.take(1) is second
+    desk.rack.put(second)
+    assert desk.woken() == [1]
+    assert desk.take(1) is second
 
 
-def test_a_worker_is_not_forgotten_if_the_unpark_is_cut_short() -> None:
-    """The next put unparks it again."""
-    site = Site(2)
-    assert site.take(1) is IDLE
-    parker = site.readers[1].parker
+def test_a_hand_is_not_forgotten_if_the_ring_is_cut_short() -> None:
+    """The next put rings it again."""
+    desk = Desk(2)
+    assert desk.take(1) is IDLE
+    bell = desk.readers[1].bell
 
     def cut(_: None) -> None:
         raise KeyboardInterrupt
 
-    site.readers[1].worker.parker = cracked = CountingParker()
-    cracked.unpark = cut  # type: ignore[method-assign]
+    desk.readers[1].hand.bell = cracked = CountingBell()
+    cracked.ring = cut  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        site.mailbox.put(Message())
-    site.readers[1].worker.parker = parker
-    site.mailbox.put(Message())
-    assert site.woken() == [1]
+        desk.rack.put(Message())
+    desk.readers[1].hand.bell = bell
+    desk.rack.put(Message())
+    assert desk.woken() == [1]
 
 
 # -- keys --------------------------------------------------------------------------------------
@@ -746,7 +676,7 @@ def the(keys: Keys, number: int) -> Key:
     """With the door open."""
     Part.door = True
     try:
-        return keys.intern(Part(number))
+        return keys.the(Part(number))
     finally:
         Part.door = False
 
@@ -766,9 +696,9 @@ def gone(reference: Callable[[], Any]) -> bool:
 def test_equal_values_are_one_object() -> None:
     """While it lives."""
     keys = Keys()
-    one = keys.intern(1)
-    assert keys.intern(1.0) is keys.intern(True) is one
-    assert keys.intern(("p", 1)) is not one
+    one = keys.the(1)
+    assert keys.the(1.0) is keys.the(True) is one
+    assert keys.the(("p", 1)) is not one
     part = the(keys, 5)
     assert the(keys, 5) is part
     assert part.value.number == 5
@@ -779,9 +709,9 @@ def test_unequal_values_are_two_although_their_hashes_are_equal() -> None:
     """As those of -1 and -2 are."""
     keys = Keys()
     assert hash(-1) == hash(-2)
-    one, two = keys.intern(-1), keys.intern(-2)
+    one, two = keys.the(-1), keys.the(-2)
     assert one is not two
-    assert (keys.intern(-1), keys.intern(-2)) == (one, two)
+    assert (keys.the(-1), keys.the(-2)) == (one, two)
     parts = [the(keys, number) for number in range(6)]
     assert len(set(parts)) == 6
     assert [the(keys, number) for number in range(6)] == parts
@@ -790,14 +720,14 @@ def test_unequal_values_are_two_although_their_hashes_are_equal() -> None:
 def test_what_is_unequal_to_itself_is_one_key_all_the_same() -> None:
     """As in a dict."""
     keys, nan = Keys(), float("nan")
-    found = keys.intern(nan)
-    assert keys.intern(nan) is found
-    assert keys.intern(-nan) is not found
+    found = keys.the(nan)
+    assert keys.the(nan) is found
+    assert keys.the(-nan) is not found
 
 
 def test_each_table_has_its_own() -> None:
     """One for each dispatcher."""
-    assert Keys().intern("a") is not Keys().intern("a")
+    assert Keys().the("a") is not Keys().the("a")
 
 
 def test_nothing_is_kept_when_the_last_user_is_gone() -> None:
@@ -809,7 +739,7 @@ def test_nothing_is_kept_when_the_last_user_is_gone() -> None:
     assert not gone(reference)
     del message
     assert gone(reference)
-    stays = keys.intern("stays")
+    stays = keys.the("stays")
     assert known(keys) == [stays]
     assert not keys._gone
 
@@ -834,7 +764,7 @@ def test_what_cannot_be_hashed_is_refused(value: Any) -> None:
     with pytest.raises(
         TypeError, match=f"ordering_key must be hashable, not {type(value).__name__}"
     ):
-        keys.intern(value)
+        keys.the(value)
     assert known(keys) == []
 
 
@@ -849,11 +779,11 @@ def test_what_comparing_raises_comes_out_and_leaves_nothing() -> None:
             raise RuntimeError("not comparable")
 
     keys = Keys()
-    stays = keys.intern("a")
+    stays = keys.the("a")
     with pytest.raises(RuntimeError, match="not comparable"):
-        keys.intern(Unequal())
+        keys.the(Unequal())
     assert known(keys) == [stays]
-    assert keys.intern("a") is stays
+    assert keys.the("a") is stays
 
 
 def test_one_that_goes_while_it_is_compared_is_not_given() -> None:
@@ -869,32 +799,32 @@ def test_one_that_goes_while_it_is_compared_is_not_given() -> None:
             return True
 
     keys = Keys()
-    held.append(keys.intern(Last()))
+    held.append(keys.the(Last()))
     reference = weakref.ref(held[0])
-    found: Any = keys.intern(Last())
+    found: Any = keys.the(Last())
     assert isinstance(found, Key)
     assert gone(reference)
     assert found in known(keys)
 
 
 def test_a_users_key_is_hashed_once_for_each_call_and_never_else() -> None:
-    """Nor compared: neither in a mailbox, nor when it goes, nor when that is cleared away."""
+    """Nor compared: neither in a rack, nor when it goes, nor when that is cleared away."""
     Part.hashed = 0
     keys = Keys()
     items = [Message(the(keys, number), number) for number in (1, 3, 1, 3, 5, 1)]
     assert Part.hashed == 6
-    site = Site(4, *items)
-    assert [site.take(0), site.take(1), site.take(2)] == [items[0], items[1], items[4]]
-    assert site.take(0) is items[2]
-    assert len({item.key for item in items}) == 3
-    site.mailbox.emptied()
-    site.let_go(1)
-    reference = weakref.ref(items[1].key)
+    desk = Desk(4, *items)
+    assert [desk.take(0), desk.take(1), desk.take(2)] == [items[0], items[1], items[4]]
+    assert desk.done(items[0], 0) is items[2]
+    assert len({key_of(item) for item in items}) == 3
+    desk.rack.emptied()
+    desk.rack.done(key_of(items[1]))
+    reference = weakref.ref(key_of(items[1]))
     items.clear()
-    del site
+    del desk
     gc.collect()
     assert reference() is None
-    stays = keys.intern("stays")
+    stays = keys.the("stays")
     assert known(keys) == [stays]
     assert Part.hashed == 6
 
@@ -908,7 +838,7 @@ def test_keys_against_a_list(steps: List[Any]) -> None:
     keys = Keys()
     held: List[Key] = []
     for value, drops in steps:
-        found = keys.intern(value)
+        found = keys.the(value)
         assert found.value == value
         same = [key for key in held if key.value == value]
         assert same == [found] * len(same)
