@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._core.report import MemberReport, Progress, Reply, Report
     from ._core.statistics import Statistics
     from ._engine.handle import Handle
-    from ._participants.participant import CurrentRequest, current_request
+    from ._participants.current_request import CurrentRequest, current_request
     from ._time.clock import Clock
     from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
     from .errors import DispatcherError, DispatcherStopped, IncompleteError, RequestTimeout
@@ -27,7 +27,7 @@ else:
         "_core.report": ("MemberReport", "Progress", "Reply", "Report"),
         "_core.statistics": ("Statistics",),
         "_engine.handle": ("Handle",),
-        "_participants.participant": ("CurrentRequest", "current_request"),
+        "_participants.current_request": ("CurrentRequest", "current_request"),
         "_time.clock": ("Clock",),
         "dispatcher": ("ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"),
         "policies": ("All", "First", "Quorum", "Stall", "StopOnError", "Until"),

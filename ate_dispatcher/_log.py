@@ -7,7 +7,7 @@ There is no NullHandler: a program that configured nothing sees errors and losse
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 logger = logging.getLogger("ate_dispatcher")
 
@@ -45,3 +45,21 @@ def failed(what: str, error: BaseException) -> None:
 def lost(message: str, *args: Any) -> None:
     """Something was lost, or will be."""
     report(logging.WARNING, message, *args)
+
+
+class Later:
+    """Text that is made when it is written: for those who must not be kept by users' code."""
+
+    __slots__ = ("_data", "_make", "_text")
+
+    def __init__(self, make: Callable[..., Any], *data: Any) -> None:
+        self._make = make
+        self._data = data
+        self._text: Optional[str] = None
+
+    def __str__(self) -> str:
+        if self._text is None:
+            # Once: whoever keeps the text for long does not keep what it was made of.
+            self._text = str(self._make(*self._data))
+            self._data = ()
+        return self._text

@@ -12,9 +12,7 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import threading
 import weakref
 from functools import partial
@@ -24,34 +22,38 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type, U
 from typing_extensions import Literal, Self
 
 from . import _log
-from ._core.outcomes import Completion
-from ._core.records import SHUT
-from ._core.statistics import Statistics, statistics_of
-from ._delivery.mailbox import DEAD
-from ._delivery.registry import Seat, unhashable
-from ._engine.control import Keeper
-from ._engine.engine import Desk
-from ._engine.gather import COMPLETION
+from ._core.durations import NEVER, milliseconds
+from ._core.statistics import Statistics
+from ._engine.control import ControlLoop
+from ._engine.engine import Engine, Order
 from ._engine.handle import Handle
-from ._engine.options import Options, options_of, send_with
+from ._engine.options import Options, options_of
+from ._engine.process import (
+    EXIT_SECONDS,
+    at_exit,
+    living_dispatchers,
+    living_participants,
+    remember,
+    started,
+)
+from ._engine.scatter import send
 from ._observing.observers import Hook
-from ._observing.stacks import places_of
-from ._participants import participant as _workers
-from ._participants.participant import Producer, ResultListener, Worker
-from ._time.clock import NEVER, REAL, Clock, milliseconds, spawn, spawn_raw
-from .errors import BadType, DispatcherError, DispatcherStopped
+from ._observing.stacks import witness
+from ._participants.admission import admit, check_switch, register
+from ._participants.listener import ResultListener
+from ._participants.participant import Participant
+from ._participants.producer import Producer
+from ._time.clock import REAL, Clock, spawn, spawn_raw
+from .errors import BadType, DispatcherError
 from .policies import Policy
 
 __all__ = ["ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"]
-
-_EXIT_MS = 2000
-"""What open requests, and then the listeners, get at the exit of the interpreter."""
 
 Some = Union[Producer, str, Sequence[Union[Producer, str]]]
 """One producer or its name, or several."""
 
 
-class Dispatcher(Worker):
+class Dispatcher(Participant):
     """Sends each request to the producers of its topic and their timely answers to its listeners.
 
     A thread, like producers and listeners: ``start()``, ``stop()``, ``join()``, in any order with
@@ -86,20 +88,21 @@ class Dispatcher(Worker):
     ) -> None:
         """Make a dispatcher; see the class. Starts nothing."""
         super().__init__(name=name, daemon=daemon)
-        for method in ("now", "bell", "adopt"):
+        for method in ("now", "parker", "adopt"):
             if clock is not None and not callable(getattr(clock, method, None)):
                 raise BadType(f"clock must have the method {method}(), {clock!r} has not")
-        self._ate_desk = Desk(clock or REAL)
-        self._ate_mailbox = self._ate_desk.inbox
-        self._ate_join_clock(self._ate_desk.clock)
-        self._ate_keeper = Keeper(self._ate_desk, _NameOf(self))
-        #: The thread, with its bell, that has stopped it before it was started.
+        self._ate_engine = Engine(clock or REAL)
+        self._ate_mailbox = self._ate_engine.orders
+        self._ate_join_clock(self._ate_engine.clock)
+        self._ate_loop = ControlLoop(self._ate_engine, _NameOf(self))
+        #: The thread, with its parker, that has stopped it before it was started.
         self._ate_aside: Optional[Tuple[Any, Any]] = None
-        # Its producers know their home, and so would keep everybody else who was registered.
+        # A producer that is parked may know the engine, and so would keep everybody else.
         # Straight into C, where no signal handler comes in between.
-        weakref.finalize(self, self._ate_desk.channels.clear).atexit = False
+        for forget in self._ate_engine.registry.tables():
+            weakref.finalize(self, forget.clear).atexit = False
         if diagnose:
-            self._ate_desk.ledger.witness = places_of
+            self._ate_engine.ledger.witness = witness
         if callable(hooks):
             raise BadType(f"hooks must be a sequence of callables, not {hooks!r}")
         for hook in hooks:
@@ -124,8 +127,8 @@ class Dispatcher(Worker):
         ClockMismatch
             It serves a dispatcher of another clock.
         """
-        self._ate_admit(producer, Producer, "producer", "produce_dispatcher_output")
-        self._ate_register(producer, producer._ate_member, "producers", (topic, *topics), start)
+        admit(producer, Producer, "producer", "produce_dispatcher_output")
+        register(self._ate_engine, producer, "producers", (topic, *topics), start)
 
     def register_result_listener(
         self, listener: ResultListener, topic: Hashable, *topics: Hashable, start: bool = False
@@ -134,19 +137,19 @@ class Dispatcher(Worker):
 
         Parameters and errors as for :meth:`register_result_producer`.
         """
-        self._ate_admit(listener, ResultListener, "listener", "process_dispatcher_result")
-        self._ate_register(listener, listener, "listeners", (topic, *topics), start)
+        admit(listener, ResultListener, "listener", "process_dispatcher_result")
+        register(self._ate_engine, listener, "listeners", (topic, *topics), start)
 
     def deregister_result_producer(self, producer: Producer, topic: Hashable) -> None:
         """Ask *producer* no more on *topic*; it still answers what it was asked.
 
         Silent if it was not registered, also after :meth:`stop`.
         """
-        self._ate_desk.registry.discard(topic, "producers", producer)
+        self._ate_engine.registry.discard(topic, "producers", producer)
 
     def deregister_result_listener(self, listener: ResultListener, topic: Hashable) -> None:
         """Let *listener* hear no results on *topic* that are accepted later. Silent likewise."""
-        self._ate_desk.registry.discard(topic, "listeners", listener)
+        self._ate_engine.registry.discard(topic, "listeners", listener)
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -177,11 +180,11 @@ class Dispatcher(Worker):
         DispatcherStopped
             After :meth:`stop`. Before :meth:`start` a request is kept, its deadline runs.
         """
-        return self._ate_desk.send(topic, args, kwargs, ttl)
+        return send(self._ate_engine, topic, args, kwargs, ttl)
 
     def producers(self) -> List[Producer]:
         """Everybody who is registered as a producer on any topic, disabled ones too."""
-        return self._ate_desk.registry.participants("producers")
+        return self._ate_engine.registry.participants("producers")
 
     def disable(self, producer: Producer, *, by: Optional[str] = None) -> None:
         """Do not ask *producer* on any topic until :meth:`enable`; it stays registered.
@@ -190,18 +193,18 @@ class Dispatcher(Worker):
         counts. Reports name it as ``off``. From anywhere; twice is harmless. Programs, such as
         hooks, say *by* whom: then it is off until everybody who has disabled it enables it.
         """
-        desk = self._ate_desk
-        self._ate_check_switch(producer, by)
-        desk.registry.switch_off(producer, by)
-        desk.post("withdraw", producer._ate_member)
+        engine = self._ate_engine
+        check_switch(producer, by)
+        engine.registry.disable(producer, by)
+        engine.post(Order.WITHDRAW, producer._ate_member)
 
     def enable(self, producer: Producer, *, by: Optional[str] = None) -> None:
         """Ask *producer* again from now on, whoever has disabled it; harmless if nobody has.
 
         With *by* it stays off if it was disabled by somebody else, too.
         """
-        self._ate_check_switch(producer, by)
-        self._ate_desk.registry.switch_on(producer, by)
+        check_switch(producer, by)
+        self._ate_engine.registry.enable(producer, by)
 
     def options(
         self,
@@ -245,9 +248,9 @@ class Dispatcher(Worker):
             Naming the option and the value.
         """
         milliseconds("ttl", ttl)
-        desk = self._ate_desk
-        key = None if ordering_key is None else desk.keys.the(ordering_key)
-        return Sender(desk, ttl, options_of(need, only, without, key, barrier))
+        engine = self._ate_engine
+        key = None if ordering_key is None else engine.keys.intern(ordering_key)
+        return Sender(engine, ttl, options_of(need, only, without, key, barrier))
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -265,18 +268,17 @@ class Dispatcher(Worker):
         joins = getattr(type(hook), "joins", None)
         if callable(joins):
             joins(hook, self)
-        self._ate_desk.observers.add(hook)
-        self._ate_desk.post("observe")
+        self._ate_engine.observers.add(hook)
+        self._ate_engine.post(Order.OBSERVE)
 
     def remove_hook(self, hook: Hook) -> None:
         """Do not call *hook* any more; silent if it was not there."""
-        self._ate_desk.observers.remove(hook)
+        self._ate_engine.observers.remove(hook)
 
     def statistics(self) -> Statistics:
         """The sums over the dispatcher's life, by verdict and by reason of the end."""
-        desk = self._ate_desk
-        over = [data[0] for what, data in desk.inbox.items.copy() if what == "nobody"]
-        return statistics_of(desk.ledger, over)
+        engine = self._ate_engine
+        return engine.ledger.sums.shown(engine.ledger.open.all(), engine.over_meanwhile())
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -284,15 +286,15 @@ class Dispatcher(Worker):
         """Start the thread; what was sent before is scattered now, if it has not expired."""
         if _log.logger.isEnabledFor(logging.DEBUG) and self.ident is None:
             self.add_hook(_log_traffic)
-        _remember(self)
+        remember(started, self)
         if self._ate_aside is not None:
-            # It was stopped before. Two threads cannot be at its bell at once.
-            self._ate_desk.clock.join(*self._ate_aside, NEVER)
+            # It was stopped before. Two threads cannot be at its parker at once.
+            self._ate_engine.clock.join(*self._ate_aside, NEVER)
         super().start()
 
     def run(self) -> None:
         """The thread's loop, until :meth:`stop`. Subclasses may wrap it."""
-        self._ate_keeper.run()
+        self._ate_loop.run()
 
     def stop(self, immediate: bool = False, drain: Optional[float] = 2000) -> None:
         """Take nothing new, end what is open, stop the participants; returns at once.
@@ -310,16 +312,14 @@ class Dispatcher(Worker):
         """
         if not isinstance(immediate, (bool, int)):
             raise BadType(f"immediate must be True or False, not {immediate!r}")
-        desk = self._ate_desk
-        until = desk.now() + milliseconds("drain", drain)
+        engine = self._ate_engine
+        until = engine.now() + milliseconds("drain", drain)
         unstarted = self.ident is None
-        if desk.refusal is None:
-            desk.refusal = (
-                f"{_log.name_of(self)} was stopped; make a new dispatcher to send requests"
-            )
-            desk.gate.append(SHUT)
-        desk.post("stop", bool(immediate or unstarted), until)
-        if unstarted and (desk.inbox.items or desk.channels):
+        engine.gate.refuse(
+            f"{_log.name_of(self)} was stopped; make a new dispatcher to send requests"
+        )
+        engine.post(Order.STOP, bool(immediate or unstarted), until)
+        if unstarted and (engine.orders.items or engine.channels):
             # Nobody may ever start it, but what it keeps has to end, and its participants to stop.
             self._ate_run_aside()
 
@@ -334,110 +334,55 @@ class Dispatcher(Worker):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        desk = self._ate_desk
-        until = desk.now() + _EXIT_MS / 1000
+        engine = self._ate_engine
+        until = engine.now() + EXIT_SECONDS
         threads: List[Any] = [self]
         if kind is None:
-            threads += desk.registry.participants("producers")
-            threads += desk.registry.participants("listeners")
+            threads += engine.registry.participants("producers")
+            threads += engine.registry.participants("listeners")
             # Without arguments: a subclass may have overridden it as 0.1.0 had it.
             self.stop()
         else:
             self.stop()
             Dispatcher.stop(self, immediate=True)
-        _join_all(threads, desk.clock, until)
+        _join_all(threads, engine.clock, until)
         self._ate_join_observers(until)
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _ate_admit(self, participant: Any, kind: Any, parameter: str, method: str) -> None:
-        if not isinstance(participant, kind):
-            raise BadType(f"{parameter} must be a {kind.__name__}, not {participant!r}")
-        if isinstance(participant, Producer) and isinstance(participant, ResultListener):
-            raise BadType(f"{parameter} must not be a Producer and a ResultListener at once")
-        shown = type(participant).__qualname__
-        if "_ate_mailbox" not in participant.__dict__:
-            raise BadType(f"{parameter} of class {shown} has not called super().__init__()")
-        inherited = getattr(type(participant), method) is getattr(kind, method)
-        if inherited and method not in participant.__dict__:
-            raise BadType(f"{parameter} of class {shown} does not override {method}")
-
-    def _ate_register(
-        self, participant: Any, entry: Any, side: str, topics: Tuple[Hashable, ...], start: bool
-    ) -> None:
-        desk = self._ate_desk
-        for topic in topics:
-            try:
-                hash(topic)
-            except TypeError as error:
-                raise unhashable(topic, error) from error
-        if desk.refusal is not None:
-            raise DispatcherStopped(desk.refusal)
-        participant._ate_join_clock(desk.clock)
-        if side == "producers":
-            entry.serves(desk)
-            if entry.home is None:
-                entry.settle_at(desk)
-                participant._ate_mailbox.attend()
-        heeding = side == "listeners" and participant._ate_heeds(COMPLETION)
-        seat = Seat(participant, entry, participant._ate_mailbox, heeding)
-        for topic in topics:
-            desk.registry.add(topic, side, seat)
-        if desk.refusal is not None:
-            # A stop came in between and may not have seen it.
-            for topic in topics:
-                desk.registry.discard(topic, side, participant)
-            raise DispatcherStopped(desk.refusal)
-        if start and participant.ident is None:
-            participant.start()
-
-    def _ate_check_switch(self, producer: Producer, by: Optional[str]) -> None:
-        if not isinstance(producer, Producer):
-            raise BadType(f"producer must be a Producer, not {producer!r}")
-        if by is not None and not isinstance(by, str):
-            raise BadType(f"by must be text, not {by!r}")
-
     def _ate_run_aside(self) -> None:
-        """Let the keeper stop what was never started, on a thread that nobody joins."""
-        clock, run = self._ate_desk.clock, partial(self._ate_keeper.run, True)
+        """Let the control loop stop what was never started, on a thread that nobody joins."""
+        clock, run = self._ate_engine.clock, partial(self._ate_loop.run, True)
         try:
             if clock is REAL:
-                spawn_raw(run)
+                # A signal handler may be at it, which must not wait for a lock of `threading`.
+                spawn_raw(partial(_start_thread, run, f"{_log.name_of(self)}-stopper"))
             elif self._ate_aside is None:
-                bell = clock.bell()
-                self._ate_aside = spawn(clock, run, f"{_log.name_of(self)}-stopper", bell), bell
+                parker = clock.parker()
+                self._ate_aside = spawn(clock, run, f"{_log.name_of(self)}-stopper", parker), parker
         except RuntimeError:
             # The interpreter exits and gives no more threads.
             run()
 
     def _ate_join_observers(self, until: float) -> None:
-        desk, thread = self._ate_desk, self._ate_keeper.observers_thread
+        engine, thread = self._ate_engine, self._ate_loop.observers_thread
         if thread is not None and thread is not threading.current_thread():
-            desk.clock.join(thread, desk.observers.mailbox.bell, until)
+            engine.clock.join(thread, engine.observers.mailbox.parker, until)
+
+    def _ate_begins(self) -> None:
+        self._ate_engine.starts = True
+
+    def _ate_not_begun(self) -> None:
+        self._ate_engine.starts = False
 
     def _ate_ends(self) -> None:
-        # Does nothing if the keeper ran to its end; a subclass's `run` may have missed it.
-        self._ate_desk.post("stop", True, self._ate_desk.now())
-        self._ate_keeper.run(only_stop=True)
+        # Does nothing if the control loop ran to its end; a subclass's `run` may have missed it.
+        self._ate_engine.post(Order.STOP, True, self._ate_engine.now())
+        self._ate_loop.run(only_stop=True)
 
     def _ate_forked(self) -> None:
-        # What is open ends here.
-        desk = self._ate_desk
-        desk.refusal = (
-            f"{_log.name_of(self)} is a copy in a forked child; make a new dispatcher there"
-        )
-        desk.gate.append(SHUT)
-        desk.renew()
-        try:
-            desk.ledger.stopped(desk.now(), False, 1 << 62)
-        except Exception as error:
-            # A thread that is not there may have been in the middle of it.
-            _log.lost("what %s had open was lost in the fork: %r", _log.name_of(self), error)
-        for entry in desk.ledger.open_requests():
-            entry.ended = desk.now()
-            entry.completion = Completion.STOPPED
-        desk.inbox.alert = DEAD
-        desk.post_mortem()
+        name = _log.name_of(self)
+        self._ate_engine.forked(f"{name} is a copy in a forked child; make a new dispatcher there")
 
 
 ATEDispatcher = Dispatcher
@@ -447,20 +392,16 @@ ATEDispatcher = Dispatcher
 class Sender:
     """``send_request`` with fixed options; made by :meth:`Dispatcher.options`, reusable."""
 
-    __slots__ = ("_desk", "_options", "_ttl")
+    __slots__ = ("_engine", "_options", "_ttl")
 
-    def __init__(self, desk: Any, ttl: Optional[float], options: Optional[Options]) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine, ttl: Optional[float], options: Optional[Options]) -> None:
+        self._engine = engine
         self._ttl = ttl
         self._options = options
 
     def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
-        desk, ttl, options = self._desk, self._ttl, self._options
-        if options is not None:
-            return send_with(desk, topic, args, kwargs, ttl, options)
-        handle: Handle = desk.send(topic, args, kwargs, ttl)
-        return handle
+        return send(self._engine, topic, args, kwargs, self._ttl, self._options)
 
 
 class _NameOf:
@@ -478,45 +419,45 @@ def _log_traffic(event: Any) -> None:
     _log.report(logging.DEBUG, "%s", event)
 
 
-# -- exit and fork -----------------------------------------------------------------------------
+def _start_thread(run: Any, name: str) -> None:
+    """On a thread that has no name: give way to one that has."""
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError:
+        run()
 
-_started: Dict[int, weakref.ref[Dispatcher]] = {}
 
-
-def _remember(dispatcher: Dispatcher) -> None:
-    key = id(dispatcher)
-    _started[key] = weakref.ref(dispatcher, partial(_started.pop, key))
+# -- exit --------------------------------------------------------------------------------------
 
 
 def _join_all(threads: Sequence[Any], clock: Clock, until: float) -> None:
     """Wait for *threads* until then, all together, but for the calling one."""
     for thread in threads:
         if thread.ident is not None and thread is not threading.current_thread():
-            clock.join(thread, thread._ate_mailbox.bell, until)
+            clock.join(thread, thread._ate_mailbox.parker, until)
 
 
-def _at_exit() -> None:
+def _stop_all_at_exit() -> None:
     """A forgotten ``stop()``: drain, let listeners finish, then let the interpreter go."""
-    dispatchers = [d for d in (ref() for ref in list(_started.values())) if d is not None]
+    dispatchers: List[Dispatcher] = living_dispatchers()
     for dispatcher in dispatchers:
-        Dispatcher.stop(dispatcher, drain=_EXIT_MS)
+        Dispatcher.stop(dispatcher, drain=EXIT_SECONDS * 1000)
     for dispatcher in dispatchers:
-        clock = dispatcher._ate_desk.clock
+        clock = dispatcher._ate_engine.clock
         try:
-            _join_all([dispatcher], clock, clock.now() + _EXIT_MS / 1000 + 0.5)
-            dispatcher._ate_join_observers(clock.now() + _EXIT_MS / 1000)
+            _join_all([dispatcher], clock, clock.now() + EXIT_SECONDS + 0.5)
+            dispatcher._ate_join_observers(clock.now() + EXIT_SECONDS)
         except DispatcherError as error:
             # Only a virtual clock refuses to wait.
             _log.lost("gave up waiting for %s at exit: %s", _log.name_of(dispatcher), error)
-    workers = [w for w in (ref() for ref in list(_workers.alive.values())) if w is not None]
-    listeners = [w for w in workers if isinstance(w, ResultListener)]
+    listeners = [each for each in living_participants() if isinstance(each, ResultListener)]
     # All together have that long, on each clock.
     untils: Dict[int, float] = {}
     for listener in listeners:
-        Worker.stop(listener)
+        Participant.stop(listener)
     for listener in listeners:
         clock = listener._ate_clock or REAL
-        untils.setdefault(id(clock), clock.now() + _EXIT_MS / 1000)
+        untils.setdefault(id(clock), clock.now() + EXIT_SECONDS)
         try:
             _join_all([listener], clock, untils[id(clock)])
         except DispatcherError as error:
@@ -526,19 +467,4 @@ def _at_exit() -> None:
             _log.lost("%s left %d messages unread at exit", _log.name_of(listener), left)
 
 
-def _after_fork() -> None:
-    for reference in list(_started.values()):
-        dispatcher = reference()
-        if dispatcher is not None:
-            dispatcher._ate_forked()
-    _started.clear()
-    for worker_reference in list(_workers.alive.values()):
-        worker = worker_reference()
-        if worker is not None:
-            worker._ate_forked()
-    _workers.alive.clear()
-
-
-atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+at_exit.append(_stop_all_at_exit)

@@ -1,7 +1,8 @@
 """What hooks receive: frozen events with stable dotted names and the data in fields.
 
 Every event has ``name``, ``at`` (seconds on the dispatcher's clock), ``request`` (its id) and
-``topic``. Producers appear by name; payloads do not appear.
+``topic``. Producers appear by name, and by a number, which names one and no other in this process:
+two may have one name. Payloads do not appear.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ class Event:
 
 @dataclass(frozen=True)
 class RequestOpened(Event):
-    """``send_request`` was called; *members* are those it asks, *deadline* is on the same clock."""
+    """``send_request`` was called; *members* are those it asks, *deadline* is on the same clock.
+
+    *numbers* are those of the members.
+    """
 
     name: ClassVar[str] = "ate_dispatcher.request_opened"
     deadline: Optional[float]
     members: Tuple[str, ...]
+    numbers: Tuple[int, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class RequestProgressed(Event):
     producer: str
     fraction: float
     text: str
+    member: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class ReplyAccepted(Event):
     elapsed_ms: float
     ran_ms: float
     more: bool = False
+    member: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ class ProducerFailed(Event):
     elapsed_ms: float
     ran_ms: float
     error: BaseException
+    member: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class ReplyDiscarded(Event):
     late_ms: float
     elapsed_ms: float
     ran_ms: float
+    member: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,7 @@ class MemberDeclined(Event):
     producer: str
     verdict: Verdict
     standing: Optional[Standing]
+    member: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -110,13 +120,14 @@ class RequestSkipped(Event):
 
     name: ClassVar[str] = "ate_dispatcher.request_skipped"
     producer: str
+    member: int = field(default=0, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class RequestCompleted(Event):
     """The request ended; *verdicts* pairs each member's name with its verdict at the end.
 
-    *report* is the whole report as it stood then.
+    *report* is the whole report as it stood then; *numbers* are those of the members.
     """
 
     name: ClassVar[str] = "ate_dispatcher.request_completed"
@@ -124,3 +135,4 @@ class RequestCompleted(Event):
     elapsed_ms: float
     verdicts: Tuple[Tuple[str, Optional[Verdict]], ...]
     report: Report = field(repr=False)
+    numbers: Tuple[int, ...] = field(default=(), repr=False, compare=False)

@@ -10,11 +10,11 @@ import logging
 import math
 import weakref
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Hashable, List, Optional
+from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple
 
 from . import _log, events
+from ._core.durations import NEVER, milliseconds
 from ._core.outcomes import Completion, Verdict
-from ._time.clock import NEVER, milliseconds
 from .errors import BadType, BadValue
 
 __all__ = ["Advice", "SetAside", "TtlAdvice"]
@@ -41,11 +41,6 @@ class SetAside:
         How many misses in a row are too many.
     probe_every: float
         Milliseconds; None does not probe: somebody calls ``dispatcher.enable``.
-
-    Attributes
-    ----------
-    aside: dict
-        The producers that are off by this, by name, with the instant at which they went.
     """
 
     def __init__(self, *, after: int = 3, probe_every: Optional[float] = 60_000) -> None:
@@ -56,9 +51,15 @@ class SetAside:
         self._dispatcher: Callable[[], Any] = lambda: None
         self._after = after
         self._probe_every = milliseconds("probe_every", probe_every)
-        self._missed: Dict[str, int] = {}
-        self._probed: Dict[str, float] = {}
-        self.aside: Dict[str, float] = {}
+        # By the members' numbers: two may have one name.
+        self._missed: Dict[int, int] = {}
+        self._probed: Dict[int, float] = {}
+        self._aside: Dict[int, Tuple[str, float]] = {}
+
+    @property
+    def aside(self) -> Dict[str, float]:
+        """The producers that are off by this, by name, with the instant at which they went."""
+        return dict(self._aside.copy().values())
 
     def joins(self, dispatcher: Any) -> None:
         """Called by ``dispatcher.add_hook``: its producers are meant."""
@@ -69,35 +70,35 @@ class SetAside:
     def __call__(self, event: events.Event) -> None:
         """Take an event in."""
         if isinstance(event, events.RequestCompleted):
-            for name, verdict in event.verdicts:
+            for number, (name, verdict) in zip(event.numbers, event.verdicts):
                 if verdict in _ANSWERED:
-                    self._missed.pop(name, None)
-                    if self.aside.pop(name, None) is not None:
-                        self._switch(name, "enable")
+                    self._missed.pop(number, None)
+                    if self._aside.pop(number, None) is not None:
+                        self._switch(number, "enable")
                         _log.report(logging.INFO, "%s is back", name)
                 elif verdict is Verdict.DECLINED or (
                     # Under any other end it was not waited for until its time was over.
                     verdict is Verdict.MISSING and event.completion is Completion.DEADLINE
                 ):
-                    self._miss(name, event.at)
+                    self._miss(number, name, event.at)
         if isinstance(event, events.RequestOpened) and self._probe_every < NEVER:
-            for name, since in list(self.aside.items()):
-                if event.at - max(since, self._probed.get(name, since)) >= self._probe_every:
-                    self._probed[name] = event.at
-                    self._switch(name, "enable")
+            for number, (_, since) in list(self._aside.items()):
+                if event.at - max(since, self._probed.get(number, since)) >= self._probe_every:
+                    self._probed[number] = event.at
+                    self._switch(number, "enable")
 
-    def _miss(self, name: str, at: float) -> None:
-        missed = self._missed[name] = self._missed.get(name, 0) + 1
+    def _miss(self, number: int, name: str, at: float) -> None:
+        missed = self._missed[number] = self._missed.get(number, 0) + 1
         if missed >= self._after:
-            if self.aside.setdefault(name, at) == at:
+            if self._aside.setdefault(number, (name, at))[1] == at:
                 _log.lost("%s has missed %d requests in a row and is set aside", name, missed)
-            self._probed[name] = at
-            self._switch(name, "disable")
+            self._probed[number] = at
+            self._switch(number, "disable")
 
-    def _switch(self, name: str, how: str) -> None:
+    def _switch(self, number: int, how: str) -> None:
         dispatcher = self._dispatcher()
         for producer in () if dispatcher is None else dispatcher.producers():
-            if producer.name == name:
+            if producer._ate_member.number == number:
                 getattr(dispatcher, how)(producer, by=_BY)
 
 

@@ -5,21 +5,23 @@ Pure: no lock, no thread, no clock, no user code.
 Theory of operation
 ===================
 
-A **request** (``Entry``) is open until it ends, once, with one :class:`Completion`. Each of
-its **members** (``Member``, one per producer) gets one :class:`Verdict` in the end.
+A **request** (``Request``) is open until it ends, once, with one :class:`Completion`. Each of its
+**members** (``Member``, one per producer) gets one :class:`Verdict` in the end; a member's
+**workers** begin requests and answer them, one at a time.
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
-``replied``, ``streamed``, ``finished``, ``lined_up``, ``declined``, ``withdrawn``, ``died``,
-``cancelled``, ``answered``, ``time_passed``, ``stopped``. Effects come out as bits of a small int,
-the data stay in the entry: who asks for a fact acts on the bits while nobody else can enter.
-``opened`` is the one fact that callers append themselves (to ``nursery``, one atomic operation),
-because it may come from a signal handler.
+``began``, ``replied``, ``streamed``, ``finished``, ``lined_up``, ``declined``, ``withdrawn``,
+``died``, ``come_to``, ``cancelled``, ``agreed``, ``expired``, ``time_passed``, ``stopped``. Effects
+come out as bits of a small int, the data stay in the request: who asks for a fact acts on the bits
+while nobody else can enter. That a request was opened is the one fact that callers append
+themselves (to ``arrivals``, one atomic operation), because it may come from a signal handler.
 
 What a fact about one member does:
 
 ==================  ==================================  ===========================================
 fact                the request is open                 the request has ended
 ==================  ==================================  ===========================================
+began               it runs                             refused
 replied             stamp <= deadline: OK or ERROR;     running member: SURPLUS if its stamp is
                     else it ends as DEADLINE first      within the deadline, else LATE
 streamed            its value is accepted               nothing: it is told to end
@@ -27,7 +29,7 @@ finished            as replied, without a value         likewise
 declined            DECLINED                            nothing: the end has judged it
 withdrawn           WITHDRAWN                           nothing: the end has judged it
 died                MISSING(DEAD)                       nothing: the end has judged it
-its turn comes      it begins; if the deadline has      MISSING(QUEUED, NOT_STARTED): SKIPPED
+come to             it begins; if the deadline has      MISSING(QUEUED, NOT_STARTED): SKIPPED
                     passed it ends as DEADLINE first
 lined_up            it waits at the start line; with    nothing: the end has judged it
                     the last of those without a
@@ -38,407 +40,460 @@ When the last member gets its verdict the request ends as ALL_REPLIED. Any other
 members without a verdict by :data:`AT_THE_END`. Who has come to the request and waits for an
 instrument or at the start line has not begun: it is SKIPPED then, for good.
 
-What has no business here: asking what time it is, knowing how many threads there are, and any
-object that belongs to the user other than to hand it on.
+An answer of a worker that is not in the request, a verdict on a member that has one: such a fact is
+illegal, whoever brings it. It is refused at one place, counted, and changes nothing.
 
-Where an open request is kept: in the nursery, oldest first; one that ends while it is the oldest
-leaves it again and was never anywhere else. Those it overtook move to a heap of deadlines, in cells
-that are emptied when their request ends early; the heap is rebuilt when half of it is empty cells.
+What has no business here: asking what time it is, knowing what a worker is, dropping what belongs
+to a user, and any object of his other than to hand it on.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from typing import Any, Callable, Deque, List, Mapping, Optional, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 
 from ..policies import Until
-from .effects import ABSENT, ACCEPTED, ALARM, ASK, DISCARDED, ENDED, FAILED, NOTED, SPECIAL, STARTED
-from .member import Hand, Member, Start, Turn
-from .open_requests import Alarms
-from .outcomes import Completion, Standing, Verdict
-from .records import Close, Part
-from .request import Entry, Line, Note
-from .sums import Sums
-from .verdicts import AT_THE_END, HELD, NOT_BEGUN, WITHDRAWN_AT_ONCE
+from .effects import ACCEPTED, ALARM, ASK, DISCARDED, ENDED, FAILED, NOTED, REFUSED
+from .member import Claim, Member, Start, Worker
+from .open_requests import OpenRequests
+from .outcomes import AT_THE_END, NOT_BEGUN, WITHDRAWN_AT_ONCE, Completion, Standing, Verdict
+from .policy_state import PolicyState
+from .records import MEMBER, Close, Part, newest_first
+from .request import OVER, Request, StartLine, Unanswered
+from .statistics import Sums
 
-__all__ = ["Ledger"]
+__all__ = ["BUDGET", "Ledger"]
 
-_MANY = 64
-"""Below so many empty cells the heap is left alone."""
+BUDGET = 64
+"""How many verdicts one pass may bring: about 100 us. The section is free between passes (P17)."""
+
+_ALL_REPLIED = Completion.ALL_REPLIED
 
 
 class Ledger:
     """The books of one dispatcher. Every method is a fact or a question; see the module."""
 
     def __init__(self) -> None:
-        #: Tells where a producer's thread is, for the notes on those that run at an end.
-        self.witness: Optional[Callable[[Any], Any]] = None
-        self.nursery: Deque[Entry] = deque()
-        self._heap: List[List[Any]] = []
-        self._empty = 0
-        self._alarms = Alarms()
+        #: Tells where workers are in their code, for those that run at an end.
+        self.witness: Optional[Callable[[Sequence[Any]], List[Any]]] = None
+        self.open = OpenRequests()
+        self.arrivals = self.open.arrivals
         self.sums = Sums()
+        #: How many illegal facts there were.
+        self.refused = 0
 
     # -- facts about one member ----------------------------------------------------------------
 
+    def began(self, request: Request, worker: Worker, instant: float) -> int:
+        """*worker* begins *request*, which is open, at *instant*. The hot loop does it in place."""
+        if request.completion is not None or self._is_judged(request, worker.member):
+            return self._refuse()
+        worker.running = request
+        worker.began = instant
+        return 0
+
     def replied(
         self,
-        entry: Entry,
-        hand: Hand,
+        request: Request,
+        worker: Worker,
         value: Any,
         error: Optional[BaseException],
         stamp: float,
     ) -> int:
-        """The producer's method returned *value* or raised *error*, in *hand*."""
-        if entry.completion is None:
-            if stamp <= entry.until or self._overdue(entry, stamp) is None:
-                entry.chain = (value, error, hand.member, hand.began, stamp, entry.chain)
-                entry.pending = pending = entry.pending - 1
+        """The producer's method returned *value* or raised *error*, in *worker*."""
+        if not self._has_none(request, worker):
+            return self._refuse()
+        effects = 0
+        if request.completion is None:
+            if stamp <= request.until or self._overdue(request, stamp) is None:
+                request.chain = (value, error, worker.member, worker.began, stamp, request.chain)
+                request.pending -= 1
                 if error is None:
                     effects = ACCEPTED
                 else:
-                    entry.more().errors += 1
+                    request.more().errors += 1
                     effects = FAILED
-                if pending > 0:
-                    return effects
-                nursery = self.nursery
-                if entry.extra is None and entry.cell is None and nursery[0] is entry:
-                    # What nearly every request comes to, in short: all OK, nobody overtaken.
-                    nursery.popleft()
-                    self.sums.all_ok += len(entry.roster)
-                    self.sums.all_replied += 1
-                    entry.call = entry.kwargs = None
-                    entry.ended = stamp
-                    entry.completion = Completion.ALL_REPLIED
-                    return ACCEPTED | ENDED
-                if pending:
-                    return effects | self._heard(entry, effects == ACCEPTED, stamp)
-                return effects | self._end(entry, Completion.ALL_REPLIED, stamp)
-            effects = self._time_ends(entry, stamp)
-        else:
-            effects = 0
-        return effects | self._discarded(entry, hand, stamp)
+                if request.pending <= 0:
+                    effects |= self.counted(request, error is None, stamp)
+                worker.running = None
+                return effects
+            # It is still running as this ends.
+            effects = self._time_ends(request, stamp)
+        worker.running = None
+        return effects | self._discarded(request, worker, stamp)
 
-    def streamed(self, entry: Entry, hand: Hand, value: Any, stamp: float) -> int:
-        """The generator in *hand* has yielded *value*, and goes on."""
-        if entry.completion is not None:
+    def counted(self, request: Request, ok: bool, stamp: float) -> int:
+        """A reply was taken that is the last, or that a policy has to be asked about."""
+        arrivals = self.arrivals
+        if request.extras is None and request.cell is None and arrivals and arrivals[0] is request:
+            # What nearly every request comes to, in short: all OK, nobody overtaken.
+            arrivals.popleft()
+            self.sums.all_ok += len(request.roster)
+            self.sums.all_replied += 1
+            request.ended = stamp
+            request.until = OVER
+            request.completion = _ALL_REPLIED
+            return ENDED
+        if request.pending:
+            return self._heard(request, ok, stamp)
+        return self._end(request, _ALL_REPLIED, stamp)
+
+    def streamed(self, request: Request, worker: Worker, value: Any, stamp: float) -> int:
+        """The generator in *worker* has yielded *value*, and goes on."""
+        if not self._has_none(request, worker):
+            return self._refuse()
+        if request.completion is not None:
             return 0
-        if self._overdue(entry, stamp) is not None:
-            return self._time_ends(entry, stamp)
-        entry.chain = Part((value, None, hand.member, hand.began, stamp, entry.chain))
-        return ACCEPTED | (self._heard(entry, False, stamp) if entry.pending < 0 else 0)
+        if self._overdue(request, stamp) is not None:
+            return self._time_ends(request, stamp)
+        request.chain = Part((value, None, worker.member, worker.began, stamp, request.chain))
+        return ACCEPTED | (self._heard(request, False, stamp) if request.pending < 0 else 0)
 
-    def finished(self, entry: Entry, hand: Hand, stamp: float) -> int:
-        """The generator in *hand* has come to its end: that is its answer."""
-        overdue = self._time_ends(entry, stamp) if entry.completion is None else 0
-        if entry.completion is not None:
-            return overdue | self._discarded(entry, hand, stamp)
-        votes = entry.pending < 0 and entry.has_value_of(hand.member)
-        entry.chain = Close((None, None, hand.member, hand.began, stamp, entry.chain))
-        entry.pending -= 1
-        if entry.pending < 0:
-            return self._heard(entry, votes, stamp)
-        return 0 if entry.pending else self._end(entry, Completion.ALL_REPLIED, stamp)
+    def finished(self, request: Request, worker: Worker, stamp: float) -> int:
+        """The generator in *worker* has come to its end: that is its answer."""
+        if not self._has_none(request, worker):
+            return self._refuse()
+        overdue = self._time_ends(request, stamp) if request.completion is None else 0
+        worker.running = None
+        if request.completion is not None:
+            return overdue | self._discarded(request, worker, stamp)
+        votes = request.pending < 0 and request.has_value_of(worker.member)
+        request.chain = Close((None, None, worker.member, worker.began, stamp, request.chain))
+        request.pending -= 1
+        if request.pending < 0:
+            return self._heard(request, votes, stamp)
+        return 0 if request.pending else self._end(request, _ALL_REPLIED, stamp)
 
-    def lined_up(self, entry: Entry, turn: Turn, now: float) -> int:
-        """Whoever has that *turn* has its instruments and stands at the start line."""
-        if entry.completion is not None:
+    def lined_up(self, request: Request, claim: Claim, now: float) -> int:
+        """Whoever has that *claim* has its instruments and stands at the start line."""
+        if request.completion is not None:
             return 0
-        overdue = self._time_ends(entry, now)
+        overdue = self._time_ends(request, now)
         if overdue:
             return overdue
-        line = entry.line
-        assert line is not None
-        turn.standing, turn.lined = Standing.AT_LINE, now
-        line.present.append(turn)
-        return self._start_when_complete(entry, now)
+        line = request.line
+        if line is None or claim in line.present or self._is_judged(request, claim.worker.member):
+            return self._refuse()
+        claim.standing, claim.lined = Standing.AT_LINE, now
+        line.present.append(claim)
+        return self._start_when_complete(request, now)
 
-    def declined(self, entry: Entry, member: Member, now: float) -> int:
+    def declined(self, request: Request, member: Member, now: float) -> int:
         """*member* could not be asked."""
-        return self._unanswered(entry, Note(entry, member, Verdict.DECLINED, None, now), now)
+        if self._runs(request, member):
+            return self._refuse()
+        return self._unanswered(request, member, Verdict.DECLINED, None, now)
 
-    def withdrawn(self, entry: Entry, member: Member, now: float) -> int:
+    def withdrawn(self, request: Request, member: Member, now: float) -> int:
         """*member* shall not begin it any more, and has not."""
-        line = entry.line
+        if self._runs(request, member):
+            return self._refuse()
+        line = request.line
         if line is not None:
-            line.present = [turn for turn in line.present if turn.hand.member is not member]
-        return self._unanswered(entry, Note(entry, member, Verdict.WITHDRAWN, None, now), now)
+            line.present = [claim for claim in line.present if claim.worker.member is not member]
+        return self._unanswered(request, member, Verdict.WITHDRAWN, None, now)
 
-    def died(self, entry: Entry, member: Member, now: float) -> int:
-        """*member*'s thread ended while the request waited in its mailbox."""
-        return self._unanswered(
-            entry, Note(entry, member, Verdict.MISSING, Standing.DEAD, now), now
-        )
+    def died(self, request: Request, member: Member, now: float) -> int:
+        """*member* has ended while the request waited for it."""
+        effects = self._unanswered(request, member, Verdict.MISSING, Standing.DEAD, now)
+        for worker in member.workers:
+            if worker.running is request:
+                worker.running = None
+        return effects
 
-    def its_turn(self, member: Member, desk: Any) -> List[Note]:
-        """Whatever of *desk* ended while *member* had not begun it: it will not be executed."""
-        notes = member.absences.pop(desk, [])
-        for note in notes:
-            self.sums.judge(note, Verdict.SKIPPED)
-        return notes
+    def come_to(self, member: Member, engine: Any, limit: int = BUDGET) -> List[Unanswered]:
+        """Whatever of *engine* ended before *member* began it will not be executed: *limit* of it.
+
+        Nothing is left when it is fewer.
+        """
+        waiting = member.unjudged.get(engine, [])
+        judged = waiting[:limit]
+        del waiting[:limit]
+        if not waiting:
+            member.unjudged.pop(engine, None)
+        for each in judged:
+            self.sums.judge(each, Verdict.SKIPPED)
+        return judged
 
     # -- facts about whole requests ------------------------------------------------------------
 
-    def expired(self, entry: Entry, now: float) -> int:
-        """Somebody saw *entry* open after its deadline, before ``time_passed`` was told."""
-        return self._time_ends(entry, now)
+    def expired(self, request: Request, now: float) -> int:
+        """Somebody saw *request* after its deadline, perhaps before ``time_passed`` was told."""
+        return 0 if request.completion is not None else self._time_ends(request, now)
 
-    def cancelled(self, entry: Entry, now: float) -> int:
-        """The caller does not want it any more; what was never opened stays unknown."""
-        if entry.completion is not None:
+    def cancelled(self, request: Request, now: float) -> int:
+        """The caller does not want it any more."""
+        if request.completion is not None:
             return 0
-        self.gather()
-        if entry.cell is None:
-            return 0
-        return self._time_ends(entry, now) or self._end(entry, Completion.CANCELLED, now)
+        return self._time_ends(request, now) or self._end(request, Completion.CANCELLED, now)
 
-    def answered(
-        self, entry: Entry, yes: List[Until], error: Optional[BaseException], now: float
+    def agreed(
+        self, request: Request, yes: List[Until], error: Optional[BaseException], now: float
     ) -> int:
-        """Predicates were asked about the replies to *entry*: those in *yes* agreed; one raised."""
-        if entry.completion is not None:
+        """Predicates were asked about the replies: those in *yes* agreed; one raised."""
+        if request.completion is not None:
             return 0
-        if self._overdue(entry, now) is not None:
-            return self._time_ends(entry, now)
-        need = entry.needed
+        if self._overdue(request, now) is not None:
+            return self._time_ends(request, now)
+        need = request.need
+        if need is None:
+            return self._refuse()
         need.asking -= 1
         need.agreed(yes)
         if error is not None:
             need.error = error
-            return self._end(entry, Completion.IMPOSSIBLE, now)
-        return self._weighed(entry, now)
+            return self._end(request, Completion.IMPOSSIBLE, now)
+        return self._evaluated(request, need, now)
 
-    def nobody(self, entry: Entry) -> int:
+    def nobody(self, request: Request) -> int:
         """It was over when it was sent, having found no producer or too few."""
-        self.sums.add(entry, entry.completion or Completion.NO_PRODUCERS)
+        self.sums.add(request, request.completion or Completion.NO_PRODUCERS)
         return ENDED
 
-    def time_passed(self, now: float, limit: int = 256) -> List[Tuple[Entry, int]]:
-        """End what is due before *now*, at most *limit* of them, in the order of deadlines."""
-        heap = self._heap
-        due: List[Tuple[Entry, int]] = []
-        while heap and len(due) < limit and heap[0][0] < now:
-            entry = heap[0][2]
-            if entry is None:
-                heapq.heappop(heap)
-                self._empty -= 1
-            else:
-                due.append((entry, self._time_ends(entry, now)))
-        while len(due) < limit:
-            alarm = self._alarms.past(now)
-            if alarm is None:
+    def time_passed(
+        self, now: float, budget: int = BUDGET
+    ) -> Tuple[List[Tuple[Request, int]], bool]:
+        """End what is due before *now*, in the order of instants, until *budget* verdicts are said.
+
+        What has happened; and whether more is due.
+        """
+        due: List[Tuple[Request, int]] = []
+        while budget > 0:
+            found = self.open.past(now)
+            if found is None:
+                return due, False
+            reason, request = found
+            budget -= 1
+            if request is None or request.completion is not None:
+                continue
+            budget -= len(request.roster)
+            # First of all: it may be due for more than one reason.
+            effects = self._time_ends(request, now)
+            if not effects and reason.__class__ is StartLine:
+                effects = self._start(request, now)
+            elif not effects and request.need is not None:
+                effects = self._evaluated(request, request.need, now)
+            due.append((request, effects))
+        return due, True
+
+    def stopped(
+        self, now: float, at_once: bool, budget: int = BUDGET
+    ) -> Tuple[List[Tuple[Request, int]], bool]:
+        """End what is gathered, likewise; *at_once* withdraws what has not begun."""
+        found: List[Request] = []
+        while budget > 0:
+            any_left, request = self.open.take_any()
+            if not any_left:
                 break
-            reason, entry = alarm
-            react = self._start if reason.__class__ is Line else self._weighed
-            due.append((entry, react(entry, now)))
-        return due
-
-    def stopped(self, now: float, at_once: bool, limit: int = 256) -> List[Tuple[Entry, int]]:
-        """End what is open, at most *limit* of them; *at_once* withdraws what has not begun."""
-        self.gather()
-        heap = self._heap
-        found: List[Entry] = []
-        while heap and len(found) < limit:
-            # From the end, where taking one away leaves a heap.
-            entry = heap.pop()[2]
-            if entry is None:
-                self._empty -= 1
-            else:
-                entry.cell = None
-                found.append(entry)
-        found.sort(key=lambda entry: entry.id)
+            budget -= 1
+            if request is not None:
+                budget -= len(request.roster)
+                found.append(request)
+        found.sort(key=lambda request: request.id)
         judge = WITHDRAWN_AT_ONCE if at_once else None
-        return [(entry, self._close(entry, Completion.STOPPED, now, judge)) for entry in found]
-
-    def gather(self, limit: int = 1 << 62) -> bool:
-        """Move the nursery into the heap, *limit* at most; whether some are left."""
-        nursery = self.nursery
-        for _ in range(min(limit, len(nursery))):
-            entry = nursery.popleft()
-            if entry.completion is None:
-                self._keep(entry)
-        return bool(nursery)
-
-    # -- questions -----------------------------------------------------------------------------
-
-    def next_deadline(self) -> Optional[float]:
-        """The next instant at which time alone may end a gathered request; None without any."""
-        heap = self._heap
-        while heap and heap[0][2] is None:
-            heapq.heappop(heap)
-            self._empty -= 1
-        alarm = self._alarms.next()
-        deadline: Optional[float] = heap[0][0] if heap else None
-        if alarm is None or deadline is None:
-            return deadline if alarm is None else alarm
-        return min(deadline, alarm)
-
-    def open_requests(self) -> List[Entry]:
-        """All that are open, in no order. Good on any thread, exact at a quiet moment."""
-        young = self.nursery.copy()
-        kept = [cell[2] for cell in self._heap[:]]
-        return [e for e in (*young, *kept) if e is not None and e.completion is None]
-
-    def open_count(self) -> int:
-        """How many gathered requests are open."""
-        return len(self._heap) - self._empty
+        ended = [(each, self._close(each, Completion.STOPPED, now, judge)) for each in found]
+        return ended, budget <= 0
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _keep(self, entry: Entry) -> None:
-        entry.cell = [entry.deadline, entry.id, entry]
-        heapq.heappush(self._heap, entry.cell)
-        line = entry.line
-        if line is not None and entry.sent + line.after < entry.deadline:
-            self._alarms.expect(line, entry.sent + line.after, entry)
+    def _refuse(self) -> int:
+        """The one place for what cannot be."""
+        self.refused += 1
+        return REFUSED
 
-    def _release(self, entry: Entry) -> None:
-        cell = entry.cell
-        if cell is not None:
-            cell[2] = entry.cell = None
-            self._empty += 1
-            if self._empty > _MANY and self._empty * 2 > len(self._heap):
-                # In place: `time_passed` may be in the middle of it.
-                self._heap[:] = [cell for cell in self._heap if cell[2] is not None]
-                heapq.heapify(self._heap)
-                self._empty = 0
-            return
-        nursery = self.nursery
-        while nursery:
-            eldest = nursery.popleft()
-            if eldest is entry:
-                return
-            if eldest.completion is None:
-                self._keep(eldest)
+    def _runs(self, request: Request, member: Member) -> bool:
+        """Whether *member* is in it, while it is open."""
+        return request.completion is None and any(
+            [worker.running is request for worker in member.workers]
+        )
 
-    def _overdue(self, entry: Entry, now: float) -> Optional[Completion]:
+    def _has_none(self, request: Request, worker: Worker) -> bool:
+        """Whether *worker* is in *request*, and its member has no other verdict on it."""
+        extras = request.extras
+        return worker.running is request and (
+            extras is None
+            or request.completion is not None
+            or id(worker.member) not in extras.unanswered
+        )
+
+    def _is_judged(self, request: Request, member: Member) -> bool:
+        """Whether *member* has a verdict on it already, or can have none, not being asked."""
+        if member not in request.roster:
+            return True
+        extras = request.extras
+        if extras is None:
+            return any(
+                record[MEMBER] is member and record.__class__ is not Part
+                for record in newest_first(request.chain)
+            )
+        return id(member) in extras.unanswered or request.has_answered(member)
+
+    def _overdue(self, request: Request, now: float) -> Optional[Completion]:
         """What time alone has made of an open request until *now*."""
-        if entry.extra is not None and entry.extra.need is not None:
-            until = min(now, entry.deadline)
-            found = entry.extra.need.weigh(entry.left, entry.errors, until)
+        need = request.need
+        if need is not None:
+            until = min(now, request.deadline)
+            found = need.evaluate(request.left, request.errors, until)
             if found is not None:
                 return found
-        return Completion.DEADLINE if entry.deadline < now else None
+        return Completion.DEADLINE if request.deadline < now else None
 
-    def _time_ends(self, entry: Entry, now: float) -> int:
+    def _time_ends(self, request: Request, now: float) -> int:
         """End it if time has; else nothing."""
-        completion = self._overdue(entry, now)
-        return 0 if completion is None else self._end(entry, completion, now)
+        completion = self._overdue(request, now)
+        return 0 if completion is None else self._end(request, completion, now)
 
-    def _end(self, entry: Entry, completion: Completion, now: float) -> int:
-        self._release(entry)
-        return self._close(entry, completion, now)
+    def _end(self, request: Request, completion: Completion, now: float) -> int:
+        self.open.release(request)
+        return self._close(request, completion, now)
 
     def _close(
         self,
-        entry: Entry,
+        request: Request,
         completion: Completion,
         now: float,
         judge: Optional[Mapping[Standing, Verdict]] = None,
     ) -> int:
-        effects = ENDED | SPECIAL
-        if entry.left:
-            effects |= self._judge_absent(entry, completion, judge or AT_THE_END[completion], now)
-        if entry.extra is not None:
-            self._alarms.forget(entry.extra.need, entry.extra.line)
-        self.sums.add(entry, completion)
-        # Mailboxes and workers may hold the entry for long; what was asked is let go now.
-        entry.call = entry.kwargs = None
-        entry.ended = now
-        entry.completion = completion
-        return effects
+        if request.left:
+            self._judge_absent(request, completion, judge or AT_THE_END[completion], now)
+        extras = request.extras
+        if extras is not None:
+            self.open.forget(extras.need, extras.line)
+        self.sums.add(request, completion)
+        request.end(completion, now)
+        return ENDED | ALARM if self.open.stale or self.open.left else ENDED
 
     def _judge_absent(
         self,
-        entry: Entry,
+        request: Request,
         completion: Completion,
         judge: Mapping[Standing, Verdict],
         now: float,
-    ) -> int:
-        effects = 0
-        notes = list(entry.notes)
-        judged = entry.judged()
-        for member in entry.roster:
+    ) -> None:
+        """Judge, and let those who run it have a stub in its place."""
+        judged = request.judged()
+        found = request.more().unanswered
+        engine = request.engine
+        running: List[Tuple[Worker, Unanswered]] = []
+        for member in request.roster:
             if id(member) in judged:
                 continue
-            standing = member.standing_on(entry)
-            note = Note(entry, member, judge[standing], standing, now)
-            notes.append(note)
-            if standing is Standing.RUNNING and self.witness is not None:
-                note.places = self.witness(member.hand_at(entry))
-            if standing in NOT_BEGUN or standing in HELD:
-                effects |= ABSENT
-                if note.verdict is Verdict.MISSING:
-                    member.absences.setdefault(entry.desk, []).append(note)
-        entry.more().notes = notes
-        for note in notes:
-            for hand in note.member.hands:
-                if hand.running is entry:
-                    hand.running = entry.stub(completion)
-        return effects
+            worker = member.worker_at(request)
+            standing = member.standing
+            if worker is not None:
+                standing = member.standing_of(worker, request)
+            each = Unanswered(request, member, judge[standing], standing, now)
+            found[id(member)] = each
+            if standing in NOT_BEGUN:
+                if each.verdict is Verdict.MISSING:
+                    member.unjudged.setdefault(engine, []).append(each)
+            elif worker is not None and standing is Standing.RUNNING:
+                running.append((worker, each))
+        if running and self.witness is not None:
+            places = self.witness([worker for worker, _ in running])
+            for (_, each), where in zip(running, places):
+                each.places = where
+        for worker, each in running:
+            worker.running = request.stub(worker, completion, each)
 
-    def _unanswered(self, entry: Entry, note: Note, now: float) -> int:
-        if entry.completion is not None:
+    def _unanswered(
+        self,
+        request: Request,
+        member: Member,
+        verdict: Verdict,
+        standing: Optional[Standing],
+        now: float,
+    ) -> int:
+        if request.completion is not None:
             return 0
-        overdue = self._time_ends(entry, now)
+        overdue = self._time_ends(request, now)
         if overdue:
             return overdue
-        entry.more().notes = [*entry.notes, note]
-        entry.pending -= 1
-        if not entry.pending:
-            return NOTED | self._end(entry, Completion.ALL_REPLIED, now)
-        effects = NOTED if entry.pending > 0 else NOTED | self._weighed(entry, now)
-        if entry.line is None or effects & ENDED:
+        if self._is_judged(request, member):
+            return self._refuse()
+        unanswered = request.more().unanswered
+        unanswered[id(member)] = Unanswered(request, member, verdict, standing, now)
+        request.pending -= 1
+        if not request.pending:
+            return NOTED | self._end(request, _ALL_REPLIED, now)
+        effects = NOTED
+        if request.pending < 0 and request.need is not None:
+            effects |= self._evaluated(request, request.need, now)
+        if request.line is None or effects & ENDED:
             return effects
-        return effects | self._start_when_complete(entry, now)
+        return effects | self._start_when_complete(request, now)
 
-    def _start_when_complete(self, entry: Entry, now: float) -> int:
-        present = entry.line.present if entry.line is not None else ()
-        return self._start(entry, now) if len(present) == entry.left else 0
+    def _start_when_complete(self, request: Request, now: float) -> int:
+        present = request.line.present if request.line is not None else ()
+        return self._start(request, now) if len(present) == request.left else 0
 
-    def _start(self, entry: Entry, now: float) -> int:
+    def _start(self, request: Request, now: float) -> int:
         """Whoever is at the start line runs; who comes later finds it open."""
-        line = entry.line
-        assert line is not None
-        self._alarms.forget(line)
+        line = request.line
+        if line is None:
+            return self._refuse()
+        self.open.forget(line)
         line.started = True
-        entry.until = entry.deadline
-        for turn in line.present:
-            turn.hand.running, turn.hand.began = entry, Start(now, turn.spent(now))
-            # The last of all: its hand may happen to look.
-            turn.standing = Standing.RUNNING
-        return STARTED
+        request.until = request.deadline
+        for claim in line.present:
+            self.began(request, claim.worker, Start(now, claim.spent(now)))
+            # The last of all: its worker may happen to look.
+            claim.standing = Standing.RUNNING
+        return 0
 
-    def _heard(self, entry: Entry, vote: bool, stamp: float) -> int:
+    def _heard(self, request: Request, vote: bool, stamp: float) -> int:
         """A reply to a request under a policy, and perhaps a member's vote."""
-        need = entry.needed
+        need = request.need
+        if need is None:
+            return self._refuse()
         need.oks += vote
         need.last = stamp
-        # Before it is weighed: while somebody asks, it is not over for want of others.
+        # Before it is evaluated: while somebody asks, it is not over for want of others.
         need.asking += bool(need.untils)
-        effects = self._weighed(entry, stamp)
+        effects = self._evaluated(request, need, stamp)
         return effects | ASK if need.untils and not effects & ENDED else effects
 
-    def _weighed(self, entry: Entry, now: float) -> int:
-        """What the policy of *entry* says now."""
-        need = entry.needed
-        completion = need.weigh(entry.left, entry.errors, now)
+    def _evaluated(self, request: Request, need: PolicyState, now: float) -> int:
+        """What the policy of *request* says now."""
+        completion = need.evaluate(request.left, request.errors, now)
         if completion is not None:
-            return self._end(entry, completion, now)
+            return self._end(request, completion, now)
         stall = need.next_stall(now)
         if stall is None:
-            if entry.line is None:
-                entry.until = entry.deadline
+            if request.line is None:
+                request.until = request.deadline
             return 0
-        entry.until = min(entry.deadline, stall)
-        self._alarms.expect(need, stall, entry)
+        if request.line is None:
+            request.until = min(request.deadline, stall)
+        self.open.expect(need, stall, request)
         return ALARM
 
-    def _discarded(self, entry: Entry, hand: Hand, stamp: float) -> int:
-        for note in entry.notes:
-            if note.member is hand.member and note.outcome is None:
-                note.answered = (hand.began, stamp)
-                note.late = max(0.0, stamp - entry.deadline)
-                self.sums.judge(note, Verdict.LATE if note.late else Verdict.SURPLUS)
+    def _discarded(self, request: Request, worker: Worker, stamp: float) -> int:
+        extras = request.extras
+        each = None if extras is None else extras.unanswered.get(id(worker.member))
+        if each is None or each.outcome is not None or each.standing is not Standing.RUNNING:
+            return self._refuse()
+        each.answered = (worker.began, stamp)
+        each.late = max(0.0, stamp - request.deadline)
+        self.sums.judge(each, Verdict.LATE if each.late else Verdict.SURPLUS)
         return DISCARDED
+
+    # -- what must always hold -----------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise AssertionError if the books are not in order. Inside the section, or alone."""
+        self.open.check()
+        for request in self.open.all():
+            judged = request.judged()
+            answered = [id(member) for member in request.answered()]
+            roster = {id(member) for member in request.roster}
+            assert len(set(answered)) == len(answered), f"request {request.id}: answered twice"
+            assert judged <= roster, f"request {request.id}: a verdict on a stranger"
+            assert request.left == len(roster) - len(judged), f"request {request.id}: left"
+            assert request.until <= request.deadline, f"request {request.id}: until"
+            for member in request.roster:
+                for worker in member.workers:
+                    if worker.running is request:
+                        assert id(member) not in judged, f"request {request.id}: runs on"
+        shown = self.sums.shown(())
+        assert shown.fan_out == sum(shown.verdicts.values()), shown
+        assert min(shown.verdicts.values()) >= 0, shown

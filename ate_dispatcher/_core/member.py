@@ -1,8 +1,11 @@
-"""A producer as the ledger sees it: its hands, and what each of them is at."""
+"""A producer as the ledger sees it: its workers, and what each of them is at.
+
+Plain objects: who drives them, a thread, a coroutine or a test, is nobody's business here.
+"""
 
 from __future__ import annotations
 
-import weakref
+import itertools
 from typing import Any, Dict, List, Optional, Tuple
 
 from typing_extensions import Self
@@ -10,13 +13,15 @@ from typing_extensions import Self
 from .. import _log
 from .outcomes import Standing
 
-__all__ = ["Hand", "HeldUp", "Member", "Spent", "Start", "Ticket", "Turn"]
+__all__ = ["Claim", "HeldUp", "Member", "Spent", "Start", "Worker"]
 
 HeldUp = Tuple[Tuple[str, Any, int], ...]
 """Instruments, the member that has each, and its request; or "", itself, and what it is at."""
 
 Spent = Tuple[Optional[float], Optional[float]]
 """Seconds of waiting for instruments, and at the start line; None for what was not waited for."""
+
+_numbers = itertools.count(1)
 
 
 class Start(float):
@@ -33,33 +38,33 @@ class Start(float):
         return start
 
 
-class Turn:
-    """What one hand goes through between the mailbox and the beginning: instruments, then the line.
+class Claim:
+    """What a worker waits for between the mailbox and the beginning: instruments, then the line.
 
-    Changed inside the section of the request's dispatcher; its hand also reads it while it waits.
+    Changed inside the section; its worker also reads it while it waits.
     """
 
     __slots__ = (
         "came",
-        "entry",
         "granted",
-        "hand",
         "instruments",
         "line",
         "lined",
         "names",
+        "request",
         "standing",
         "taken",
+        "worker",
     )
 
-    def __init__(self, entry: Any, hand: Hand, came: float) -> None:
-        self.entry: Any = entry
-        self.hand: Hand = hand
-        self.names: Tuple[str, ...] = hand.member.exclusive
+    def __init__(self, request: Any, worker: Worker, came: float) -> None:
+        self.request: Any = request
+        self.worker: Worker = worker
+        self.names: Tuple[str, ...] = worker.member.exclusive
         #: Where it has asked for them.
         self.instruments: Any = None
         #: The start line of the request, if it has one.
-        self.line: Any = None if entry.extra is None else entry.extra.line
+        self.line: Any = None if request.extras is None else request.extras.line
         self.came: float = came
         #: When it had its instruments, and when it stood at the line.
         self.taken: Optional[float] = None
@@ -80,169 +85,97 @@ class Turn:
         return instrument, None if self.lined is None else max(now, self.lined) - self.lined
 
 
-class Ticket:
-    """A request whose turn has come and that takes the careful way.
+class Worker:
+    """What serves requests for a member, one at a time: what it is at, and since when.
 
-    It is taken out of here once, so that while it runs no frame of ours holds it.
+    ``running`` is the request it is in, ``claim`` what it waits for before that; both are set and
+    cleared inside the section.
     """
 
-    __slots__ = ("entry",)
+    __slots__ = ("began", "claim", "member", "running")
 
-    desk = None
-    """What tells it from a request that may begin at once."""
-
-    def __init__(self, entry: Any) -> None:
-        self.entry: Any = entry
-
-    def punch(self) -> Any:
-        """The request; a second time there is none."""
-        entry, self.entry = self.entry, None
-        return entry
-
-
-class Hand:
-    """One thread of a producer that serves requests: what it is at, and since when.
-
-    ``running`` is the entry it is in, set and cleared in the section of that entry's own
-    dispatcher, so that ``running is entry`` can be asked there and changes nowhere else; ``turn``
-    likewise, before that.
-    """
-
-    __slots__ = (
-        "awaits",
-        "began",
-        "bell",
-        "ident",
-        "member",
-        "named",
-        "progress",
-        "running",
-        "turn",
-    )
-
-    def __init__(self, member: Member, bell: Any) -> None:
+    def __init__(self, member: Member) -> None:
         self.member: Member = member
-        #: Its thread's, once that runs.
-        self.ident: Optional[int] = None
-        #: What it parks on.
-        self.bell: Any = bell
         self.running: Any = None
         self.began: float = 0.0
-        self.turn: Optional[Turn] = None
-        #: How far it said it is with which request, which is not kept for that; replaced whole by
-        #: its own thread.
-        self.progress: Optional[Tuple[int, int, float, str]] = None
-        #: The request that it waits for in the middle of its own, and whether for any reply; and at
-        #: what it was last found in a circle.
-        self.awaits: Optional[Tuple[Any, bool]] = None
-        self.named: Any = None
+        self.claim: Optional[Claim] = None
 
     @property
     def work(self) -> int:
         """The id of the request that it is at; 0 for none."""
-        turn = self.turn
-        entry = self.running or (None if turn is None else turn.entry)
-        return 0 if entry is None else entry.id
+        claim = self.claim
+        request = self.running or (None if claim is None else claim.request)
+        return 0 if request is None else int(request.id)
 
-    def runs(self, entry: Any) -> bool:
-        """Whether it is in *entry*, or in the stub that has taken its place while it ends."""
+    def runs(self, request: Any) -> bool:
+        """Whether it is in *request*, or in the stub that has taken its place while it ends."""
         running = self.running
-        return running is not None and running.id == entry.id and running.desk is entry.desk
+        return running is not None and (
+            running is request or (running.id == request.id and running.engine is request.engine)
+        )
 
-    def ring(self) -> None:
-        """Let it look again at what it waits for."""
-        self.bell.ring(None)
-
-    def park(self) -> None:
-        """Wait for that. Its own thread only."""
-        self.bell.park()
+    def claims(self, request: Any) -> bool:
+        """Whether it has come to *request*, and not begun it."""
+        claim = self.claim
+        return claim is not None and claim.request is request
 
 
-class Member(Hand):
-    """A producer in rosters; as a hand, its own thread, which is its first and often only one."""
+class Member(Worker):
+    """A producer in rosters; as a worker, the first of its own and often the only one."""
 
-    __slots__ = (
-        "_homes",
-        "absences",
-        "desks",
-        "exclusive",
-        "hands",
-        "home",
-        "husks",
-        "mailbox",
-        "producer",
-        "standing",
-        "warned",
-    )
+    __slots__ = ("engines", "exclusive", "number", "producer", "standing", "unjudged", "workers")
 
-    def __init__(self, producer: Any, mailbox: Any, exclusive: Tuple[str, ...] = ()) -> None:
-        super().__init__(self, None)
+    def __init__(self, producer: Any, exclusive: Tuple[str, ...] = ()) -> None:
+        super().__init__(self)
+        #: What tells it from all others: names are no identities.
+        self.number: int = next(_numbers)
         self.producer: Any = producer
-        self.mailbox: Any = mailbox
         #: The instruments that it needs for itself alone.
         self.exclusive: Tuple[str, ...] = exclusive
-        #: All that serve its requests; replaced whole, once, by its own thread.
-        self.hands: Tuple[Hand, ...] = (self,)
-        #: The desk in whose section its worker takes messages out; the first that it joined.
-        self.home: Any = None
-        self._homes: Dict[str, Any] = {}
-        #: The desks it was registered with, weakly, by their numbers.
-        self.desks: Dict[int, Any] = {}
-        #: How many ended requests its mailbox still holds, at most.
-        self.husks: int = 0
-        #: NOT_STARTED, then QUEUED while its thread lives, then DEAD.
+        #: All that serve its requests; replaced whole.
+        self.workers: Tuple[Worker, ...] = (self,)
+        #: Who may ask it, by number.
+        self.engines: Dict[int, Any] = {}
+        #: NOT_STARTED, then QUEUED while it serves, then DEAD.
         self.standing: Standing = Standing.NOT_STARTED
-        #: Notes on what ended before it began, by the desk of the request: here and not there,
-        #: so that no dispatcher keeps a producer that was deregistered.
-        self.absences: Dict[Any, List[Any]] = {}
-        self.warned: bool = False
+        #: Who was not answered by it, and may still be, by the engine of the request: here and not
+        #: there, so that no dispatcher keeps a producer that was deregistered.
+        self.unjudged: Dict[Any, List[Any]] = {}
 
     @property
     def name(self) -> str:
         return _log.name_of(self.producer)
 
-    def ring(self) -> None:
-        # It came from the clock of its first dispatcher, after this was made.
-        self.mailbox.bell.ring(None)
-
-    def park(self) -> None:
-        self.mailbox.bell.park()
-
-    def settle_at(self, desk: Any) -> None:
-        """Be at home at *desk*, unless somewhere already. One atomic operation decides."""
-        self.home = self._homes.setdefault("home", desk)
-
-    def serves(self, desk: Any) -> None:
-        """It is registered with *desk*, perhaps again."""
-        self.desks[desk.number] = weakref.ref(desk)
-
-    def hand_at(self, entry: Any) -> Optional[Hand]:
-        """Which of its hands has come to *entry*."""
-        for hand in self.hands:
-            turn = hand.turn
-            if hand.runs(entry) or (turn is not None and turn.entry is entry):
-                return hand
+    def worker_at(self, request: Any) -> Optional[Worker]:
+        """Which of its workers has come to *request*."""
+        for worker in self.workers:
+            if worker.runs(request) or worker.claims(request):
+                return worker
         return None
 
-    def held_up_by(self, entry: Any) -> HeldUp:
-        """What keeps it from beginning *entry*: its own work, or who has its instruments."""
-        hand = self.hand_at(entry)
-        if hand is None:
-            at = [("", self, each.work) for each in self.hands]
-            return tuple(at) if all(work for _, _, work in at) else ()
-        turn = hand.turn
-        if turn is None or turn.granted or turn.instruments is None:
+    def held_up_by(self, request: Any) -> HeldUp:
+        """What keeps it from beginning *request*: its own work, or who has its instruments."""
+        worker = self.worker_at(request)
+        if worker is None:
+            works = [each.work for each in self.workers]
+            return tuple([("", self, work) for work in works]) if all(works) else ()
+        claim = worker.claim
+        if claim is None or claim.granted or claim.instruments is None:
             return ()
         return tuple(
-            (name, other.hand.member, other.hand.work)
-            for name, other in turn.instruments.holders(turn)
+            [
+                (name, other.worker.member, other.worker.work)
+                for name, other in claim.instruments.holders(claim)
+            ]
         )
 
-    def standing_on(self, entry: Any) -> Standing:
-        hand = self.hand_at(entry)
-        if hand is None:
-            return self.standing
-        turn = hand.turn
-        if turn is None or hand.runs(entry):
+    def standing_on(self, request: Any) -> Standing:
+        worker = self.worker_at(request)
+        return self.standing if worker is None else self.standing_of(worker, request)
+
+    def standing_of(self, worker: Worker, request: Any) -> Standing:
+        """Where it stands with its *worker*, which has come to *request*."""
+        claim = worker.claim
+        if claim is None or worker.runs(request):
             return Standing.RUNNING
-        return turn.standing or self.standing
+        return claim.standing or self.standing

@@ -1,14 +1,26 @@
-"""How things end: the words for requests and for their members, and nothing else."""
+"""How things end: the words for requests and for their members, and who is judged how."""
 
 from __future__ import annotations
 
 import enum
+from typing import Mapping
 
-__all__ = ["Completion", "Standing", "Verdict"]
+__all__ = [
+    "AT_THE_END",
+    "HELD",
+    "NOT_BEGUN",
+    "WITHDRAWN_AT_ONCE",
+    "Completion",
+    "Standing",
+    "Verdict",
+]
 
 
 class Completion(enum.Enum):
     """Why a request ended. Each request ends exactly once, with exactly one of these."""
+
+    # By identity: a member is one object, and Enum hashes in Python, by name.
+    __hash__ = object.__hash__
 
     ALL_REPLIED = "all_replied"
     """Every member has a verdict; ``report.complete`` tells whether all of them are OK."""
@@ -32,6 +44,9 @@ class Completion(enum.Enum):
 
 class Verdict(enum.Enum):
     """What became of one member of a request. The sum over all verdicts is the fan-out."""
+
+    # By identity: a member is one object, and Enum hashes in Python, by name.
+    __hash__ = object.__hash__
 
     OK = "ok"
     """Answered in time with a value."""
@@ -58,6 +73,9 @@ class Verdict(enum.Enum):
 class Standing(enum.Enum):
     """Where a member without an answer stands."""
 
+    # By identity: a member is one object, and Enum hashes in Python, by name.
+    __hash__ = object.__hash__
+
     QUEUED = "queued"
     """The request waits in its mailbox."""
     NOT_STARTED = "not_started"
@@ -70,3 +88,29 @@ class Standing(enum.Enum):
     """It is in the producer's own code."""
     DEAD = "dead"
     """Its thread ended in between."""
+
+
+NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)
+"""Where a member stands that has not come to the request; its mailbox holds it."""
+
+HELD = (Standing.AT_INSTRUMENT, Standing.AT_LINE)
+"""Where one stands that has come to it, and has not begun: its hand waits."""
+
+
+def _at_the_end(completion: Completion, standing: Standing) -> Verdict:
+    if completion is Completion.CANCELLED and standing in (*NOT_BEGUN, *HELD):
+        return Verdict.CANCELLED
+    return Verdict.SKIPPED if standing in HELD else Verdict.MISSING
+
+
+AT_THE_END: Mapping[Completion, Mapping[Standing, Verdict]] = {
+    completion: {standing: _at_the_end(completion, standing) for standing in Standing}
+    for completion in Completion
+}
+"""The verdict on members without one: by why the request ended and where the member stood."""
+
+WITHDRAWN_AT_ONCE: Mapping[Standing, Verdict] = {
+    **AT_THE_END[Completion.STOPPED],
+    **dict.fromkeys((*NOT_BEGUN, *HELD), Verdict.WITHDRAWN),
+}
+"""The same for a stop that does not let anybody begin any more."""

@@ -7,10 +7,10 @@ from typing import Any, Dict, List, Optional, Tuple
 from ..policies import All, AllOf, AnyOf, First, Policy, Quorum, Stall, StopOnError, Until
 from .outcomes import Completion
 
-__all__ = ["Need"]
+__all__ = ["PolicyState"]
 
 
-class Need:
+class PolicyState:
     """What one request needs, and what it has. Changed by the ledger, inside the section.
 
     Each policy has three answers: yes, which is the reason of the end; no more, which is
@@ -48,14 +48,14 @@ class Need:
         #: The part of the policy that said yes.
         self.said: Optional[Policy] = None
         self._yes: Dict[int, bool] = {}
-        #: Where the next instant is kept at which quiet may end it, see `Alarms`.
+        #: Where the next instant is kept at which quiet may end it, see `OpenRequests`.
         self.cell: Optional[List[Any]] = None
 
     def agreed(self, untils: List[Until]) -> None:
         """These predicates said yes, once for all."""
         self._yes.update((id(until), True) for until in untils)
 
-    def weigh(self, left: int, errors: int, now: float) -> Optional[Completion]:
+    def evaluate(self, left: int, errors: int, now: float) -> Optional[Completion]:
         """Whether it is over, with *left* members without a verdict and *errors* of them errors."""
         found = self._ask(self.policy, left, errors, now)
         if found not in (None, Completion.IMPOSSIBLE, Completion.ALL_REPLIED):

@@ -1,6 +1,5 @@
-"""What travels between threads: the record of a reply and the signal that ends a worker.
+"""The record of a reply: a plain tuple, made once on the hot path and then only read.
 
-A *record* is a plain tuple, because it is made once per reply on the hot path and then only read.
 It is chained: its last field is the record of the reply before it in the same request, so the
 request needs no list, and what it held at any moment is one reference. A listener gets the pair of
 topic and value, and none of those before.
@@ -8,19 +7,19 @@ topic and value, and none of those before.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 __all__ = [
-    "IDLE",
-    "SHUT",
-    "STOP",
+    "BEGAN",
+    "ERROR",
+    "MEMBER",
+    "PREVIOUS",
+    "STAMP",
+    "VALUE",
     "Close",
-    "Died",
-    "Finished",
-    "Leaving",
     "Part",
     "Record",
-    "Signal",
+    "newest_first",
 ]
 
 Record = Tuple[Any, ...]
@@ -41,46 +40,9 @@ class Close(Tuple[Any, ...]):
     __slots__ = ()
 
 
-class Finished(BaseException):
-    """Raised on a worker's thread when the stream that it served has come to its end."""
-
-
-class Died(BaseException):
-    """Raised in a producer's method: its thread ends there and then, as if it had been killed.
-
-    For scripted producers. All else that user code raises is an answer.
-    """
-
-
-class Leaving:
-    """In the gate, behind what is to be handed out: a producer that was stopped."""
-
-    __slots__ = ("go",)
-
-    def __init__(self, go: Callable[[], None]) -> None:
-        self.go = go
-
-
-class Signal:
-    """What a worker may come upon beside messages. Singletons: compared by identity.
-
-    ``completion`` and ``desk`` are what the hot path looks at to tell an open request of its own
-    desk from anything else, so a signal has them, and they are never those.
-    """
-
-    __slots__ = ("_name", "completion", "desk")
-
-    def __init__(self, name: str) -> None:
-        self.completion = self._name = name
-        self.desk = None
-
-    def __repr__(self) -> str:
-        return self._name
-
-
-STOP = Signal("STOP")
-"""Everything queued before this was served: the worker ends here."""
-IDLE = Signal("IDLE")
-"""There is nothing in the mailbox, and it counts as parked."""
-SHUT = Signal("SHUT")
-"""What stands in the gate while sends have to take the long way."""
+def newest_first(newest: Optional[Record], seen: Optional[Record] = None) -> Iterator[Record]:
+    """The records from *newest* back to the one after *seen*."""
+    record = newest
+    while record is not None and record is not seen:
+        yield record
+        record = record[PREVIOUS]

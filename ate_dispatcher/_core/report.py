@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
+import traceback
 from dataclasses import dataclass
-from typing import (
-    Any,
-    Dict,
-    Hashable,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Dict, Hashable, NamedTuple, Optional, Sequence, Tuple
 
 from .. import _log
-from .._observing.stacks import innermost, shown
-from .._time.clock import NEVER
-from .member import HeldUp, Member, Spent
 from .outcomes import Completion, Standing, Verdict
-from .records import BEGAN, ERROR, MEMBER, STAMP, VALUE, Close, Part, Record
-from .request import Entry, Note
+from .records import ERROR, MEMBER, STAMP, VALUE, Record
 
-__all__ = [
-    "MemberReport",
-    "Progress",
-    "Reply",
-    "Report",
-    "replies_between",
-    "report_of",
-]
+__all__ = ["MemberReport", "Place", "Progress", "Reply", "Report", "innermost", "shown"]
+
+Place = Tuple[str, int, str]
+"""Where in some code a thread is: file, line, function."""
 
 _MISSED = frozenset(Verdict) - {Verdict.OK, Verdict.ERROR}
 
@@ -110,22 +95,6 @@ class Reply:
         # Never the payload: it may be huge, or not printable.
         kind = "ok" if self.ok else type(self.error).__name__
         return f"<Reply {kind} from {_log.name_of(self.producer)} after {self.elapsed_ms:.1f} ms>"
-
-
-def replies_between(seen: Optional[Record], newest: Optional[Record], sent: float) -> List[Reply]:
-    """What came after *seen* up to *newest*, in the order of arrival."""
-    found: List[Reply] = []
-    closed: Dict[int, bool] = {}
-    record = newest
-    while record is not None and record is not seen:
-        if record.__class__ is Close:
-            closed[id(record[MEMBER])] = True
-        else:
-            more = record.__class__ is Part and not closed.pop(id(record[MEMBER]), False)
-            found.append(Reply(record, sent, more))
-        record = record[-1]
-    found.reverse()
-    return found
 
 
 @dataclass(frozen=True)
@@ -286,135 +255,15 @@ class Report:
         return "\n".join([head, *(textwrap.indent(str(m), "  ") for m in self.members)])
 
 
-def report_of(entry: Entry, now: float, at_the_end: bool = False) -> Report:
-    """The report on *entry* as of *now*, or, if it has ended, as it stood at the end."""
-    while True:
-        # No lock: the fields change one by one, so look until nothing moved while looking.
-        completion, notes, chain = entry.completion, entry.notes, entry.chain
-        lines = _lines(entry, chain, notes if completion else _early(notes), now, at_the_end)
-        # Replies alone do not count: a stream may bring them faster than anybody can look.
-        if entry.completion is completion and entry.notes is notes:
-            break
-    ended = entry.ended if completion is not None else now
-    return Report(
-        id=entry.id,
-        topic=entry.topic,
-        completion=completion,
-        # To the nanosecond: the noise of the subtraction is nobody's ttl.
-        ttl_ms=None if entry.deadline == NEVER else round((entry.deadline - entry.sent) * 1e3, 6),
-        elapsed_ms=(ended - entry.sent) * 1000,
-        members=tuple(lines),
-        policy=_said(entry) if completion is not None else None,
-        off=() if entry.extra is None else tuple([member.name for member in entry.extra.off]),
-        barrier=entry.extra is not None and entry.extra.line is not None,
-    )
+def shown(places: Sequence[Place]) -> Optional[str]:
+    """As in a traceback, with the lines of source where they can be found; None for no place."""
+    frames = [traceback.FrameSummary(*place) for place in places]
+    return "".join(traceback.format_list(frames)).rstrip("\n") or None
 
 
-def _said(entry: Entry) -> Optional[str]:
-    need = None if entry.extra is None else entry.extra.need
-    if need is None or (need.said is None and entry.completion is not Completion.IMPOSSIBLE):
+def innermost(places: Sequence[Place]) -> Optional[str]:
+    """The last of *places* in few words; None for no place."""
+    if not places:
         return None
-    return str(need.said or need.policy)
-
-
-def _early(notes: Sequence[Note]) -> Sequence[Note]:
-    """Without the verdicts of an end that is being written down at this moment."""
-    return [note for note in notes if note.standing in (None, Standing.DEAD)]
-
-
-def _lines(
-    entry: Entry, replies: Optional[Record], notes: Sequence[Note], now: float, at_the_end: bool
-) -> List[MemberReport]:
-    by_member: Dict[int, MemberReport] = {}
-    while replies is not None:
-        if replies.__class__ is not Part:
-            by_member[id(replies[MEMBER])] = _answered(replies, entry.sent)
-        replies = replies[-1]
-    for note in notes:
-        by_member[id(note.member)] = _noted(note, entry.sent, at_the_end)
-    return [by_member.get(id(member)) or _open(entry, member, now) for member in entry.roster]
-
-
-def _times(
-    sent: float, until: float, began: Optional[float], spent: Spent = (None, None)
-) -> Dict[str, Any]:
-    """The times of a member, in milliseconds; *spent* is that of one that has not begun."""
-    instrument, line = getattr(began, "spent", spent)
-    # Whoever looks may have read the clock before what he sees.
-    until = max(until, sent if began is None else began)
-    came = (until if began is None else began) - (instrument or 0.0) - (line or 0.0)
-    return {
-        "waited_ms": max(0.0, came - sent) * 1000,
-        "instrument_ms": None if instrument is None else instrument * 1000,
-        "line_ms": None if line is None else line * 1000,
-        "ran_ms": None if began is None else (until - began) * 1000,
-    }
-
-
-def _answered(record: Record, sent: float) -> MemberReport:
-    error = record[ERROR]
-    return MemberReport(
-        producer=record[MEMBER].name,
-        verdict=Verdict.OK if error is None else Verdict.ERROR,
-        error=None if error is None else type(error).__name__,
-        **_times(sent, record[STAMP], record[BEGAN]),
-    )
-
-
-def _noted(note: Note, sent: float, at_the_end: bool) -> MemberReport:
-    outcome = None if at_the_end else note.outcome
-    began, stamp = note.began, note.stamp
-    if outcome is not None and note.answered is not None:
-        began, stamp = note.answered
-    return MemberReport(
-        producer=note.member.name,
-        verdict=outcome or note.verdict,
-        standing=None if outcome in (Verdict.LATE, Verdict.SURPLUS) else note.standing,
-        late_ms=note.late * 1000 if outcome is Verdict.LATE else None,
-        stack=shown(note.places),
-        place=innermost(note.places),
-        held_up_by=_told(note.held_up_by),
-        **_times(sent, stamp, began, note.spent),
-    )
-
-
-def _open(entry: Entry, member: Member, now: float) -> MemberReport:
-    """One without a verdict, as far as that can be seen without any lock."""
-    hand = member.hand_at(entry)
-    turn = None if hand is None else hand.turn
-    began = None if hand is None else hand.began
-    if hand is None or not hand.runs(entry):
-        began = None
-    if began is None and turn is None:
-        # It may have answered while we looked.
-        record = entry.chain
-        while record is not None:
-            if record[MEMBER] is member and record.__class__ is not Part:
-                return _answered(record, entry.sent)
-            record = record[-1]
-    standing = member.standing_on(entry) if began is None else Standing.RUNNING
-    spent = (None, None) if turn is None or began is not None else turn.spent(now)
-    return MemberReport(
-        producer=member.name,
-        verdict=None,
-        standing=standing,
-        held_up_by=_told(_held_up(member, entry)),
-        **_times(entry.sent, now, began, spent),
-    )
-
-
-def _held_up(member: Member, entry: Entry) -> HeldUp:
-    try:
-        return member.held_up_by(entry)
-    except (AttributeError, KeyError):
-        # It went on while we looked, without any lock.
-        return ()
-
-
-def _told(held_up_by: HeldUp) -> Optional[str]:
-    """In words; the names are asked for here, since they may be users' code."""
-    own = [str(work) for name, _, work in held_up_by if not name]
-    if own:
-        return f"request{'s' if len(own) > 1 else ''} {', '.join(own)}"
-    others = [f"{m.name}, which has {name} for request {work}" for name, m, work in held_up_by]
-    return " and ".join(others) or None
+    file, line, function = places[-1]
+    return f"{os.path.basename(file)}:{line} in {function}"

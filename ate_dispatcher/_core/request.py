@@ -1,7 +1,8 @@
-"""The records of the ledger: a request, its start line, the notes on members without a reply.
+"""One request: what was asked, of whom, until when, and what came.
 
-Plain objects with slots. All but the constructors' arguments is written by the ledger and, where it
-says so, by the desk, inside the section; anybody may read them, since fields are replaced whole.
+Plain objects with slots, with the start line and what is known of members without a reply. Written
+by the ledger and, where it says so, by the engine, inside the section; anybody may read them, since
+fields are replaced whole (P8).
 """
 
 from __future__ import annotations
@@ -9,16 +10,27 @@ from __future__ import annotations
 import math
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Set, Tuple
 
-from .._observing.stacks import Place
-from .member import HeldUp, Member, Spent, Turn
+from typing_extensions import Self
+
+from .member import Claim, HeldUp, Member, Spent, Worker
 from .outcomes import Completion, Standing, Verdict
-from .policy_state import Need
-from .records import MEMBER, Part, Record
+from .policy_state import PolicyState
+from .records import MEMBER, Part, Record, newest_first
 
-__all__ = ["Entry", "Extra", "Line", "Note"]
+__all__ = ["EVALUATED", "OVER", "Extras", "Request", "StartLine", "Unanswered"]
+
+OVER = -math.inf
+"""The ``until`` of what wants another look before it is begun or answered: it has ended, has a
+start line that has not started, or is no request at all."""
+
+EVALUATED = 1 << 40
+"""So far below zero begins the count of a request whose policy is asked at each fact: one look at
+the sign, which every reply takes anyway, tells it from all others."""
+
+Places = Sequence[Tuple[str, int, str]]
 
 
-class Note:
+class Unanswered:
     """A member's verdict that is not a reply. What became of it afterwards is added once."""
 
     __slots__ = (
@@ -39,31 +51,33 @@ class Note:
 
     def __init__(
         self,
-        entry: Entry,
+        request: Request,
         member: Member,
         verdict: Verdict,
         standing: Optional[Standing],
         stamp: float,
     ) -> None:
-        # Not the entry itself: a note may wait long for its member's turn.
-        self.id: int = entry.id
-        self.topic: Hashable = entry.topic
+        # Not the request itself: this may wait long for its member's turn.
+        self.id: int = request.id
+        self.topic: Hashable = request.topic
         self.member: Member = member
         self.verdict: Verdict = verdict
         self.standing: Optional[Standing] = standing
         self.stamp: float = stamp
-        hand = member.hand_at(entry)
-        turn = None if hand is None else hand.turn
         self.began: Optional[float] = None
         #: What it had spent after its turn had come, if it had not begun.
-        self.spent: Spent = (None, None) if turn is None else turn.spent(stamp)
+        self.spent: Spent = (None, None)
         self.held_up_by: HeldUp = ()
+        worker = member.worker_at(request)
+        if worker is not None:
+            if worker.claim is not None:
+                self.spent = worker.claim.spent(stamp)
+            if standing is Standing.RUNNING:
+                self.began = worker.began
         if standing is Standing.QUEUED or standing is Standing.AT_INSTRUMENT:
-            self.held_up_by = member.held_up_by(entry)
-        if standing is Standing.RUNNING and hand is not None:
-            self.began = hand.began
+            self.held_up_by = member.held_up_by(request)
         #: Where in its code a running one was at the end, if somebody wanted to know.
-        self.places: Sequence[Place] = ()
+        self.places: Places = ()
         #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
         self.outcome: Optional[Verdict] = None
         #: When it began and answered, if it did so after the end; by how much too late.
@@ -71,22 +85,17 @@ class Note:
         self.late: float = 0.0
 
 
-WEIGHED = 1 << 40
-"""So far below zero begins the count of a request whose policy is to be weighed at each fact: one
-look at the sign, which every reply takes anyway, tells it from all others."""
-
-
-class Line:
-    """A start line: the members of a request wait there for each other, and begin together."""
+class StartLine:
+    """The members of a request wait there for each other, and begin together."""
 
     __slots__ = ("after", "cell", "present", "started")
 
     def __init__(self, after: float) -> None:
         #: So many seconds after the send those who are there need not wait for the others.
         self.after: float = after
-        self.present: List[Turn] = []
+        self.present: List[Claim] = []
         self.started: bool = False
-        #: Where that instant is kept, see `Alarms`.
+        #: Where that instant is kept, see `OpenRequests`.
         self.cell: Optional[List[Any]] = None
 
     @property
@@ -95,40 +104,55 @@ class Line:
         return self.after == math.inf
 
 
-class Extra:
-    """What few requests need: verdicts without a reply, errors, done callbacks, options."""
+class Extras:
+    """What few requests have: verdicts without a reply, errors, done callbacks, options."""
 
-    __slots__ = ("callbacks", "errors", "key", "line", "need", "notes", "off")
+    __slots__ = (
+        "answered",
+        "answered_until",
+        "callbacks",
+        "disabled",
+        "errors",
+        "key",
+        "line",
+        "need",
+        "unanswered",
+    )
 
     def __init__(self) -> None:
-        #: Who would have been asked, but was off.
-        self.off: Tuple[Member, ...] = ()
-        self.need: Optional[Need] = None
-        self.line: Optional[Line] = None
+        #: Who would have been asked, but was disabled.
+        self.disabled: Tuple[Member, ...] = ()
+        self.need: Optional[PolicyState] = None
+        self.line: Optional[StartLine] = None
         #: The ordering key, which may be compared by identity.
         self.key: Any = None
-        self.notes: Sequence[Note] = ()
+        #: By the identity of the member. It only grows, and only inside the section.
+        self.unanswered: Dict[int, Unanswered] = {}
         self.errors: int = 0
-        self.callbacks: Tuple[Any, ...] = ()
+        #: Those who have answered, by identity, up to that record; see `Request.has_answered`.
+        self.answered: Set[int] = set()
+        self.answered_until: Optional[Record] = None
+        self.callbacks: List[Any] = []
 
 
-class Entry:
-    """One request: what was asked, of whom, until when, and what came.
+class Request:
+    """One request, from the send to the last answer that anybody gives.
 
-    Written by the ledger alone, but for the constructor. Read by anybody: every field is replaced
-    whole, and ``completion`` last of all.
+    Written by the ledger alone, but for those who make it. Read by anybody: every field is replaced
+    whole, and ``completion`` last of all (P8). The send fills the fields in place, see `of`.
     """
 
     __slots__ = (
+        "awaited",
         "call",
         "cell",
         "chain",
         "channel",
         "completion",
         "deadline",
-        "desk",
         "ended",
-        "extra",
+        "engine",
+        "extras",
         "id",
         "kwargs",
         "pending",
@@ -138,12 +162,36 @@ class Entry:
         "until",
     )
 
+    engine: Any
+    """Whose request it is; nothing that is looked into here."""
+    id: int
+    topic: Hashable
+    channel: Any
+    roster: Tuple[Member, ...]
+    sent: float
+    deadline: float
+    until: float
+    """Until when it may be begun and answered without another look: the deadline, or an instant
+    before it; OVER when it always takes one."""
+    call: Optional[Tuple[Any, ...]]
+    """The positional arguments of the producers' method, the topic first."""
+    kwargs: Optional[Dict[str, Any]]
+    pending: int
+    """Members without a verdict; see `left`."""
+    chain: Optional[Record]
+    completion: Optional[Completion]
     ended: float
     """When it ended; not there before."""
+    cell: Optional[List[Any]]
+    """Where it is kept, see `OpenRequests`; None while it is among the arrivals."""
+    awaited: bool
+    """Whether somebody waits for it, or has. Said by those who wait (P9)."""
+    extras: Optional[Extras]
 
-    def __init__(
-        self,
-        desk: Any,
+    @classmethod
+    def of(
+        cls,
+        engine: Any,
         number: int,
         topic: Hashable,
         channel: Any,
@@ -152,98 +200,112 @@ class Entry:
         deadline: float,
         call: Optional[Tuple[Any, ...]],
         kwargs: Optional[Dict[str, Any]],
-    ) -> None:
-        self.desk: Any = desk
-        self.id: int = number
-        self.topic: Hashable = topic
-        self.channel: Any = channel
-        self.roster: Tuple[Member, ...] = roster
-        self.sent: float = sent
-        self.deadline: float = deadline
-        #: Until when it may be begun and answered without another look: the deadline, or an
-        #: instant before it; never while it has a start line.
-        self.until: float = deadline
-        #: The positional arguments of the producers' method, the topic first.
-        self.call: Optional[Tuple[Any, ...]] = call
-        self.kwargs: Optional[Dict[str, Any]] = kwargs
-        #: Members without a verdict; see `left`.
-        self.pending: int = len(roster)
-        self.chain: Optional[Record] = None
-        self.completion: Optional[Completion] = None
-        self.cell: Optional[List[Any]] = None
-        self.extra: Optional[Extra] = None
+    ) -> Self:
+        """An open request. The hot send does the same in place."""
+        request = cls()
+        request.engine = engine
+        request.id = number
+        request.topic = topic
+        request.channel = channel
+        request.roster = roster
+        request.sent = sent
+        request.deadline = request.until = deadline
+        request.call = call
+        request.kwargs = kwargs
+        request.pending = len(roster)
+        request.chain = request.completion = request.cell = request.extras = None
+        request.awaited = False
+        return request
 
-    def needs(self, need: Need) -> None:
+    def end(self, completion: Completion, now: float) -> None:
+        """It is over. What it carried is dropped by whoever asked for this, later (P16)."""
+        self.ended = now
+        self.until = OVER
+        self.completion = completion
+
+    def needs(self, need: PolicyState) -> None:
         """Put it under a policy. Before anybody else knows it."""
         self.more().need = need
-        self.pending -= WEIGHED
+        self.pending -= EVALUATED
 
-    def lines_up(self, line: Line) -> None:
+    def lines_up(self, line: StartLine) -> None:
         """Give it a start line. Before anybody else knows it."""
         self.more().line = line
-        self.until = -math.inf
+        self.until = OVER
 
     @property
-    def line(self) -> Optional[Line]:
+    def line(self) -> Optional[StartLine]:
         """The start line, while its members wait there for each other."""
-        line = None if self.extra is None else self.extra.line
+        line = None if self.extras is None else self.extras.line
         return None if line is None or line.started else line
 
     @property
-    def needed(self) -> Need:
-        """What it needs; of one that is under a policy."""
-        assert self.extra is not None
-        assert self.extra.need is not None
-        return self.extra.need
+    def need(self) -> Optional[PolicyState]:
+        """How far it is towards its policy, if it has one."""
+        return None if self.extras is None else self.extras.need
 
-    def spoken(self) -> List[Member]:
+    @property
+    def key(self) -> Any:
+        """The ordering key, to be compared by identity; None for none."""
+        return None if self.extras is None else self.extras.key
+
+    def answered(self) -> List[Member]:
         """Those whose answer it has, a value or an error."""
-        found: List[Member] = []
-        record = self.chain
-        while record is not None:
-            if record.__class__ is not Part:
-                found.append(record[MEMBER])
-            record = record[-1]
-        return found
+        return [r[MEMBER] for r in newest_first(self.chain) if r.__class__ is not Part]
 
     def judged(self) -> Set[int]:
         """Those who have a verdict, by identity."""
-        judged = {id(note.member) for note in self.notes}
-        judged.update(id(member) for member in self.spoken())
+        judged = set() if self.extras is None else set(self.extras.unanswered)
+        judged.update([id(member) for member in self.answered()])
         return judged
+
+    def has_answered(self, member: Member) -> bool:
+        """Whether *member* is among them; quick, however often it is asked. Inside the section."""
+        extras = self.more()
+        for record in newest_first(self.chain, extras.answered_until):
+            if record.__class__ is not Part:
+                extras.answered.add(id(record[MEMBER]))
+        extras.answered_until = self.chain
+        return id(member) in extras.answered
 
     def has_value_of(self, member: Member) -> bool:
         """Whether *member* has given it a value so far."""
-        record = self.chain
-        while record is not None and record[MEMBER] is not member:
-            record = record[-1]
-        return record is not None
+        return any(record[MEMBER] is member for record in newest_first(self.chain))
 
     @property
     def left(self) -> int:
         """How many members have no verdict yet."""
-        return self.pending if self.pending >= 0 else self.pending + WEIGHED
+        return self.pending if self.pending >= 0 else self.pending + EVALUATED
 
-    @property
-    def notes(self) -> Sequence[Note]:
-        """Verdicts that are not replies; the list is replaced whole, never changed."""
-        return () if self.extra is None else self.extra.notes
+    def unanswered(self) -> List[Unanswered]:
+        """Verdicts that are not replies, in the order in which they came. On any thread."""
+        extras = self.extras
+        while extras is not None:
+            try:
+                return list(extras.unanswered.values())
+            except RecursionError:
+                raise
+            except RuntimeError:
+                # One was added under the copy.
+                continue
+        return []
 
     @property
     def errors(self) -> int:
         """How many of the accepted replies are errors."""
-        return 0 if self.extra is None else self.extra.errors
+        return 0 if self.extras is None else self.extras.errors
 
-    def stub(self, completion: Completion) -> Entry:
-        """What a member that is still at it needs of the ended request: all but the replies."""
-        stub = Entry(self.desk, self.id, self.topic, None, (), self.sent, self.deadline, None, None)
-        stub.ended, stub.completion = self.sent, completion
-        # Not the policy, whose error may hold replies.
-        stub.more().notes, stub.more().errors = self.notes, self.errors
+    def stub(self, worker: Worker, completion: Completion, unanswered: Unanswered) -> Request:
+        """What *worker*, which is still at it, needs of the ended request: no reply, no other."""
+        stub = Request.of(
+            self.engine, self.id, self.topic, None, (), self.sent, self.deadline, None, None
+        )
+        stub.more().unanswered[id(worker.member)] = unanswered
+        stub.end(completion, self.sent)
         return stub
 
-    def more(self) -> Extra:
-        """What few requests need, made when the first needs it. Inside the section."""
-        if self.extra is None:
-            self.extra = Extra()
-        return self.extra
+    def more(self) -> Extras:
+        """What few requests have, made when the first has it. Inside the section."""
+        if self.extras is None:
+            self.extras = Extras()
+        return self.extras

@@ -1,15 +1,14 @@
-"""The sums over a dispatcher's life, as a value."""
+"""The sums over a dispatcher's life: counted while requests end, shown as a value; pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Sequence
+from typing import Dict, Iterable, Mapping
 
-from .ledger import Ledger
 from .outcomes import Completion, Verdict
-from .request import Entry
+from .request import Request, Unanswered
 
-__all__ = ["Statistics", "statistics_of"]
+__all__ = ["Statistics", "Sums"]
 
 
 @dataclass(frozen=True)
@@ -37,33 +36,66 @@ class Statistics:
         return ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
 
 
-def statistics_of(ledger: Ledger, over: Sequence[Entry] = ()) -> Statistics:
-    """The sums of *ledger*, with what the open requests have so far.
+class Sums:
+    """What has ended, counted. Changed by the ledger, inside the section."""
 
-    Those in *over* were over when they were sent, and the ledger has not been told yet.
+    def __init__(self) -> None:
+        #: Requests where everybody was OK have counters of their own, being many: how many
+        #: members, how many requests.
+        self.all_ok = 0
+        self.all_replied = 0
+        self._fan_out = 0
+        self._verdicts: Dict[Verdict, int] = dict.fromkeys(Verdict, 0)
+        self._completions: Dict[Completion, int] = dict.fromkeys(Completion, 0)
+
+    def add(self, request: Request, completion: Completion) -> None:
+        """*request* has ended, with the verdicts that it has."""
+        self._fan_out += _count(request, 0, self._verdicts)
+        self._completions[completion] += 1
+
+    def judge(self, unanswered: Unanswered, outcome: Verdict) -> None:
+        """What was MISSING at the end is *outcome*."""
+        self._verdicts[unanswered.verdict] -= 1
+        self._verdicts[outcome] += 1
+        unanswered.outcome = outcome
+
+    def shown(self, open_ones: Iterable[Request], over: Iterable[Request] = ()) -> Statistics:
+        """Together with what is open; and what was *over* when it was sent, not yet added."""
+        verdicts, completions = dict(self._verdicts), dict(self._completions)
+        verdicts[Verdict.OK] += self.all_ok
+        completions[Completion.ALL_REPLIED] += self.all_replied
+        fan_out = self._fan_out + self.all_ok
+        for request in over:
+            completions[request.completion or Completion.NO_PRODUCERS] += 1
+            fan_out += _count(request, 0, verdicts)
+        count = pending = 0
+        for request in open_ones:
+            count += 1
+            left = request.left
+            pending += left
+            fan_out += _count(request, left, verdicts)
+        return Statistics(
+            requests=count + sum(completions.values()),
+            open=count,
+            fan_out=fan_out,
+            pending=pending,
+            verdicts=verdicts,
+            completions=completions,
+        )
+
+
+def _count(request: Request, left: int, verdicts: Dict[Verdict, int]) -> int:
+    """Add the verdicts that *request* has to *verdicts*, with *left* members that have none.
+
+    Its fan-out.
     """
-    fan_out, verdicts, completions = ledger.sums.told()
-    for entry in over:
-        completions[entry.completion or Completion.NO_PRODUCERS] += 1
-        fan_out += len(entry.roster)
-        for note in entry.notes:
-            verdicts[note.verdict] += 1
-    still_open: Iterable[Entry] = ledger.open_requests()
-    count = pending = 0
-    for entry in still_open:
-        count += 1
-        fan_out += len(entry.roster)
-        pending += entry.left
-        notes = entry.notes
-        verdicts[Verdict.ERROR] += entry.errors
-        verdicts[Verdict.OK] += len(entry.roster) - entry.left - entry.errors - len(notes)
-        for note in notes:
-            verdicts[note.verdict] += 1
-    return Statistics(
-        requests=count + sum(completions.values()),
-        open=count,
-        fan_out=fan_out,
-        pending=pending,
-        verdicts=verdicts,
-        completions=completions,
-    )
+    extras, size = request.extras, len(request.roster)
+    if extras is None:
+        verdicts[Verdict.OK] += size - left
+        return size
+    unanswered = request.unanswered()
+    verdicts[Verdict.OK] += size - left - extras.errors - len(unanswered)
+    verdicts[Verdict.ERROR] += extras.errors
+    for each in unanswered:
+        verdicts[each.verdict] += 1
+    return size

@@ -1,152 +1,230 @@
 """A mailbox with several readers, in which messages of one key wait for each other.
 
-Its readers are the hands of one producer. What they take, they take inside the section of the
-producer's home, the oldest first of what may be begun: a message whose key another hand is busy
-with goes to the shelf of that key, where it is found again when the key is free.
+Its readers are the workers of one producer. What they take, they take inside the section, the
+oldest first of what may be begun: a message whose key another worker is busy with goes to the lane
+of that key, where it is found again when the key is free.
 
-Putters ring as for any mailbox: there is an alert while a hand is parked, put up before that hand
-looks at the messages for the last time. One ring wakes one hand; a hand that takes a message and
-sees that there may be more wakes the next. Only hands change the list of the parked, each for
-itself and inside the section: a putter that was held after it rang could forget one that has taken
-a message meanwhile and parked again.
+Putters unpark as for any mailbox: there is attention while a worker is parked, put up before that
+worker looks at the messages for the last time (P1). One unpark wakes one worker; one that takes a
+message and sees that there may be more wakes the next. Only workers change the list of the parked,
+each for itself and inside the section: a putter that was held after it unparked one could forget
+one that has taken a message meanwhile and parked again.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
-from .._core.member import Hand
-from .._core.records import IDLE, STOP
-from .mailbox import CALM, DEAD, Mailbox
+from typing_extensions import Protocol
 
-__all__ = ["Rack", "key_of"]
+from .._core.durations import NEVER
+from .fifo import Fifo
+from .mailbox import CALM, CLOSED, Mailbox
+from .sentinels import AGAIN, IDLE, STOP
 
-
-def key_of(entry: Any) -> Any:
-    """The ordering key of a request, to be compared by identity; None for none."""
-    return None if entry.extra is None else entry.extra.key
+__all__ = ["KeyedMailbox", "Reader"]
 
 
-class Rack(Mailbox):
-    """The mailbox, its shelves, and who is parked at it."""
+_MANY = 64
+"""So many messages are put into lanes in one go."""
 
-    __slots__ = ("_busy", "_closed", "_numbers", "_parked", "_shelves")
+
+class Reader(Protocol):
+    """What takes messages, and parks."""
+
+    def unpark(self) -> None:
+        """Let it look again. From anywhere; never blocks."""
+        ...
+
+    def park(self, deadline: float) -> bool:
+        """Wait for that. Its own thread only."""
+        ...
+
+
+class KeyedMailbox(Mailbox):
+    """The mailbox, its lanes, and who is parked at it."""
+
+    __slots__ = (
+        "_busy",
+        "_ended",
+        "_keys",
+        "_lanes",
+        "_lanes_swept",
+        "_numbers",
+        "_parked",
+        "_unswept",
+    )
 
     def __init__(self) -> None:
-        self._parked: Deque[Hand] = deque()
+        self._parked: Deque[Reader] = deque()
         super().__init__()
-        #: The keys that hands are busy with.
-        self._busy: Dict[Any, Hand] = {}
-        self._shelves: Dict[Any, Deque[Tuple[int, Any]]] = {}
+        #: The keys that workers are busy with, and those workers with their keys.
+        self._busy: Dict[Any, Reader] = {}
+        self._keys: Dict[Reader, Any] = {}
+        self._lanes: Dict[Any, Fifo] = {}
+        #: Those that are still to be looked through in this round.
+        self._unswept: List[Any] = []
+        self._lanes_swept = False
         self._numbers = itertools.count()
-        self._closed = False
+        self._ended = False
 
-    def hang(self, bell: Any) -> None:
-        """Make *bell* that of the first hand, which may be parked before there are others."""
-        self.bell = bell
-        self.ring = self.wake
+    def hang(self, parker: Any) -> None:
+        """Make *parker* that of the first worker, which may be parked before there are others."""
+        self.parker = parker
+        self.unpark = self._wake
 
-    def wake(self, _: None = None) -> None:
-        """Wake one hand that is parked. From anywhere; never blocks."""
+    def _wake(self, _: None = None) -> None:
+        """Wake one worker that is parked. From anywhere; never blocks."""
         try:
-            hand = self._parked[-1]
+            worker = self._parked[-1]
         except IndexError:
-            self.bell.ring(None)
+            self.parker.unpark(None)
             return
-        hand.ring()
+        worker.unpark()
 
     def emptied(self) -> List[Any]:
-        """Take everything out that is in now, from the shelves too, the oldest first."""
-        shelved = sorted(itertools.chain(*self._shelves.values()), key=lambda pair: pair[0])
-        self._shelves.clear()
-        return [entry for _, entry in shelved] + super().emptied()
+        """Take everything out that is in now, from the lanes too, the oldest first."""
+        pairs = [pair for lane in self._lanes.values() for pair in lane.emptied()]
+        pairs.sort(key=lambda pair: pair[0])
+        self._lanes.clear()
+        return [message for _, message in pairs] + super().emptied()
 
     def backlog(self) -> int:
-        """How many messages wait, on the shelves too."""
-        return len(self.items) + sum(map(len, self._shelves.values()))
+        """How many messages wait, in the lanes too."""
+        return super().backlog() + sum(lane.backlog() for lane in self._lanes.values())
 
-    def busy_with(self, key: Any) -> Optional[Hand]:
-        """The hand that has *key*."""
+    def busy_with(self, key: Any) -> Optional[Reader]:
+        """The worker that has *key*."""
         return self._busy.get(key)
+
+    def sweep(
+        self, limit: int = 0, gone: Callable[[Any], bool] = lambda item: False
+    ) -> Tuple[List[Any], bool]:
+        """As every mailbox; what waits in the lanes first."""
+        if self.attention is CLOSED:
+            return [], False
+        if not self._unswept and not self._lanes_swept:
+            self._unswept, self._lanes_swept = list(self._lanes), True
+        if not self._unswept:
+            out, more = super().sweep(limit, gone)
+            # The next round begins with the lanes again.
+            self._lanes_swept = more
+            return out, more
+        key = self._unswept[-1]
+        lane = self._lanes.get(key)
+        swept: List[Any] = []
+        more = False
+        if lane is not None:
+            pairs, more = lane.look_through(
+                limit, lambda pair: pair[1].completion is not None or gone(pair[1])
+            )
+            swept = [message for _, message in pairs]
+            if not lane.backlog():
+                del self._lanes[key]
+        if not more:
+            self._unswept.pop()
+        return swept, True
 
     # -- its readers, inside the section -------------------------------------------------------
 
-    def take(self, hand: Hand) -> Any:
-        """What *hand* has to serve; STOP; or IDLE: it counts as parked, and shall wait for a ring.
+    def take(self, worker: Any) -> Any:
+        """What *worker* has to serve; STOP; or IDLE: it counts as parked, and shall `rest`.
 
-        The key of what it gets is its own until it is :meth:`done` with it.
+        Or AGAIN, after so many messages that have to wait for their keys (P17).
+
+        The key of what it gets is its own until it comes again, or is `let_go`.
         """
-        if self._closed:
+        self._drop_key(worker)
+        if self._ended:
             return STOP
-        # In this order: who appends after the last look sees the alert.
-        if hand not in self._parked:
-            self._parked.append(hand)
-        self.alert = [True]
-        found = self._oldest(hand)
+        # In this order: who appends after the last look sees the token (P1).
+        if worker not in self._parked:
+            self._parked.append(worker)
+        self.attention = [True]
+        found = self._next(worker)
         if found is IDLE:
             return IDLE
-        self._parked.remove(hand)
+        self._parked.remove(worker)
+        if found is AGAIN:
+            self.attention = [True] if self._parked else CALM
+            return AGAIN
         if found is STOP:
-            self.close()
+            self.end()
             return STOP
-        self.alert = [True] if self._parked else CALM
-        self.look_round()
+        self.attention = [True] if self._parked else CALM
+        self._look_round()
         return found
 
-    def done(self, key: Any) -> None:
-        """The hand that had *key* is done with what it took."""
-        self._busy.pop(key, None)
+    def rest(self, worker: Any) -> None:
+        """After IDLE: park. Who appended meanwhile has unparked one. Outside the section."""
+        worker.park(NEVER)
 
-    def look_round(self) -> None:
-        """Wake a hand if there may be something for it."""
-        if self._parked and (self.items or any(key not in self._busy for key in self._shelves)):
-            self.wake()
+    def let_go(self, worker: Any) -> None:
+        """*worker* takes nothing any more."""
+        self._drop_key(worker)
+        if worker in self._parked:
+            self._parked.remove(worker)
+        if self.attention is not CLOSED:
+            self._look_round()
 
-    def close(self) -> None:
-        """No hand takes anything any more."""
-        self._closed = True
-        if self.alert is not DEAD:
-            self.alert = CALM
-        for hand in self._parked:
-            hand.ring()
+    def end(self) -> None:
+        """No worker takes anything any more."""
+        self._ended = True
+        if self.attention is not CLOSED:
+            self.attention = CALM
+        for worker in self._parked:
+            worker.unpark()
 
     def forked(self) -> None:
-        """In a forked child, where one hand is left: it ends when it comes back."""
-        self._closed = True
+        """In a forked child, where one worker is left: it ends when it comes back."""
+        self._ended = True
         self._parked.clear()
+        self._busy.clear()
+        self._keys.clear()
 
-    # -- inside --------------------------------------------------------------------------------
+    def _drop_key(self, worker: Any) -> None:
+        """Nobody waits any more for the key of what *worker* took before."""
+        key = self._keys.pop(worker, None)
+        if key is not None:
+            self._busy.pop(key, None)
 
-    def _oldest(self, hand: Hand) -> Any:
+    def _look_round(self) -> None:
+        """Wake a worker if there may be something for it."""
+        if self._parked and (self.items or any(key not in self._busy for key in self._lanes)):
+            self._wake()
+
+    def _next(self, worker: Reader) -> Any:
         """The oldest message that may be begun; STOP when it is the oldest of all, else IDLE."""
-        # What is on a shelf is older than what was never looked at.
-        free = [key for key in self._shelves if key not in self._busy]
-        while free:
-            key = min(free, key=lambda each: self._shelves[each][0][0])
-            shelf = self._shelves[key]
-            entry = shelf.popleft()[1]
-            if not shelf:
-                del self._shelves[key]
-                free.remove(key)
-            if entry.completion is None:
-                self._busy[key] = hand
-                return entry
-        while True:
-            try:
-                entry = self.items.popleft()
-            except IndexError:
+        # What is in a lane is older than what was never looked at.
+        free = [key for key in self._lanes if key not in self._busy]
+        if free:
+            key = min(free, key=lambda each: self._lanes[each].front()[0])
+            lane = self._lanes[key]
+            message = lane.oldest()[1]
+            if not lane.backlog():
+                del self._lanes[key]
+            return self._taken(worker, key, message)
+        for _ in range(_MANY):
+            message = self.oldest()
+            if message is IDLE:
                 return IDLE
-            if entry is STOP:
+            if message is STOP:
                 self.items.appendleft(STOP)
-                return IDLE if self._shelves else STOP
-            if entry.completion is not None:
-                continue
-            key = key_of(entry)
+                return IDLE if self._lanes else STOP
+            # What has ended needs no key: the worker only passes by.
+            key = None if message.completion is not None else message.key
             if key is None:
-                return entry
+                return message
             if key not in self._busy:
-                self._busy[key] = hand
-                return entry
-            self._shelves.setdefault(key, deque()).append((next(self._numbers), entry))
+                return self._taken(worker, key, message)
+            lane = self._lanes.setdefault(key, Fifo())
+            lane.items.append((next(self._numbers), message))
+        return AGAIN
+
+    def _taken(self, worker: Reader, key: Any, message: Any) -> Any:
+        if message.completion is None:
+            self._busy[key] = worker
+            self._keys[worker] = key
+        return message

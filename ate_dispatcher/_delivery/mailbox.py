@@ -1,104 +1,212 @@
-"""A queue with one reader that parks: what a worker's thread lives on.
+"""A queue with one reader that parks, and that buries what has ended in it.
 
 Any number of threads append, also from signal handlers and finalizers: ``items`` is a deque, whose
-single operations are atomic, and *alert*, if not empty, tells the putter that there is more to do
-than that. So a put to a busy worker is one append and one look.
+single operations are atomic, and *attention*, if not empty, tells the putter that there is more to
+do than that. So a put to a busy reader is one append and one look.
 
-Putting and parking can cross: the reader first says that it is parked, then looks at the items
-again, then parks; a putter first appends, then looks at the alert. One of the two sees the other.
+**P1**, putting and parking: the reader puts up a fresh attention token, looks at ``items`` again,
+and parks; a putter appends, looks at the token, unparks, and uses up *that* token. One of the two
+sees the other. The token is a list with something in it: emptied it is no attention any more, so
+those after need not unpark again, and a reader that has parked anew meanwhile, with another token,
+is not touched. A putter that an exception strikes in between leaves it full: the next one unparks.
 
-To say that it is parked the reader puts up a new list. A putter rings and then empties the very
-list that it saw: those after it need not ring again, and a reader that has parked anew meanwhile,
-with another list, is not touched. A putter that an exception strikes in between leaves the list
-full, so the next one rings.
+**P2**, death: attention becomes CLOSED, inside the section, and then the items are taken out,
+outside; whoever appends and then sees CLOSED is responsible for what it has put.
+
+What has ended while it waited here is a *tombstone*. Those at the front leave at once; of others
+the number is kept, and when half of a long mailbox is tombstones it is swept: a few items at a time
+go to a queue of their own, which is read first, so the order stays and no pass is long (P17).
 """
 
 from __future__ import annotations
 
 import sys
-from collections import deque
-from typing import Any, Callable, Deque, List, Sequence
+from typing import Any, Callable, List, Sequence, Tuple
 
-from .._time.clock import Bell, QueueBell
+from .._time.clock import Parker, QueueParker
+from .fifo import Fifo
+from .sentinels import IDLE, STOP, SWEPT
 
-__all__ = ["CALM", "DEAD", "SWEEP", "Mailbox"]
+__all__ = ["CALM", "CLOSED", "NO_GIL", "Mailbox"]
 
-_NO_GIL = not getattr(sys, "_is_gil_enabled", lambda: True)()
+NO_GIL: bool = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
-CALM: Sequence[Any] = ()
-"""Append, and that is all."""
-SWEEP: Sequence[Any] = ("sweep",)
-"""The next message that comes shall have what is left of ended requests cleared away."""
-DEAD: Sequence[Any] = ("dead",)
-"""The reader's thread has ended: nothing will be read any more."""
+CALM: Any = False
+"""Append, and that is all. The singleton that a conditional jump knows without a call."""
+CLOSED: Sequence[Any] = ("closed",)
+"""The reader has ended: nothing will be read any more."""
+
+_SHORT = 64
+"""From a mailbox below this length what has ended is taken at once, wherever it is."""
 
 
-class Mailbox:
+class Mailbox(Fifo):
     """The queue, and how its reader is woken.
 
-    Attributes: *items*; *alert*, one of the above or a list while parked, written by the reader
-    and, inside the section, by the keeper; the reader's *bell*; *reader*, who sees to what is left
-    when it is dead: the ledger's member for a producer's mailbox, the desk for its keeper's.
+    Attributes: *items*; *attention*, CALM, CLOSED or a token, written by the reader; the reader's
+    *parker*; *owner*, who sees to what is left when it is closed: the member for a producer's, None
+    where nobody has to.
     """
 
-    __slots__ = ("alert", "bell", "items", "reader", "ring")
+    __slots__ = ("attention", "owner", "parker", "tombstones", "unpark")
 
     def __init__(self) -> None:
-        self.items: Deque[Any] = deque()
-        self.alert: Sequence[Any] = CALM
-        self.hang(QueueBell())
-        self.reader: Any = None
+        super().__init__()
+        self.attention: Any = CALM
+        self.hang(QueueParker())
+        self.owner: Any = None
+        #: How many ended messages wait here, at most.
+        self.tombstones: int = 0
 
-    def hang(self, bell: Bell) -> None:
-        """Make *bell* the one that the reader parks on."""
-        self.bell: Bell = bell
-        self.ring: Callable[[Any], Any] = bell.ring
+    def hang(self, parker: Parker) -> None:
+        """Make *parker* the one that the reader parks on."""
+        self.parker: Parker = parker
+        self.unpark: Callable[[Any], Any] = parker.unpark
+
+    # -- putters -------------------------------------------------------------------------------
 
     def put(self, item: Any) -> None:
         """Append *item*; wake the reader if it is parked. Never blocks."""
         self.items.append(item)
-        if self.alert:
+        if self.attention:
             self.attend()
 
     def attend(self) -> None:
-        """The rest of a put when there is an alert: wake the reader, or clear up after it."""
-        alert: Any = self.alert
-        if alert.__class__ is list:
-            self.ring(None)
-            alert.clear()
-        elif alert is DEAD and self.reader is None:
-            # A producer's is emptied inside the section: what others asked gets its verdict there.
-            self.items.clear()
-
-    def emptied(self) -> List[Any]:
-        """Take everything out that is in now; others may be at it too."""
-        taken: List[Any] = []
-        for _ in range(len(self.items)):
+        """The rest of a put when there is attention: wake the reader, or clear up after it."""
+        attention: Any = self.attention
+        if attention.__class__ is list:
+            unpark = self.unpark
+            unpark(None)
+            attention.clear()
+        elif attention is CLOSED and self.owner is None:
             try:
-                taken.append(self.items.popleft())
+                # What was just put; whoever has put it holds it, so nothing is dropped here.
+                self.items.pop()
             except IndexError:
-                break
-        return taken
+                pass
+
+    # -- the reader ----------------------------------------------------------------------------
+
+    def take(self, worker: Any) -> Any:
+        """What is next; IDLE if nothing is: then the reader counts as parked. Inside the section.
+
+        *worker* is who asks; here there is only one.
+        """
+        item = self.oldest()
+        if item is IDLE:
+            self.attention = [True]
+        return item
+
+    def oldest(self) -> Any:
+        items = self.items
+        while True:
+            # Others may take one out, too: it has ended, or its producer has.
+            try:
+                item = items.popleft()
+            except IndexError:
+                return IDLE
+            if item is not SWEPT:
+                return item
+            if self.has_older():
+                item = super().oldest()
+                if self.has_older():
+                    items.appendleft(SWEPT)
+                return item
+
+    def rest(self, worker: Any) -> None:
+        """After IDLE: park, unless there is something. Outside the section, on the reader."""
+        # The token is up: who appended before that is seen here, later ones see it (P1).
+        if not self.items:
+            park = self.parker.park
+            park()
+        self.attention = CALM
+
+    def park(self) -> None:
+        """Wait until there is an item, perhaps. The reader, which takes without the section."""
+        self.attention = [True]
+        if NO_GIL:
+            # Nothing to rotate, but it takes the deque's own lock: the look cannot come before
+            # the token. (Where `take` is used the section's lock is in between.)
+            self.items.rotate(0)
+        if not self.items:
+            park = self.parker.park
+            park()
+        self.attention = CALM
+
+    def parked(self) -> bool:
+        """Whether the reader waits to be unparked, or is about to."""
+        return self.attention.__class__ is list
+
+    def end(self) -> None:
+        """No reader takes anything any more; with one there is nobody to tell. In the section."""
+
+    def let_go(self, worker: Any) -> None:
+        """*worker* takes nothing any more. Inside the section."""
+
+    # -- inside the section --------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Nothing is read any more: take out what is left, outside (P2). Inside the section."""
+        self.attention = CLOSED
 
     def backlog(self) -> int:
         """How many messages wait."""
-        return len(self.items)
+        waiting = super().backlog()
+        try:
+            return waiting - (self.items[0] is SWEPT)
+        except IndexError:
+            return waiting
+
+    def emptied(self) -> List[Any]:
+        """Take everything out that is in now, the oldest first; others may be at it too.
+
+        Inside the section, or when it is closed.
+        """
+        self.tombstones = 0
+        return [item for item in super().emptied() if item is not SWEPT]
 
     def busy_with(self, key: Any) -> Any:
-        """The hand that makes messages of *key* wait: with one reader none does."""
+        """The worker that makes messages of *key* wait: with one reader none does."""
         return None
 
-    def park(self) -> None:
-        """Wait until there is an item, perhaps. The reader's thread only."""
-        self.alert = [True]
-        if _NO_GIL:
-            # Nothing to rotate, but it takes the deque's own lock: the look cannot come before
-            # the alert. (The workers of producers have the section's lock in between.)
-            self.items.rotate(0)
-        if not self.items:
-            self.bell.park()
-        self.alert = CALM
+    def bury(self, request: Any) -> Tuple[List[Any], bool]:
+        """*request* has ended in here. What came out, to be dropped outside; whether to sweep."""
+        if self.attention is CLOSED:
+            return [], False
+        if self.front() is request:
+            return [super().oldest()], False
+        if self.backlog() < _SHORT and self.remove(request):
+            return [request], False
+        self.tombstones += 1
+        if self.tombstones * 2 <= self.backlog():
+            return [], False
+        # Asked for once; again when as many more have ended.
+        self.tombstones = 0
+        return [], True
 
-    def parked(self) -> bool:
-        """Whether the reader waits for the bell, or is about to."""
-        return self.alert.__class__ is list
+    def sweep(
+        self, limit: int = _SHORT, gone: Callable[[Any], bool] = lambda item: False
+    ) -> Tuple[List[Any], bool]:
+        """Look through the next *limit* messages of those that were in when the round began.
+
+        Those that have ended, or are *gone*, come out: to be dropped, or judged, outside. And
+        whether the round goes on.
+        """
+        if self.attention is CLOSED:
+            return [], False
+        if not self._round:
+            self.tombstones = 0
+        items = self.items
+        if items and items[0] is SWEPT:
+            items.popleft()
+        out, more = self.look_through(
+            limit,
+            lambda item: item is not STOP and (item.completion is not None or gone(item)),
+        )
+        if self.has_older():
+            items.appendleft(SWEPT)
+        if items:
+            # The reader may have looked, and parked, while they were out (P1).
+            self.attend()
+        # What has ended behind this look wants another round.
+        return out, more or self.tombstones * 2 > self.backlog()

@@ -60,7 +60,7 @@ class Keys:
         #: References to keys that are gone.
         self._gone: Deque[Any] = deque()
 
-    def the(self, value: Any) -> Key:
+    def intern(self, value: Any) -> Key:
         """The one object for what equals *value*."""
         key = Key(value)
         try:

@@ -1,54 +1,78 @@
 """Who is registered for what, as immutable snapshots.
 
 No lock: registrations may come from any thread, a signal handler or a finalizer, also one that
-interrupts another registration. A topic's members are a dict that is changed by single atomic
-operations and then gets a new version *token*; readers use a roster made for one token and make a
-new one when the token has moved on. A roster is stored before its token is looked at once more, so
-the last one stored is always current, and nothing keeps a deregistered participant alive.
+interrupts another registration. A topic's registrations are a dict that is changed by single atomic
+operations and then gets a new *version*; whoever reads them reads the version first (P10) and makes
+a roster for it, which serves all who come until there is another. A roster is stored before the
+version is looked at once more, so the last one stored is always current, and nothing keeps a
+deregistered participant alive.
+
+So a registration costs the same however many there are: the roster is made by who needs it.
 
 Topics are the users' objects. They are hashed and compared only here, on the thread of the call
-that names them.
+that names them. Participants are told apart by identity.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from functools import partial
-from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, Hashable, List, NamedTuple, Optional, Tuple
 
 from ..errors import BadType
 from .mailbox import Mailbox
 
-__all__ = ["Channel", "Registry", "Roster", "Seat", "is_off", "unhashable"]
+__all__ = [
+    "Channel",
+    "Disabled",
+    "Outlet",
+    "Registration",
+    "Registry",
+    "Roster",
+    "is_disabled",
+    "unhashable",
+]
 
 
-Put = Tuple[Callable[[Any], None], Mailbox]
-"""How to reach a mailbox in one breath: its ``items.append``, and itself for the rest."""
+class Outlet:
+    """How to reach a mailbox in one breath: its ``items.append``, and itself for the rest.
+
+    Chained, so that to go through those of a roster makes no iterator.
+    """
+
+    __slots__ = ("append", "attributes", "mailbox", "next")
+
+    def __init__(self, mailbox: Mailbox, attributes: Any, behind: Optional[Outlet]) -> None:
+        self.append: Callable[[Any], None] = mailbox.items.append
+        self.attributes: Any = attributes
+        self.mailbox: Mailbox = mailbox
+        self.next: Optional[Outlet] = behind
 
 
 class Absence(weakref.ref):  # type: ignore[type-arg]
-    """Why a producer is off: each who has disabled it; weakly, it may be dropped meanwhile."""
+    """Why a producer is not asked: each who has disabled it; weakly, it may be dropped."""
 
     __slots__ = ("reasons",)
 
     reasons: Dict[Hashable, None]
 
 
-Off = Dict[int, Absence]
-"""By identity, everybody who was ever disabled and lives; who is off has a reason."""
+Disabled = Dict[int, Absence]
+"""By identity, everybody who was ever disabled and lives; who is disabled has a reason."""
 
 
-def is_off(off: Off, producer: Any) -> bool:
+def is_disabled(disabled: Disabled, producer: Any) -> bool:
     """Whether somebody has disabled *producer*, and not enabled it since."""
-    absence = off.get(id(producer))
+    absence = disabled.get(id(producer))
     return absence is not None and bool(absence.reasons)
 
 
-class Seat(NamedTuple):
-    """One registration: the participant, and what stands for it in a roster."""
+class Registration(NamedTuple):
+    """One participant on one side of topics, and what stands for it in a roster."""
 
     participant: Any
-    entry: Any
+    member: Any
     mailbox: Mailbox
     heeding: bool
 
@@ -57,78 +81,94 @@ class Roster:
     """One immutable reading of a side of a topic, in the order of registration.
 
     For listeners also what tells whether any of them wants to hear of completions: *heeding*, by
-    its class, or by an attribute of its own, which is looked for in *attributes* at each end.
+    its class, or by an attribute of its own, which is looked for in the outlets at each end.
 
-    Who is *off* has no seat in it. Such a roster has no *token*, so that each send looks twice.
+    Who is *disabled* has no outlet in it. Such a roster has no *version*, so that each send looks
+    twice.
     """
 
-    __slots__ = ("attributes", "heeding", "made_for", "members", "off", "puts", "token")
+    __slots__ = ("disabled", "first", "heeding", "made_for", "members", "size", "version")
 
-    def __init__(self, token: object, seats: List[Seat], off: Tuple[Any, ...] = ()) -> None:
-        self.token = None if off else token
-        self.made_for = token
-        self.off = off
-        self.members = tuple([seat.entry for seat in seats])
-        self.puts: Tuple[Put, ...] = tuple(
-            [(seat.mailbox.items.append, seat.mailbox) for seat in seats]
-        )
-        self.heeding = any(seat.heeding for seat in seats)
-        self.attributes = tuple([seat.participant.__dict__ for seat in seats])
+    def __init__(
+        self,
+        version: object,
+        registrations: List[Registration],
+        disabled: Tuple[Any, ...] = (),
+    ) -> None:
+        self.version: Optional[object] = None if disabled else version
+        self.made_for: object = version
+        self.disabled: Tuple[Any, ...] = disabled
+        self.members: Tuple[Any, ...] = tuple([each.member for each in registrations])
+        self.size: int = len(registrations)
+        self.heeding: bool = any(each.heeding for each in registrations)
+        first: Optional[Outlet] = None
+        for each in reversed(registrations):
+            first = Outlet(each.mailbox, each.participant.__dict__, first)
+        self.first: Optional[Outlet] = first
+
+
+_STALE = Roster(object(), [])
+"""Made for no version that there is."""
 
 
 class Side:
     """The producers, or the listeners, of one topic."""
 
-    __slots__ = ("_off", "_seats", "roster", "token")
+    __slots__ = ("_disabled", "_registrations", "roster", "version")
 
-    def __init__(self, off: Off) -> None:
-        self._off = off
-        # Keyed by identity: users' classes may compare and hash as they like.
-        self._seats: Dict[int, Seat] = {}
-        self.token: object = object()
-        self.roster = Roster(self.token, [])
+    def __init__(self, disabled: Disabled) -> None:
+        self._disabled = disabled
+        self._registrations: Dict[int, Registration] = {}
+        self.version: object = object()
+        self.roster: Roster = Roster(self.version, [])
 
-    def add(self, seat: Seat) -> None:
-        self._seats.setdefault(id(seat.participant), seat)
+    def add(self, registration: Registration) -> None:
+        self._registrations.setdefault(id(registration.participant), registration)
         self.changed()
 
     def discard(self, participant: Any) -> None:
         # Also if it is not there: a deregistration that was cut short may be tried again.
-        self._seats.pop(id(participant), None)
+        self._registrations.pop(id(participant), None)
         self.changed()
+        # The one before would keep it alive until somebody comes.
+        self.roster = _STALE
 
-    def refresh(self) -> Roster:
-        while True:
-            token = self.token
-            if self.roster.made_for is token:
-                return self.roster
-            seats = self.seats()
-            off = [seat for seat in seats if is_off(self._off, seat.participant)]
-            seats = [seat for seat in seats if seat not in off] if off else seats
-            roster = self.roster = Roster(token, seats, tuple([seat.entry for seat in off]))
-            if self.token is token:
-                return roster
+    def has(self, participant: Any) -> bool:
+        return id(participant) in self._registrations
 
     def changed(self) -> None:
-        """Whoever is off is not what it was."""
-        self.token = object()
-        self.refresh()
+        """What a roster would say is not what it was."""
+        self.version = object()
 
     def current(self) -> Roster:
-        """The roster as of now: one that was put back by a thread that was held is made anew."""
-        roster = self.roster
-        return roster if roster.made_for is self.token else self.refresh()
+        """The roster as of now."""
+        while True:
+            version = self.version
+            if self.roster.made_for is version:
+                return self.roster
+            there: List[Registration] = []
+            disabled: List[Any] = []
+            for each in self.registrations():
+                if self._disabled and is_disabled(self._disabled, each.participant):
+                    disabled.append(each.member)
+                else:
+                    there.append(each)
+            roster = self.roster = Roster(version, there, tuple(disabled))
+            if self.version is version:
+                return roster
 
-    def seats(self) -> List[Seat]:
+    def registrations(self) -> List[Registration]:
         while True:
             try:
-                return list(self._seats.values())
+                return list(self._registrations.values())
+            except RecursionError:
+                raise
             except RuntimeError:
                 # It changed under the copy: take it again.
                 continue
 
     def __bool__(self) -> bool:
-        return bool(self._seats)
+        return bool(self._registrations)
 
 
 class Channel:
@@ -136,16 +176,16 @@ class Channel:
 
     __slots__ = ("__weakref__", "hash", "listeners", "producers", "topic")
 
-    def __init__(self, topic: Hashable, off: Off) -> None:
+    def __init__(self, topic: Hashable, disabled: Disabled) -> None:
         self.topic = topic
         self.hash = hash(topic)
-        self.producers = Side(off)
+        self.producers = Side(disabled)
         self.listeners = Side({})
 
     def merge(self, other: Channel) -> None:
         for mine, others in ((self.producers, other.producers), (self.listeners, other.listeners)):
-            for seat in others.seats():
-                mine.add(seat)
+            for registration in others.registrations():
+                mine.add(registration)
 
 
 def unhashable(topic: Any, error: TypeError) -> BadType:
@@ -159,18 +199,26 @@ class Registry:
     def __init__(self) -> None:
         self.channels: Dict[Hashable, Channel] = {}
         #: Producers that are not asked, by identity.
-        self.off: Off = {}
-        # Channels that lost their last registration while open requests still refer to them. A
-        # new registration for the topic takes the same channel up again, so it hears those too.
-        self._retired: Dict[int, weakref.ref[Channel]] = {}
+        self.disabled: Disabled = {}
+        # Where each producer is registered, or has been, by identities: at least that.
+        self._where: Dict[int, Dict[int, Channel]] = {}
+        # Channels that lost their last registration while open requests still refer to them, by
+        # hash. A new registration for the topic takes the same channel up again, so it hears those.
+        self._retired: Dict[int, Dict[int, _Retired]] = {}
+        self._gone: Deque[_Retired] = deque()
 
-    def add(self, topic: Hashable, side: str, seat: Seat) -> None:
+    def add(self, topic: Hashable, side: str, registration: Registration) -> None:
         channel = self.channels.get(topic)
         if channel is None:
             channel = self.channels.setdefault(
-                topic, self._revived(topic) or Channel(topic, self.off)
+                topic, self._revived(topic) or Channel(topic, self.disabled)
             )
-        getattr(channel, side).add(seat)
+        if side == "producers":
+            # Before, so that who disables it finds it; and after, if a discard crosses this.
+            self._note(registration.participant, channel)
+        getattr(channel, side).add(registration)
+        if side == "producers":
+            self._note(registration.participant, channel)
         self._settle(topic, channel)
 
     def discard(self, topic: Hashable, side: str, participant: Any) -> None:
@@ -181,6 +229,16 @@ class Registry:
         if channel is None:
             return
         getattr(channel, side).discard(participant)
+        if side == "producers":
+            where = self._where.get(id(participant))
+            if where is not None:
+                where.pop(id(channel), None)
+                if channel.producers.has(participant):
+                    self._note(participant, channel)
+                elif not where:
+                    self._where.pop(id(participant), None)
+                    if where:
+                        self._where.setdefault(id(participant), {}).update(where)
         if not channel.producers and not channel.listeners:
             # Retired first: whoever finds the topic gone finds it there, see `find`.
             self._retire(channel)
@@ -197,20 +255,20 @@ class Registry:
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
 
-    def switch_off(self, producer: Any, by: Hashable) -> None:
+    def disable(self, producer: Any, by: Hashable) -> None:
         """Take *producer* out of all rosters. All of it each time, if one was cut short."""
         key = id(producer)
-        if key not in self.off:
+        if key not in self.disabled:
             # Straight into C when it is dropped, where no signal handler comes in between.
-            absence = Absence(producer, partial(self.off.pop, key))
+            absence = Absence(producer, partial(self.disabled.pop, key))
             absence.reasons = {}
-            self.off.setdefault(key, absence)
-        self.off[key].reasons[by] = None
-        self._changed()
+            self.disabled.setdefault(key, absence)
+        self.disabled[key].reasons[by] = None
+        self._changed(producer)
 
-    def switch_on(self, producer: Any, by: Hashable) -> None:
+    def enable(self, producer: Any, by: Hashable) -> None:
         """Take it in again, if nobody else than *by* has disabled it; None speaks for all."""
-        absence = self.off.get(id(producer))
+        absence = self.disabled.get(id(producer))
         if absence is None:
             return
         # One and the same object as long as it lives: nobody's word is put back or lost.
@@ -218,44 +276,81 @@ class Registry:
             absence.reasons.clear()
         else:
             absence.reasons.pop(by, None)
-        self._changed()
-
-    def _changed(self) -> None:
-        """Who is off is not what it was."""
-        for channel in self._all():
-            channel.producers.changed()
+        self._changed(producer)
 
     def participants(self, side: str) -> List[Any]:
         """Everybody on *side* of any topic, each once, in the order of the topics."""
         found: Dict[int, Any] = {}
-        for channel in self._all():
-            for seat in getattr(channel, side).seats():
-                found.setdefault(id(seat.participant), seat.participant)
+        for channel in _values(self.channels):
+            for each in getattr(channel, side).registrations():
+                found.setdefault(id(each.participant), each.participant)
         return list(found.values())
+
+    def tables(self) -> Tuple[Dict[Any, Any], ...]:
+        """What holds participants: emptied, everybody is forgotten."""
+        return self.channels, self._where
+
+    def _note(self, participant: Any, channel: Channel) -> None:
+        self._where.setdefault(id(participant), {})[id(channel)] = channel
+
+    def _changed(self, producer: Any) -> None:
+        """Whether *producer* is disabled is not what it was."""
+        for channel in _values(self._where.get(id(producer), {})):
+            channel.producers.changed()
 
     def _settle(self, topic: Hashable, channel: Channel) -> None:
         """Make what was registered on *channel* hold, also if the topic was pruned meanwhile."""
         current = self.channels.setdefault(topic, channel)
         if current is not channel:
             current.merge(channel)
+            for each in channel.producers.registrations():
+                self._note(each.participant, current)
 
     def _retire(self, channel: Channel) -> None:
-        retired, key = self._retired, id(channel)
-        # Straight into C, where no signal handler comes in between.
-        retired[key] = weakref.ref(channel, partial(retired.pop, key))
+        self._clear()
+        # Straight into C when it dies, where no signal handler comes in between.
+        retired = _Retired(channel, self._gone.append)
+        retired.hash = channel.hash
+        self._retired.setdefault(channel.hash, {})[id(retired)] = retired
 
     def _revived(self, topic: Hashable) -> Optional[Channel]:
-        key = hash(topic)
-        for reference in list(self._retired.values()):
-            channel = reference()
-            # Only equal hashes may be equal topics: others are not asked.
-            if channel is not None and channel.hash == key and channel.topic == topic:
+        self._clear()
+        # Only equal hashes may be equal topics: others are not asked.
+        for retired in _values(self._retired.get(hash(topic), {})):
+            channel: Optional[Channel] = retired()
+            if channel is not None and channel.topic == topic:
                 return channel
         return None
 
-    def _all(self) -> List[Channel]:
-        while True:
+    def _clear(self) -> None:
+        """What is left here of channels that are gone, goes."""
+        while self._gone:
             try:
-                return list(self.channels.values())
-            except RuntimeError:
-                continue
+                retired = self._gone.popleft()
+            except IndexError:
+                return
+            same = self._retired.get(retired.hash)
+            if same is not None:
+                same.pop(id(retired), None)
+                if not same:
+                    self._retired.pop(retired.hash, None)
+                    if same:
+                        self._retired.setdefault(retired.hash, {}).update(same)
+
+
+class _Retired(weakref.ref):  # type: ignore[type-arg]
+    """A channel that nobody is registered on."""
+
+    __slots__ = ("hash",)
+
+    hash: int
+
+
+def _values(table: Dict[Any, Any]) -> List[Any]:
+    while True:
+        try:
+            return list(table.values())
+        except RecursionError:
+            raise
+        except RuntimeError:
+            continue

@@ -1,58 +1,76 @@
-"""The dispatcher's own thread: keeps deadlines, carries out what callers asked, ends things.
+"""The dispatcher's own thread: keeps deadlines, carries out orders, ends things.
 
-It sleeps until the next deadline and is not woken by a request that does not bring that nearer: a
-caller looks at ``desk.wakeup`` after it has appended its request, the keeper publishes ``wakeup``
-and then looks at what was appended; one of the two sees the other.
+It sleeps until the next instant that the ledger knows and is not woken by a request that does not
+bring that nearer (P4). Awake, it goes round: what is due, what has arrived, some of the orders;
+each pass of the section bounded, time first in every round (P17). It lets go of nothing that is a
+user's and logs nothing itself (P16).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional, Set, Tuple
+from functools import partial
+from typing import Any, Callable, Deque, Dict, List, Optional
 
 from .. import _log
-from .._core.member import Hand
-from .._core.records import SHUT, Leaving
-from .._core.request import Entry
-from .._delivery.mailbox import CALM, DEAD
-from .._delivery.registry import is_off
-from .._observing.deadlocks import circle_of
-from .._participants.participant import Worker
-from .._time.clock import NEVER, after, spawn
-from .engine import Desk
-from .gather import act, goes_to, husk
-from .gather import after as after_section
-from .sweep import swept, withdraw, withdrawn
+from .._core.durations import NEVER, past
+from .._core.ledger import Ledger
+from .._core.request import Request
+from .._delivery.local_member import LocalMember
+from .._delivery.mailbox import CALM, CLOSED
+from .._delivery.registry import is_disabled
+from .._time.clock import spawn, this_thread
+from .engine import Engine, Order, Phase
+from .gather import announce, apply, tell
+from .process import SECTION, unhurried
+from .scatter import hand_out
+from .stopping import Stopping
+from .sweep import buried, sweep, take_away, withdrawn
 
-__all__ = ["GRACE", "Keeper"]
+__all__ = ["ControlLoop"]
 
-GRACE = 0.1
-"""Seconds that an overridden ``stop()`` of a participant gets beyond the drain time."""
+_ORDERS = 32
+"""How many orders a round carries out at most."""
 
-_BATCH = 1024
-"""How many requests are moved or ended in one go; the section is free in between."""
+_HELD = 128
+"""How many requests that were held are handed out for one order."""
+
+_TICK = 1 / 64
+"""The coarsest tick of a clock that is met: 15.6 ms, of Windows' monotonic time."""
 
 
-class Keeper:
+class ControlLoop:
     """What runs on the dispatcher's thread. Everything but :meth:`run` is private to it."""
 
-    def __init__(self, desk: Desk, name: Callable[[], str]) -> None:
-        self._desk = desk
+    def __init__(self, engine: Engine, name: Callable[[], str]) -> None:
+        self._engine = engine
         self._name = name
-        # Whoever takes it runs the keeper: once, whatever start and stop come together.
+        # Whoever takes it runs the loop: once, whatever start and stop come together.
         self._turn: Deque[bool] = deque([True])
         self._over = False
         self._waiting: List[Any] = []
         self._observers_thread: Any = None
-        self._stopping = False
-        self._at_once = False
-        self._drain_until = NEVER
-        self._grace_until = NEVER
-        # The deadline that we were rung for, until it has passed: its request may be over by now,
-        # but those sent meanwhile, with later ones, then need not ring at all.
+        self._stopping = Stopping(engine, name)
+        # The deadline that we were told of, until it has passed: its request may be over by now,
+        # but those sent meanwhile, with later ones, then need not tell at all.
         self._alarm = NEVER
-        self._stopped: Set[int] = set()
-        self._stoppers = 0
+        # Whether the clock had not come to the instant that we had waited for.
+        self._lagging = False
+        self._carry_out: Dict[Order, Callable[..., Any]] = {
+            Order.KEEP: self._keep,
+            Order.CANCEL: self._cancel,
+            Order.ABANDON: self._abandon,
+            Order.NOBODY: self._nobody,
+            Order.HAND_OUT: self._hand_out_some,
+            Order.BURY: self._bury,
+            Order.SWEEP: self._sweep,
+            Order.WITHDRAW: self._withdraw,
+            Order.CALL_WHEN_DONE: self._call_when_done,
+            Order.OBSERVE: self._observe,
+            Order.LAGGING: self._observers_lag,
+            Order.STOP: self._stop,
+            Order.STOPPER_DONE: self._stopping.stopper_done,
+        }
 
     @property
     def observers_thread(self) -> Any:
@@ -62,279 +80,292 @@ class Keeper:
     def run(self, only_stop: bool = False) -> None:
         """Serve until a stop is done; a second call waits for the first one's end.
 
-        With *only_stop* what was kept is not scattered any more.
+        With *only_stop* what was kept is not handed out any more.
         """
         try:
             self._turn.pop()
         except IndexError:
-            bell = self._desk.clock.bell()
-            self._waiting.append(bell)
-            # In this order: the end is said before the bells are rung.
+            parker = self._engine.clock.parker()
+            self._waiting.append(parker)
+            # In this order: the end is said before they are unparked.
             if not self._over:
-                bell.park()
+                parker.park()
             return
-        self._desk.begun = True
+        here = this_thread()
+        before = unhurried.get(here)
+        unhurried[here] = self._engine.observers
         try:
-            self._expire()
+            while self._expire():
+                # What has expired before the start is not handed out.
+                pass
             if not only_stop:
                 self._open()
-            self._messages()
-            while not self._stopping or not self._finished():
-                self._park()
-                self._messages()
-                self._expire()
+            while not self._is_done():
+                if not self._round():
+                    self._park()
         finally:
             try:
                 self._finish()
             finally:
+                unhurried.pop(here, None)
+                if before is not None:
+                    unhurried[here] = before
                 self._over = True
-                for bell in list(self._waiting):
-                    bell.ring(None)
+                for parker in list(self._waiting):
+                    parker.unpark(None)
 
     # -- the loop ------------------------------------------------------------------------------
 
-    def _messages(self) -> None:
-        items = self._desk.inbox.items
-        while items:
+    def _round(self) -> bool:
+        """One round, time first; whether there is more to do at once."""
+        more = self._expire()
+        done = self._some_orders()
+        if self._observers_thread is None and self._engine.observers.backlog():
+            self._observe()
+        return more or done == _ORDERS or bool(self._engine.orders.items)
+
+    def _some_orders(self) -> int:
+        items = self._engine.orders.items
+        for number in range(_ORDERS):
             try:
                 what, data = items.popleft()
             except IndexError:
                 # At the very end others may take one out, too.
-                return
-            getattr(self, f"_{what}")(*data)
+                return number
+            self._carry_out[what](*data)
+            for each in data:
+                if isinstance(each, Request) and each.chain is not None:
+                    # The order may have been the last to know it, and what came (P16).
+                    self._engine.observers.release(each)
+            # The round goes on: nothing of this one is ours to keep (P15).
+            data, each = (), None
+        return _ORDERS
+
+    def _expire(self) -> bool:
+        """End what is due, take in what has arrived; whether there is more of either."""
+        engine = self._engine
+        ledger = engine.ledger
+        with SECTION:
+            now = engine.now()
+            ended, more = ledger.time_passed(now)
+            for request, effects in ended:
+                apply(engine, request, effects)
+            over = ledger.open.gather()
+            SECTION.left.extend(over)
+            del over
+        # While there is a backlog, who has a deadline tells of it (P4).
+        backlog = bool(engine.arrivals)
+        engine.wakeup = NEVER if backlog else -NEVER
+        for request, effects in ended:
+            announce(engine, request, effects)
+            request = None  # type: ignore[assignment]
+        return more or backlog
 
     def _park(self) -> None:
-        desk = self._desk
-        if self._alarm < desk.now():
+        engine, stopping = self._engine, self._stopping
+        if self._is_done():
+            return
+        if self._alarm < engine.now():
             self._alarm = NEVER
-        wakeup = min(self._next_deadline(), self._alarm, self._drain_until, self._grace_until)
-        desk.wakeup = wakeup
-        desk.inbox.alert = [True]
-        # Sent, or over, before that was published? Then nobody rang.
-        over = self._grace_until == NEVER and self._drained()
-        if not desk.inbox.items and not self._next_deadline() < wakeup and not over:
-            desk.inbox.bell.wait(after(wakeup))
-        desk.inbox.alert = CALM
+        wakeup = min(self._next_instant(), self._alarm, stopping.until)
+        engine.wakeup = wakeup
+        engine.orders.attention = [True]
+        # Sent, or over, before that was published? Then nobody has told (P4). The section comes
+        # first, so that without a GIL too these looks come after the token.
+        if not (
+            self._next_instant() < wakeup
+            or engine.orders.items
+            or engine.arrivals
+            or self._is_done()
+            or stopping.until < wakeup
+        ):
+            if self._observers_thread is None and engine.observers.backlog():
+                # Left over by a pass of this thread: nothing of a user's waits for the next time.
+                self._observe()
+            # A clock that has not come to the instant that we waited for is given a tick.
+            until = past(wakeup) + (_TICK if self._lagging else 0.0)
+            woken = engine.orders.parker.park_until(until)
+            self._lagging = not woken and engine.now() <= wakeup
+        engine.orders.attention = CALM
 
-    def _next_deadline(self) -> float:
-        ledger, more = self._desk.ledger, True
-        deadline: Optional[float] = None
-        while more:
-            with self._desk.lock:
-                more = ledger.gather(_BATCH)
-                deadline = ledger.next_deadline()
-        return NEVER if deadline is None else deadline
+    def _next_instant(self) -> float:
+        with SECTION:
+            return self._engine.ledger.open.next_instant()
 
-    def _expire(self) -> None:
-        desk = self._desk
-        while True:
-            with desk.lock:
-                now = desk.now()
-                more = desk.ledger.gather(_BATCH)
-                ended = desk.ledger.time_passed(now, _BATCH)
-                for entry, effects in ended:
-                    act(desk, entry, effects)
-            self._after(ended)
-            if not more and len(ended) < _BATCH:
-                return
+    # -- orders --------------------------------------------------------------------------------
 
-    def _after(self, ended: List[Tuple[Entry, int]]) -> None:
-        for entry, effects in ended:
-            after_section(self._desk, entry, effects)
+    def _keep(self, request: Request) -> None:
+        with SECTION:
+            if request.completion is None and request.cell is None:
+                self._engine.ledger.open.keep(request)
+        self._alarm = min(self._alarm, request.deadline)
 
-    # -- what callers asked --------------------------------------------------------------------
+    def _cancel(self, request: Request) -> None:
+        with SECTION:
+            # It may still be among the arrivals.
+            if request.completion is None and request.cell is None:
+                self._engine.ledger.open.keep(request)
+        tell(self._engine, Ledger.cancelled, request)
 
-    def _open(self) -> None:
-        if self._desk.observers.mailbox.items:
-            self._observe()
-        for what, data in list(self._desk.inbox.items):
-            if what == "cancel":
-                # Before anybody begins it; again, when its turn comes, is harmless.
-                self._cancel(*data)
-        # The one that stood there from the beginning; a stop may have put up another behind it.
-        self._desk.gate.popleft()
-        self._open_gate()
+    def _abandon(self, request: Request) -> None:
+        engine = self._engine
+        engine.forget(request)
+        # In this order: whoever takes it out of the arrivals has kept it when the section is left.
+        known = request in engine.arrivals
+        with SECTION:
+            known = known or request.cell is not None
+        if known:
+            self._cancel(request)
+        else:
+            # It never came to be known.
+            request.until = -NEVER
 
-    def _open_gate(self) -> None:
-        """Scatter what was held, in order. While any is left, later requests queue behind it."""
-        gate = self._desk.gate
-        while gate and gate[0] is not SHUT:
-            first = gate[0]
-            if first.__class__ is not Leaving and first.completion is None:
-                self._scatter(first)
-            gate.popleft()
-            if first.__class__ is Leaving:
-                first.go()
+    def _nobody(self, request: Request) -> None:
+        engine = self._engine
+        with SECTION:
+            apply(engine, request, engine.ledger.nobody(request))
 
-    def _scatter(self, entry: Entry) -> None:
-        """Hand out what was held, but not to those who were disabled meanwhile."""
-        desk, off = self._desk, self._desk.registry.off
-        spared = [member for member in entry.roster if is_off(off, member.producer)]
-        for member in spared:
-            withdrawn(member, entry)
-        if entry.completion is not None:
-            # All of them were.
+    def _bury(self, member: LocalMember, request: Request) -> None:
+        if member.mailbox.attention is CLOSED:
+            buried(member)
+
+    def _sweep(self, member: LocalMember) -> None:
+        if sweep(member):
+            self._engine.leave(Order.SWEEP, member)
+
+    def _withdraw(self, member: LocalMember, rounds: Optional[int] = None) -> None:
+        engine = self._engine
+        if not is_disabled(engine.disabled, member.producer):
+            # The last: or enabled again.
             return
-        line = entry.line
-        if line is None:
-            desk.scatter(entry, spared)
-            return
-        with desk.one_order:
-            needy = [member for member in entry.roster if member.exclusive]
-            if needy:
-                desk.instruments.reserve(line, needy)
-            desk.scatter(entry, spared)
+        if rounds is None:
+            take_away(engine, member)
+            # One that is under way has not looked at all for this reason.
+            rounds = 2
+        if not sweep(member):
+            rounds -= 1
+        if rounds and member.mailbox.attention is not CLOSED:
+            engine.leave(Order.WITHDRAW, member, rounds)
 
-    def _look_again(self, members: Any) -> None:
-        """A start line of another dispatcher is gone."""
-        with self._desk.lock:
-            goes_to(self._desk.instruments.look_again(members))
-
-    def _look_for_circle(self, hand: Hand) -> None:
-        found = circle_of(hand)
-        if found is not None:
-            _log.lost("in a circle, until a deadline or for ever: %s", found)
-
-    def _cancel(self, entry: Entry) -> None:
-        desk = self._desk
-        with desk.lock:
-            effects = desk.ledger.cancelled(entry, desk.now())
-            act(desk, entry, effects)
-        after_section(desk, entry, effects)
-
-    def _nobody(self, entry: Entry) -> None:
-        with self._desk.lock:
-            act(self._desk, entry, self._desk.ledger.nobody(entry))
-
-    def _after_section(self, entry: Entry, effects: int) -> None:
-        after_section(self._desk, entry, effects)
-
-    def _sweep(self, member: Any, _: Entry) -> None:
-        swept(member)
-
-    def _husk(self, member: Any, entry: Entry) -> None:
-        with member.home.lock:
-            husk(member, entry)
-
-    def _withdraw(self, member: Any) -> None:
-        withdraw(self._desk, member)
-
-    def _wake_by(self, deadline: float) -> None:
-        self._alarm = min(self._alarm, deadline)
-
-    def _call_when_done(self, entry: Entry, callback: Any) -> None:
+    def _call_when_done(self, request: Request, callback: Any) -> None:
         self._observe()
-        with self._desk.lock:
-            if entry.completion is None:
-                entry.more().callbacks += (callback,)
+        with SECTION:
+            if request.completion is None:
+                request.more().callbacks.append(callback)
             else:
-                self._desk.observers.call(callback, entry)
+                self._engine.observers.call(callback, request)
 
     def _observe(self) -> None:
         if self._observers_thread is None:
-            observers = self._desk.observers
+            observers = self._engine.observers
             name = f"{self._name()}-observers"
             try:
                 self._observers_thread = spawn(
-                    self._desk.clock, observers.serve, name, observers.mailbox.bell
+                    self._engine.clock, observers.serve, name, observers.mailbox.parker
                 )
             except RuntimeError as error:
                 _log.lost("hooks and done callbacks are not called: %s", error)
 
+    def _observers_lag(self, waiting: int) -> None:
+        """Say so on a thread that is there for that: a hook keeps the observers' own."""
+        warn = partial(
+            _log.lost,
+            "hooks and done callbacks do not keep up: %d wait for the thread that calls them",
+            waiting,
+        )
+        clock = self._engine.clock
+        try:
+            spawn(clock, warn, f"{self._name()}-warner", clock.parker())
+        except RuntimeError:
+            self._engine.observers.lost(*warn.args)
+
+    # -- the gate ------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        engine = self._engine
+        if engine.observers.backlog():
+            self._observe()
+        # The cancelled first, before anybody begins them.
+        for _ in range(len(engine.orders.items)):
+            what, data = engine.orders.items.popleft()
+            if what is Order.CANCEL or what is Order.ABANDON:
+                self._carry_out[what](*data)
+            else:
+                engine.orders.items.append((what, data))
+        if engine.phase is Phase.NEW:
+            engine.phase = Phase.OPEN
+        engine.gate.open()
+        self._hand_out_some()
+
+    def _hand_out_some(self) -> None:
+        """A part of what the gate holds; the rest comes round again, behind other orders (P17)."""
+        engine = self._engine
+        if engine.gate.hand_out(self._hand_out, _HELD):
+            engine.gate.ordered = True
+            engine.leave(Order.HAND_OUT)
+
+    def _hand_out_all(self) -> None:
+        """All of it, with a look at the time in between."""
+        while self._engine.gate.hand_out(self._hand_out, _HELD):
+            self._expire()
+
+    def _hand_out(self, request: Request) -> None:
+        """Hand out what was held, but not to those who were disabled meanwhile."""
+        engine = self._engine
+        disabled = engine.disabled
+        spared = [m for m in request.roster if disabled and is_disabled(disabled, m.producer)]
+        for member in spared:
+            withdrawn(member, request)
+        if request.completion is not None:
+            # All of them were.
+            return
+        line = request.line
+        if line is None:
+            hand_out(engine, request, {id(member) for member in spared})
+            return
+        needy = [member for member in request.roster if member.exclusive]
+        # Those of all dispatchers come into all mailboxes in one order: that of the lines.
+        with SECTION:
+            if needy:
+                engine.instruments.reserve(line, needy)
+            hand_out(engine, request, {id(member) for member in spared})
+
     # -- stopping ------------------------------------------------------------------------------
 
     def _stop(self, at_once: bool, drain_until: float) -> None:
-        now = self._desk.now()
-        self._at_once = self._at_once or at_once
-        self._drain_until = min(self._drain_until, now if at_once else drain_until)
-        if self._stopping:
-            return
-        self._stopping = True
-        self._open_gate()
-        self._stop_all("producers")
-        with self._desk.lock:
-            self._desk.draining = True
+        if self._stopping.begin(at_once, drain_until):
+            if not at_once:
+                self._hand_out_all()
+            self._stopping.stop_all("producers")
 
-    def _stopper_done(self) -> None:
-        self._stoppers -= 1
-
-    def _stop_all(self, side: str) -> None:
-        """Call the participants' own ``stop()``, each once; nobody's override holds us up."""
-        here: List[Any] = []
-        for participant in self._desk.registry.participants(side):
-            if id(participant) in self._stopped:
-                continue
-            self._stopped.add(id(participant))
-            if type(participant).stop is Worker.stop and "stop" not in participant.__dict__:
-                participant.stop()
-            else:
-                self._stoppers += 1
-                clock = self._desk.clock
-                name = f"{self._name()}-stopper"
-                try:
-                    spawn(clock, self._stopper(participant), name, clock.bell())
-                except RuntimeError:
-                    here.append(participant)
-        for participant in here:
-            # No thread for it: behind all others, for it may not come back.
-            self._stopper(participant)()
-
-    def _stopper(self, participant: Any) -> Callable[[], None]:
-        def stop() -> None:
-            try:
-                participant.stop()
-            except BaseException as error:
-                _log.failed(f"stop() of {_log.name_of(participant)} raised", error)
-            finally:
-                self._desk.post("stopper_done")
-
-        return stop
-
-    def _drained(self) -> bool:
-        with self._desk.lock:
-            self._desk.ledger.gather()
-            return self._desk.draining and not self._desk.ledger.open_count()
-
-    def _finished(self) -> bool:
-        now = self._desk.now()
-        if now >= self._drain_until:
-            return True
-        if not self._drained():
+    def _is_done(self) -> bool:
+        engine = self._engine
+        if engine.phase is Phase.NEW or engine.phase is Phase.OPEN:
             return False
-        if self._stoppers:
-            # An overridden stop() may hang: nothing else keeps us.
-            self._grace_until = min(self._grace_until, now + GRACE)
-        return not self._stoppers or now >= self._grace_until
+        return self._stopping.is_over()
 
     def _finish(self) -> None:
-        """End what is open and everybody with it; then only :meth:`Desk.post_mortem` is left."""
-        desk = self._desk
-        if desk.refusal is None:
-            desk.refusal = "the dispatcher's thread has ended"
-            desk.gate.append(SHUT)
-        while True:
-            with desk.lock:
-                ended = desk.ledger.stopped(desk.now(), self._at_once, _BATCH)
-                for entry, effects in ended:
-                    act(desk, entry, effects)
-            self._after(ended)
-            if not ended:
-                break
-        self._stop_all("listeners")
-        self._drain_until, self._grace_until = NEVER, desk.now() + GRACE
-        while self._stoppers and desk.now() < self._grace_until:
-            self._park()
-            self._messages()
-        # Whoever leaves a message from now on finds us gone, and acts itself.
-        desk.inbox.alert = DEAD
-        self._messages()
-        desk.observers.close(served=self._observers_thread is not None)
-        # What was kept, and who: not even a producer that was at home here keeps them.
-        gate = desk.gate
-        kept = len(gate)
-        gate.append(SHUT)
-        for _ in range(kept):
-            left = gate.popleft()
-            if left.__class__ is Leaving:
-                left.go()
-        desk.channels.clear()
+        """End what is open and everybody with it; then only `Engine.post_mortem` is left."""
+        engine = self._engine
+        engine.gate.refuse("the dispatcher's thread has ended")
+        engine.phase = Phase.CLOSING
+        while self._stopping.end_some():
+            pass
+        self._stopping.stop_all("listeners")
+        self._stopping.begin_grace()
+        while not self._stopping.grace_is_over():
+            if not self._round():
+                self._park()
+        engine.phase = Phase.ENDED
+        # Whoever leaves an order from now on finds us gone, and acts itself (P2).
+        engine.orders.close()
+        while engine.orders.items and self._some_orders():
+            pass
+        if engine.observers.backlog():
+            # What is let go of, or logged, keeps nobody at the end either.
+            self._observe()
+        engine.observers.close(served=self._observers_thread is not None)
+        # What was kept, and who.
+        engine.gate.clear()
+        for table in engine.registry.tables():
+            table.clear()

@@ -1,434 +1,335 @@
-"""The desk of one dispatcher: where requests are handed out and answers handed in.
+"""What the threads of one dispatcher share, and the protocols by which they may.
 
-Three kinds of threads meet here. *Callers* only append: to the ledger's nursery, to producers'
-mailboxes, to the keeper's inbox. *Producers' workers* and the *keeper* (the dispatcher's own
-thread) decide, inside the section: one plain lock around the ledger, in which no user code runs and
-nothing waits. Because callers never take it, nothing here can deadlock in a signal handler or a
-finalizer, and no exception of a signal handler can strike while the ledger changes.
+Four kinds of threads meet here. *Callers* only append: to the ledger's arrivals, to producers'
+mailboxes, to the orders, to the gate. *Workers* (producers' threads) and the *control loop* (the
+dispatcher's own thread) decide, inside the section: one lock around the ledgers, one per process,
+in which no user code runs, nothing waits and nothing of a user's is let go of. *Listeners* and
+*observers* read their mailboxes.
 
-A worker's mailbox is emptied inside the section too, of the desk that is its *home* (the first it
-was registered with), so the keeper can clear away what has ended. And what a worker does between
-two calls of user code, hand in an answer and take the next request, is one pass through it.
+The four ways
+=============
+
+**A request.** ``scatter.send`` reads the clock once, finds the roster, makes the request, appends
+it to the arrivals and then to the mailbox of each member, and wakes those that are parked. It looks
+at the gate before, and after at who is disabled and at when the control loop wakes. Where the gate
+is not empty the request is held, and ``control`` hands it out in its turn.
+
+**A reply.** ``serve.serve`` is the loop of a worker: the method has returned, it enters the
+section, reads the clock (the stamp), tells the ledger, puts the value into the listeners' mailboxes
+and takes the next message, all in one pass. ``gather.apply`` carries out inside what else the
+ledger answered, ``gather.announce`` outside: who waits is woken, what is odd is said.
+
+**A deadline.** ``control.ControlLoop`` sleeps until the next instant that the ledger knows, enters
+the section, reads the clock and ends what is due, a bounded number of verdicts at a time; the same
+two functions carry that out. What a hung member still has in its mailbox is buried there.
+
+**A stop.** ``Dispatcher.stop`` sets the refusal, shuts the gate and orders STOP. ``stopping``
+hands out what the gate holds, calls the producers' ``stop()``, whose STOP travels behind all that
+was sent before; waits until nothing is open or the drain is over; ends the rest; calls the
+listeners' ``stop()``; closes the orders.
+
+The protocols
+=============
+
+Each place that keeps one names it.
+
+P1   Reader: put up a fresh attention token, look at ``items`` again, park. Putter: append, look at
+     the token, unpark, use up *that* token. (``mailbox``)
+P2   Death: attention = CLOSED, then empty; whoever appends and then sees CLOSED is responsible for
+     what it put. (``mailbox``, ``sweep``, `Engine.post`)
+P4   Control loop: publish ``wakeup``, raise attention, look at arrivals and orders again, park.
+     Sender: arrivals first, then ``deadline < wakeup``.
+P5   A request is among the arrivals before it is in any mailbox.
+P6   A gate that holds anything holds everybody; a refusal is set before the gate is shut, and
+     looked at after an append to it.
+P7   Disable, then order the withdrawal; put, then look who is disabled. Who withdraws asks who is
+     disabled after it has taken a message out, so what was sent after an enable is left alone.
+P8   Fields of a request are replaced whole, ``completion`` last; a reader takes ``completion``
+     before and after.
+P9   Waiter: enlist, say ``awaited``, then look. Ender: completion, leave the section, then look at
+     who waits; the ender removes.
+P10  Read the version before the registrations.
+P12  Orders given inside a section do not enter one.
+P14  Nothing between the append and the puts may catch a signal handler's exception half way; what a
+     send that failed has left behind is ended by the control loop, told by what needs no stack.
+P15  No frame of ours holds a request or a payload while it parks or calls users: one ``del`` line,
+     or one chain of ``= None``, per phase.
+P16  Inside the section nothing of a user's is let go of: whoever holds it there drops it outside,
+     or it goes to ``SECTION.left``. The control loop lets go of nothing: `process.release`.
+P17  Every pass of the section is bounded, by verdicts or by messages; time comes first, then a
+     bounded number of orders; what may take long, log handlers too, goes to the observers.
+
+Gone: P3 (a flag in the attention field), P11 (two kinds of sections), P13 and P16 of old (orders of
+fields and of effect bits).
 """
 
 from __future__ import annotations
 
-import _thread
+import enum
 import itertools
-from collections import deque
-from typing import Any, ClassVar, Deque, Dict, Hashable, List, Optional, Sequence, Tuple
+from functools import partial
+from typing import Any, Deque, Dict, Hashable, List, NamedTuple, Tuple
 
-from .._core.effects import ABSENT, ACCEPTED, ASK, ORDINARY
+from .. import _log
+from .._core.durations import NEVER
 from .._core.instruments import Instruments
 from .._core.ledger import Ledger
-from .._core.member import Member, Ticket
+from .._core.member import Member
 from .._core.outcomes import Completion
-from .._core.records import IDLE, SHUT, STOP, Died, Finished, Leaving
-from .._core.request import Entry
-from .._delivery.mailbox import CALM, DEAD, Mailbox
+from .._core.request import Request
+from .._delivery.local_member import LocalMember
+from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.ordering_keys import Keys
-from .._delivery.registry import Channel, Registry, is_off, unhashable
-from .._observing.observers import Observers, call_back, event_opened
-from .._observing.stacks import LOOPS
-from .._time.clock import NEVER, Clock, milliseconds
-from ..errors import DispatcherStopped
-from .gather import COMPLETION, act, after, failed, missed, without_our_frame
-from .handle import Handle
-from .hands import serve_hands
-from .options import Options, send_with
-from .streams import Streaming
-from .sweep import come_to, ended
-from .turns import finish_stream, take_turn
+from .._delivery.registry import Channel, Registry
+from .._observing.observers import Observers
+from .._observing.translate import event_opened
+from .._time.clock import Clock
+from .gate import Gate, copied, removed
+from .process import LINES
 
-__all__ = ["Desk"]
-
-_LARGE = 1e15
-"""Milliseconds beyond which a ttl takes the careful way."""
+__all__ = ["Engine", "Order", "Phase", "State"]
 
 
-class Desk:
+class Phase(enum.Enum):
+    """How far a dispatcher is in its life; moved on by its control loop alone."""
+
+    __hash__ = object.__hash__
+
+    NEW = "new"
+    """Not started: what is sent is held at the gate."""
+    OPEN = "open"
+    """It hands out, and gathers."""
+    DRAINING = "draining"
+    """It was stopped: nothing new is taken, what is open may come to its end."""
+    CLOSING = "closing"
+    """Nothing is open any more; the listeners are told to stop."""
+    ENDED = "ended"
+    """Nobody reads orders any more: who gives one carries out what is owed."""
+
+
+class Order(enum.Enum):
+    """What anybody may leave for the control loop to do; with what data."""
+
+    __hash__ = object.__hash__
+
+    KEEP = "keep"
+    """*request*: it is open, and due before the loop would wake."""
+    CANCEL = "cancel"
+    """*request*: its caller does not want it any more."""
+    ABANDON = "abandon"
+    """*request*: its send was cut short by an exception, wherever that was."""
+    NOBODY = "nobody"
+    """*request*: it was over when it was sent."""
+    HAND_OUT = "hand_out"
+    """The gate holds something."""
+    BURY = "bury"
+    """*member*, *request*: it was put into a closed mailbox."""
+    SWEEP = "sweep"
+    """*member*: half of its mailbox has ended. Or *member*'s unjudged wait to be judged."""
+    WITHDRAW = "withdraw"
+    """*member*: it was disabled; what it has not begun is to be taken from it."""
+    CALL_WHEN_DONE = "call_when_done"
+    """*request*, *callback*: to be called after its end."""
+    OBSERVE = "observe"
+    """There is something for observers."""
+    LAGGING = "lagging"
+    """*waiting*: so much waits for observers, who do not keep up."""
+    STOP = "stop"
+    """*at_once*, *until*: end, and wait for what is open until then at most."""
+    STOPPER_DONE = "stopper_done"
+    """A participant's overridden ``stop()`` has returned."""
+
+
+class State(NamedTuple):
+    """What `Engine.describe` tells: numbers, at about one moment."""
+
+    phase: Phase
+    open: int
+    """Requests that have not ended."""
+    arrivals: int
+    """Those of them that were not gathered, and ended ones before them."""
+    orders: int
+    """What the control loop has still to do."""
+    held: int
+    """What the gate holds."""
+    waiting: int
+    """Requests that somebody waits for, or has."""
+    parked: bool
+    """Whether the control loop sleeps."""
+    reserved: int
+    """Start lines of all dispatchers that reserve instruments."""
+    told: int
+    """What observers have still to be told."""
+    backlog: Dict[str, int]
+    """Messages in each producer's mailbox, by its name."""
+
+
+class Engine:
     """One dispatcher's shared state; who may touch what is told in the module.
 
-    Attributes: *clock*, *ledger*, *registry*, *observers*, *instruments*, *keys*; *inbox*, the
-    keeper's mailbox; *waiting*, the bells of those who wait, by request; *gate*, empty while
-    requests may pass straight to the producers; *wakeup*, when the keeper will wake by itself;
-    *refusal*, why nothing new is taken; *draining*, whether the keeper waits for the last request
-    to end; *begun*, whether the keeper runs or ran.
+    Attributes: *clock*, *ledger*, *registry*, *observers*, *instruments*, *keys*; *orders*, the
+    control loop's mailbox; *waiting*, the parkers of those who wait, by request; *gate*; *wakeup*,
+    before which a deadline must be told; *phase*.
     """
 
-    one_order = _thread.allocate_lock()
-    """Held by whatever keeper hands out a request with a start line, so that those of all
-    dispatchers come into all mailboxes in one order. Keepers wait for it, nobody else."""
-
-    starts: ClassVar[Dict[Any, Any]] = {}
-    """The start lines of all dispatchers that have not started, in that order."""
     numbers = itertools.count(1)
 
     def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+        self.clock: Clock = clock
         self.now = clock.now
         self.ledger = Ledger()
-        self.number = next(self.numbers)
-        self.instruments = Instruments(self.number, self.starts)
+        self.arrivals: Deque[Request] = self.ledger.arrivals
+        self.number: int = next(self.numbers)
+        self.instruments = Instruments(self.number, LINES)
         self.keys = Keys()
         self.registry = Registry()
-        self.channels = self.registry.channels
-        self.off = self.registry.off
-        self.observers = Observers(clock)
+        self.channels: Dict[Hashable, Channel] = self.registry.channels
+        self.disabled = self.registry.disabled
+        self.observers = Observers(clock, partial(self.leave, Order.LAGGING))
         self.hooks = self.observers.hooks
-        self.inbox = Mailbox()
-        self.inbox.reader = self
-        self.waiting: Dict[int, List[Tuple[Any, bool]]] = {}
-        self.gate: Deque[Any] = deque([SHUT])
-        self.wakeup = NEVER
-        self.refusal: Optional[str] = None
-        self.draining = False
-        self.begun = False
-        self.lock = _thread.allocate_lock()
-        self._nursery = self.ledger.nursery
+        self.orders = Mailbox()
+        self.orders.owner = self
+        self.waiting: Dict[int, Dict[int, Tuple[Any, bool]]] = {}
+        self.gate = Gate()
+        self.wakeup: float = -NEVER
+        self.phase: Phase = Phase.NEW
+        #: Whether its thread was started, or is about to be: somebody will hand out what is held.
+        self.starts: bool = False
         self.next_id = itertools.count(1).__next__
+        #: The last ttl in milliseconds, by identity, and the same in seconds.
+        self.seen_ttl: Tuple[Any, float] = (None, NEVER)
 
-    def renew(self) -> None:
-        """In a forked child: a thread that is not there may have been in the section."""
-        for lock in (self.lock, self.one_order):
-            if lock.locked():
-                lock.release()
-        self.starts.clear()
+    # -- orders: from anywhere, also from a signal handler or a finalizer ----------------------
 
-    # -- callers: append, never decide ---------------------------------------------------------
-
-    def send(
-        self,
-        topic: Hashable,
-        args: Tuple[Any, ...],
-        kwargs: Dict[str, Any],
-        ttl: Any,
-    ) -> Handle:
-        """Open a request and hand it to everybody registered for *topic*. Never blocks."""
-        now = self.now()
-        if self.refusal is not None:
-            raise DispatcherStopped(self.refusal)
-        if (ttl.__class__ is int or ttl.__class__ is float) and 0 <= ttl < _LARGE:
-            deadline = now + ttl / 1000
-        else:
-            deadline = now + milliseconds("ttl", ttl)
-        try:
-            channel = self.channels.get(topic)
-        except TypeError as error:
-            raise unhashable(topic, error) from error
-        if channel is None:
-            channel = self.registry.find(topic)
-            if channel is None:
-                return self.nobody(topic, channel, now, deadline)
-        roster = channel.producers.roster
-        if roster.token is not channel.producers.token:
-            roster = channel.producers.refresh()
-            if roster.off:
-                return send_with(self, topic, args, kwargs, ttl, Options())
-        if not roster.members:
-            return self.nobody(topic, channel, now, deadline)
-        entry = Handle(
-            self,
-            self.next_id(),
-            topic,
-            channel,
-            roster.members,
-            now,
-            deadline,
-            (topic, *args),
-            kwargs or None,
-        )
-        try:
-            # No `try` in here: the instruction that begins one is covered by none.
-            # Before the puts, so that the ledger knows the request when the first reply comes.
-            self._nursery.append(entry)
-            if self.hooks:
-                self.observers.tell(event_opened, entry)
-            if self.gate:
-                self.hold(entry)
-                return entry
-            for append, mailbox in roster.puts:
-                append(entry)
-                alert: Any = mailbox.alert
-                if alert:
-                    if alert.__class__ is list:
-                        # Mailbox.attend, in place: between parked threads this is all the time.
-                        mailbox.ring(None)
-                        alert.clear()
-                    else:
-                        self.post("sweep", mailbox.reader, entry)
-            if self.off:
-                self.crossed(entry)
-            if deadline < self.wakeup and self.inbox.alert:
-                self.post("wake_by", deadline)
-        except BaseException:
-            # A signal handler raised, so this send does not return: nobody can want the answer.
-            self.post("cancel", entry)
-            raise
-        return entry
-
-    def post(self, what: str, *data: Any) -> None:
-        """Leave a message for the keeper. Never blocks. Not inside a section, see `leave`."""
+    def post(self, what: Order, *data: Any) -> None:
+        """Leave an order. Never blocks. Not inside a section, see `leave`."""
         self.leave(what, *data)
-        if self.inbox.alert is DEAD:
+        if self.orders.attention is CLOSED:
             self.post_mortem()
 
-    def leave(self, what: str, *data: Any) -> None:
-        """The same from inside a section: if the keeper has ended, so has every request."""
-        inbox = self.inbox
-        inbox.items.append((what, data))
-        if inbox.alert.__class__ is list:
-            inbox.attend()
+    def leave(self, what: Order, *data: Any) -> None:
+        """The same from inside (P12): if the control loop has ended, so has every request."""
+        orders = self.orders
+        orders.items.append((what, data))
+        if orders.attention.__class__ is list:
+            orders.attend()
 
     def post_mortem(self) -> None:
-        """The keeper has ended, and every request with it: what is still owed.
+        """The control loop has ended, and every request with it: what is still owed (P2).
 
-        Callbacks, and tidying up. On whichever thread comes; taking a message out is atomic, so
-        each is seen once.
+        Callbacks, and tidying up. On whichever thread comes; taking an order out is atomic, so each
+        is seen once.
         """
-        items = self.inbox.items
+        items = self.orders.items
         for _ in range(len(items)):
             try:
                 what, data = items.popleft()
             except IndexError:
                 return
-            if what == "call_when_done":
-                call_back(data[1], data[0])
-            elif what == "cancel" and data[0].completion is None:
-                # A send that crossed the stop and was refused: nobody else has the entry.
-                data[0].ended, data[0].completion = self.now(), Completion.CANCELLED
-                for kept in (self._nursery, self.gate):
-                    if data[0] in kept:
-                        kept.remove(data[0])
-            elif what == "sweep" and data[0].mailbox.alert is DEAD:
+            if what is Order.CALL_WHEN_DONE:
+                self.observers.call(data[1], data[0])
+            elif what is Order.ABANDON:
+                # A send that crossed the stop and was refused: nobody else has the request.
+                self.forget(data[0])
+            elif what is Order.BURY and data[0].mailbox.attention is CLOSED:
                 # A send that crossed the stop, to a producer that has ended too, so that whoever
                 # takes anything out is prepared for this.
-                try:
-                    data[0].mailbox.items.remove(data[1])
-                except ValueError:
-                    pass
-            elif what == "open_gate":
-                # Perhaps the keeper has seen to it at its end: twice is harmless.
-                for left in [each for each in self.gate.copy() if each.__class__ is Leaving]:
-                    left.go()
-            elif what == "nobody":
+                removed(data[0].mailbox.items, data[1])
+            elif what is Order.HAND_OUT:
+                # Perhaps the control loop has seen to it at its end: twice is harmless.
+                self.gate.let_leave()
+            elif what is Order.NOBODY:
                 # No section may be entered here: statistics find it where it is.
                 items.append((what, data))
 
-    def nobody(
-        self,
-        topic: Hashable,
-        channel: Optional[Channel],
-        now: float,
-        deadline: float,
-        off: Tuple[Member, ...] = (),
-    ) -> Handle:
-        """A request that nobody is asked."""
-        if self.refusal is not None:
-            # Stopped meanwhile, and so everybody is forgotten.
-            raise DispatcherStopped(self.refusal)
-        entry = Handle(self, self.next_id(), topic, channel, (), now, deadline, None, None)
-        if off:
-            entry.more().off = off
-        entry.ended = now
-        entry.completion = Completion.NO_PRODUCERS
-        return self.over(entry)
+    # -- the gate (P6) -------------------------------------------------------------------------
 
-    def over(self, entry: Handle) -> Handle:
-        """What ended before anybody was asked is told all the same."""
+    def hold(self, item: Any) -> None:
+        """Keep a request, or a producer that leaves, until it is handed out in its turn."""
+        gate = self.gate
+        gate.hold(item)
+        # The control loop takes this back before it looks: whoever comes later orders anew.
+        if not gate.ordered:
+            gate.ordered = True
+            self.post(Order.HAND_OUT)
+
+    def hands_out_first(self) -> bool:
+        """Whether who is stopped now has to wait for what is held: somebody will hand it out."""
+        alive = self.starts and self.phase is not Phase.ENDED
+        return alive and self.gate.holds_anything()
+
+    def broken(self, error: BaseException) -> None:
+        """The books may be half changed: end, rather than go on with them. Inside the section."""
+        self.gate.refuse(
+            f"the dispatcher has ended after an internal error: {type(error).__name__}"
+        )
+        self.leave(Order.STOP, True, -NEVER)
+
+    # -- what was over before it began ---------------------------------------------------------
+
+    def over(self, request: Request, completion: Completion) -> None:
+        """*request* ends at its send; that is told all the same."""
+        request.end(completion, request.sent)
         if self.hooks:
-            self.observers.tell(event_opened, entry)
-        self.post("nobody", entry)
-        return entry
+            self.observers.tell(event_opened, request)
+        self.post(Order.NOBODY, request)
 
-    def hold(self, entry: Handle) -> None:
-        """Keep *entry* until the start; the keeper takes it from the gate then."""
-        self.gate.append(entry)
-        if self.refusal is not None:
-            raise DispatcherStopped(self.refusal)
-        self.post("open_gate")
+    def over_meanwhile(self) -> List[Request]:
+        """Those whose end the ledger has not been told yet."""
+        return [data[0] for what, data in copied(self.orders.items) if what is Order.NOBODY]
 
-    def hold_stop(self, leaving: Leaving) -> None:
-        """Let a producer be stopped when what the gate holds has been handed out."""
-        self.gate.append(leaving)
-        self.post("open_gate")
+    def forget(self, request: Request) -> None:
+        """*request*'s send did not return, and it may be held: nobody can want it."""
+        self.gate.forget(request)
+        if request.completion is None and self.phase is Phase.ENDED:
+            request.end(Completion.CANCELLED, self.now())
+            request.call = request.kwargs = None
+            removed(self.arrivals, request)
 
-    def crossed(self, entry: Entry) -> None:
-        """A send may have crossed a disable, whose withdrawal came before the puts: once more.
+    def crossed(self, request: Request) -> None:
+        """A send may have crossed a disable, whose withdrawal came before the puts (P7)."""
+        for member in request.roster:
+            absence = self.disabled.get(id(member.producer))
+            if absence is not None and absence.reasons:
+                self.post(Order.WITHDRAW, member)
 
-        Either the sender sees here who is off, or the disable comes after it.
-        """
-        for member in entry.roster:
-            if is_off(self.off, member.producer):
-                self.post("withdraw", member)
+    # -- for tests and for people --------------------------------------------------------------
 
-    def scatter(self, entry: Entry, spared: Sequence[Member] = ()) -> None:
-        """Hand a request that is not plain, or was held, to its roster but for those *spared*."""
-        for member in entry.roster:
-            if member in spared:
-                continue
-            mailbox = member.mailbox
-            mailbox.items.append(entry)
-            if mailbox.alert.__class__ is list:
-                mailbox.attend()
-            elif mailbox.alert:
-                self.post("sweep", member, entry)
+    def describe(self) -> State:
+        """What is open, waiting, held, parked and reserved. From anywhere; never blocks."""
+        participants = self.registry.participants("producers")
+        members: List[Member] = [each._ate_member for each in participants]
+        return State(
+            phase=self.phase,
+            open=sum(1 for _ in self.ledger.open.all()),
+            arrivals=len(self.arrivals),
+            orders=len(self.orders.items),
+            held=len(self.gate),
+            waiting=len(self.waiting),
+            parked=self.orders.parked(),
+            reserved=len(LINES),
+            told=self.observers.backlog(),
+            backlog={m.name: m.mailbox.backlog() for m in members if isinstance(m, LocalMember)},
+        )
 
-    # -- producers' workers --------------------------------------------------------------------
+    # -- fork ----------------------------------------------------------------------------------
 
-    def serve(self, producer: Any, member: Member) -> None:
-        """The loop of *producer*'s thread, at its home desk, until its STOP.
-
-        Unless there is more to it than one thread and nobody else's instruments.
-
-        Written in one piece because it is the hot path: per request one pass through the section,
-        in which the last answer is handed in and the next request is taken. The clock is read
-        inside, straight after the method returned, so the order of stamps is the order in which
-        the ledger hears of them; the next request begins at the same instant.
-        """
-        if producer._ate_workers > 1 or member.exclusive:
-            serve_hands(self, producer, member)
-            return
-        acquire, release, now = self.lock.acquire, self.lock.release, self.now
-        replied, waiting, hooks = self.ledger.replied, self.waiting, self.hooks
-        if producer._ate_stream:
-            producer = Streaming(producer, member)
-        mailbox, items = member.mailbox, member.mailbox.items
-        popleft, absences = items.popleft, member.absences
-        entry: Any = IDLE
-        following: Any
-        result: Any
-        value: Any = None
-        error: Any = None
-        call: Any = ()
-        kwargs: Any = None
-        while True:
-            acquire()
-            try:
-                stamp = now()
-                if entry is IDLE:
-                    effects = 0
-                else:
-                    effects = replied(entry, member, value, error, stamp)
-                    if effects & ACCEPTED:
-                        result = (entry.topic, value)
-                        side = entry.channel.listeners
-                        ears = side.roster
-                        if ears.token is not side.token:
-                            ears = side.refresh()
-                        for append, ear in ears.puts:
-                            append(result)
-                            alert = ear.alert
-                            if alert:
-                                if alert.__class__ is list:
-                                    ear.ring(None)
-                                    alert.clear()
-                                else:
-                                    ear.attend()
-                        if effects != ACCEPTED:
-                            if effects > ORDINARY or hooks or self.draining or ears.heeding:
-                                act(self, entry, effects, member)
-                            else:
-                                for attributes in ears.attributes:
-                                    if COMPLETION in attributes:
-                                        act(self, entry, effects, member)
-                                        break
-                        elif hooks:
-                            act(self, entry, effects, member)
-                    else:
-                        act(self, entry, effects, member)
-                # Predicates are asked next, which may take long: then nothing has been begun.
-                if items and not effects & ASK:
-                    following = popleft()
-                    if (
-                        following.completion is None
-                        and following.desk is self
-                        and stamp <= following.until
-                    ):
-                        member.running = following
-                        member.began = stamp
-                        call, kwargs = following.call, following.kwargs
-                    else:
-                        following, call, kwargs = self._sift(member, following, stamp)
-                else:
-                    following = IDLE
-                    member.running = None
-                    mailbox.alert = [True]
-            finally:
-                release()
-            if absences:
-                come_to(member)
-            if waiting or effects > ORDINARY:
-                after(self, entry, effects)
-                if error is not None:
-                    failed(producer, entry, error)
-                    error = None
-            entry = following
-            if entry.desk is not self:
-                if entry is STOP:
-                    return
-                # Parked or on another way for long, perhaps: this frame keeps nobody's payload.
-                result = ears = attributes = value = call = kwargs = None
-                if entry is IDLE:
-                    # The alert is up: who appended before that is seen here, later ones see it.
-                    if not items:
-                        mailbox.bell.park()
-                    mailbox.alert = CALM
-                else:
-                    ticket, entry, following = entry, IDLE, IDLE
-                    take_turn(producer, member, ticket)
-                continue
-            # The member alone refers to the request from here: if it ends while this runs, for
-            # long perhaps, the ledger puts a stub there that holds nobody's results.
-            entry = following = result = ears = attributes = value = None
-            try:
-                if kwargs:
-                    value = producer.produce_dispatcher_output(*call, **kwargs)
-                else:
-                    value = producer.produce_dispatcher_output(*call)
-            except Died:
-                raise
-            except Finished:
-                finish_stream(self, member)
-                entry = following = IDLE
-                continue
-            except BaseException as raised:
-                value, error = None, without_our_frame(raised)
-            entry = member.running
-
-    def ended(self, member: Member) -> None:
-        """*member*'s thread is over: what it was at, and what waits for it, gets its verdict."""
-        ended(member)
-
-    # -- inside the section --------------------------------------------------------------------
-
-    def _sift(self, member: Member, entry: Any, now: float) -> Tuple[Any, Any, Any]:
-        """The next message that *member* has to serve, from *entry* on, with its arguments.
-
-        An open request, which has begun; the ticket of one that takes the careful way; STOP; or
-        IDLE, after which the mailbox counts as parked: wait for its bell, then come again.
-        """
-        member.running = None
-        mailbox = member.mailbox
-        items = mailbox.items
-        while True:
-            if entry.completion is None:
-                if entry.desk is not self or entry.line is not None:
-                    return Ticket(entry), None, None
-                effects = missed(self, entry, now)
-                if entry.completion is None:
-                    member.running = entry
-                    member.began = now
-                    return entry, entry.call, entry.kwargs
-                if effects and (self.waiting or effects & ABSENT):
-                    self.leave("after_section", entry, effects)
-            elif entry is STOP:
-                return STOP, None, None
-            if not items:
-                break
-            entry = items.popleft()
-        mailbox.alert = [True]
-        return IDLE, None, None
-
-
-LOOPS.update((Desk.serve.__code__, take_turn.__code__))
+    def forked(self, why: str) -> None:
+        """In a forked child, which has no control loop: what is open ends here."""
+        self.gate.refusal = None
+        self.gate.refuse(why)
+        now, ledger = self.now(), self.ledger
+        try:
+            while ledger.arrivals:
+                ledger.open.gather()
+            while ledger.stopped(now, False)[1]:
+                pass
+        except Exception as error:
+            # A thread that is not there may have been in the middle of it.
+            _log.lost("what was open was lost in the fork: %r", error)
+        for request in ledger.open.all():
+            request.end(Completion.STOPPED, now)
+        self.phase = Phase.ENDED
+        self.orders.close()
+        self.orders.items.clear()
+        self.observers.forked()

@@ -1,272 +1,286 @@
-"""What the ledger answers, carried out: inside the section, and after it.
+"""What the ledger's effects mean: inside the section, and after it.
 
-Functions of a desk. Inside the section nothing here blocks or calls users: it appends to mailboxes.
+Inside, nothing blocks, calls users or lets go of what is theirs (P16): values and messages go to
+mailboxes.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Optional
+
+from typing_extensions import Protocol
 
 from .. import _log
-from .._core.effects import ABSENT, ACCEPTED, ALARM, ASK, DISCARDED, ENDED, FAILED, NOTED, STARTED
-from .._core.member import Member, Turn
-from .._core.outcomes import Standing
-from .._core.records import IDLE, Signal
-from .._core.request import Entry, Line
-from .._core.verdicts import HELD, NOT_BEGUN
-from .._delivery.mailbox import CALM, DEAD, SWEEP
-from .._observing.deadlocks import nested
-from .._observing.observers import (
+from .._core.effects import (
+    ACCEPTED,
+    ALARM,
+    ASK,
+    DISCARDED,
+    ENDED,
+    FAILED,
+    NOTED,
+    REFUSED,
+)
+from .._core.ledger import BUDGET, Ledger
+from .._core.member import Claim, Member
+from .._core.outcomes import HELD, NOT_BEGUN, Standing
+from .._core.records import Record
+from .._core.report import Reply, Report
+from .._core.reporting import report_of
+from .._core.request import Extras, Request, StartLine
+from .._delivery.local_member import LocalMember
+from .._delivery.mailbox import Mailbox
+from .._observing.translate import (
     event_completed,
     event_discarded,
     event_noted,
     event_replied,
     event_skipped,
 )
-from .._participants.participant import EndMessage, ErrorMessage
+from .engine import Engine, Order
+from .process import LINES, SECTION, lost, release
+from .waiting import wake
 
 __all__ = [
     "COMPLETION",
-    "act",
-    "after",
+    "announce",
+    "apply",
     "failed",
     "forward",
-    "goes_to",
-    "husk",
-    "its_turn",
-    "let_go",
-    "missed",
-    "tidy",
+    "give_back",
+    "skipped",
+    "tell",
+    "unpark_all",
     "without_our_frame",
 ]
 
 COMPLETION = "process_dispatcher_completion"
 ERROR = "process_dispatcher_error"
 
-_SHORT = 64
-"""Mailboxes below this length are cleared at once, longer ones when half of them has ended."""
+_FEW = 4
+"""So many of the missed are judged in passing."""
 
-_LONG = 4096
-"""From here on the next request does not clear a mailbox of which less than half has ended."""
+Fact = Callable[..., int]
+"""A method of the ledger that takes a request, whoever it is about, and the instant."""
+
+
+class Hearer(Protocol):
+    """A listener, as far as it is told of more than values."""
+
+    _ate_mailbox: Mailbox
+
+    def _ate_heeds(self, callback: str) -> bool: ...
+
+    def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any: ...
+
+    def process_dispatcher_completion(self, topic: Any, report: Report) -> Any: ...
+
+
+def tell(engine: Engine, fact: Fact, request: Request, *who: Member) -> int:
+    """Tell the ledger a *fact* about *request*, now, and carry out what it answers."""
+    with SECTION:
+        effects = fact(engine.ledger, request, *who, engine.now())
+        apply(engine, request, effects, who[0] if who else None)
+    announce(engine, request, effects)
+    return effects
 
 
 # -- inside the section ------------------------------------------------------------------------
 
 
-def act(desk: Any, entry: Entry, effects: int, member: Optional[Member] = None) -> None:
+def apply(engine: Engine, request: Request, effects: int, member: Optional[Member] = None) -> None:
     """Carry out what the ledger answered, as far as it belongs inside the section."""
+    extras, hooks = request.extras, engine.hooks
     if effects & FAILED:
-        _tell_listeners(desk, ERROR, entry, ErrorMessage, entry.chain)
-    if desk.hooks:
-        if effects & NOTED:
-            # The end may have come with it, and notes on others.
-            mine = [note for note in entry.notes if note.member is member]
-            desk.observers.tell(event_noted, entry, (mine or entry.notes)[-1])
+        _tell_listeners(request, ERROR, ErrorMessage(request, request.chain))
+    if hooks and member is not None:
+        if effects & NOTED and extras is not None:
+            engine.observers.tell(event_noted, request, extras.unanswered[id(member)])
         if effects & (ACCEPTED | FAILED):
-            desk.observers.tell(event_replied, entry, entry.chain)
+            engine.observers.tell(event_replied, request, request.chain)
     if effects & ENDED:
-        _tell_listeners(desk, COMPLETION, entry, EndMessage)
-        if desk.hooks:
-            desk.observers.tell(event_completed, entry)
-        if entry.extra is not None and entry.extra.callbacks:
-            for callback in entry.extra.callbacks:
-                desk.observers.call(callback, entry)
-            entry.extra.callbacks = ()
-        if effects & ABSENT:
-            _husks(desk, entry)
-        if entry.extra is not None and entry.extra.line is not None:
-            _line_is_gone(desk, entry.extra.line)
-        if desk.draining and not desk.ledger.open_count():
-            desk.inbox.attend()
-    if effects & STARTED and entry.extra is not None:
-        line = entry.extra.line
-        assert line is not None
-        for turn in line.present:
-            turn.hand.ring()
-        _line_is_gone(desk, line)
+        _tell_listeners(request, COMPLETION, EndMessage(request))
+        if hooks:
+            engine.observers.tell(event_completed, request)
+        if extras is not None:
+            _end_extras(engine, request, extras)
+        if engine.gate.refusal is not None and not engine.ledger.open:
+            # Whoever ends the last one: the control loop may wait for that.
+            engine.orders.attend()
+    elif extras is not None and extras.line is not None and extras.line.started:
+        _line_is_gone(engine, extras.line)
     if effects & ALARM:
-        # The keeper sleeps until an instant that it knew before.
-        cell = entry.needed.cell
-        if cell is not None and cell[0] < desk.wakeup:
-            desk.leave("wake_by", cell[0])
-    if effects & DISCARDED and desk.hooks:
+        left = engine.ledger.open.left
+        if left:
+            SECTION.left.extend(left)
+            left.clear()
+        # The control loop sleeps until an instant that it knew before.
+        need = request.need
+        cell = None if need is None else need.cell
+        if engine.ledger.open.stale or (cell is not None and cell[0] < engine.wakeup):
+            engine.orders.attend()
+    if effects & DISCARDED and hooks and extras is not None and member is not None:
         # Behind the end, which may have come with it.
-        desk.observers.tell(event_discarded, entry, member)
+        engine.observers.tell(event_discarded, request, extras.unanswered[id(member)])
 
 
-def forward(entry: Entry, value: Any) -> None:
+def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
-    for _, ear in entry.channel.listeners.current().puts:
-        ear.put((entry.topic, value))
+    outlet = request.channel.listeners.current().first
+    message = (request.topic, value)
+    while outlet is not None:
+        outlet.mailbox.put(message)
+        outlet = outlet.next
 
 
-def missed(desk: Any, entry: Entry, now: float) -> int:
-    """Somebody came to *entry* at *now*: it ends if time has ended it, and nobody has yet."""
-    effects = 0
-    if entry.completion is None:
-        effects = desk.ledger.expired(entry, now)
-        act(desk, entry, effects)
-    return effects
-
-
-def let_go(desk: Any, turn: Turn) -> None:
-    """*turn* is over: its hand, if it waits, need not, and its instruments are free."""
-    waits, turn.standing = turn.waits, None
-    if turn.names:
-        goes_to(desk.instruments.drop(turn))
+def give_back(engine: Engine, claim: Claim) -> None:
+    """*claim* is over: its worker, if it waits, need not, and its instruments are free."""
+    waits, claim.standing = claim.waits, None
+    if claim.names:
+        unpark_all(engine.instruments.drop(claim))
     if waits:
-        turn.hand.ring()
+        _unpark(claim)
 
 
-def _line_is_gone(desk: Any, line: Line) -> None:
-    """It has started, or never will: what was reserved for it is there for others."""
-    line.present = []
-    members = desk.starts.get(line)
+def skipped(engine: Engine, member: Member, limit: int = BUDGET) -> int:
+    """*member* has come to what ended before it began it, or never will: the oldest *limit*."""
+    judged = engine.ledger.come_to(member, engine, limit)
+    if engine.hooks:
+        now = engine.now()
+        for each in judged:
+            engine.observers.tell(event_skipped, each, now)
+    SECTION.left.extend(judged)
+    return len(judged)
+
+
+def unpark_all(claims: Any, here: Any = None) -> None:
+    """They have their instruments now; the worker that is *here* sees that itself."""
+    for claim in claims:
+        if claim.worker is not here:
+            _unpark(claim)
+
+
+def _unpark(claim: Claim) -> None:
+    worker: Any = claim.worker
+    worker.unpark()
+
+
+def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:
+    if extras.callbacks:
+        callbacks, extras.callbacks = extras.callbacks, []
+        for callback in callbacks:
+            engine.observers.call(callback, request)
+    # What was over at its send is in no mailbox.
+    was_put = request.cell is not None
+    for each in list(extras.unanswered.values()):
+        member = each.member
+        if each.standing in HELD:
+            worker = member.worker_at(request)
+            if worker is not None and worker.claim is not None:
+                give_back(engine, worker.claim)
+        elif each.standing in NOT_BEGUN and was_put and isinstance(member, LocalMember):
+            out, sweep = member.mailbox.bury(request)
+            SECTION.left.extend(out)
+            if sweep:
+                engine.leave(Order.SWEEP, member)
+            # What it has missed before it will not begin either; so a hung one keeps little.
+            older = len(member.unjudged.get(engine, ())) - 1
+            if older > 0:
+                skipped(engine, member, min(older, _FEW))
+    if extras.line is not None:
+        _line_is_gone(engine, extras.line)
+
+
+def _line_is_gone(engine: Engine, line: StartLine) -> None:
+    """It has started, or never will: who is present runs; what was reserved is there for others."""
+    present, line.present = line.present, []
+    for claim in present:
+        _unpark(claim)
+    members = LINES.get(line)
     if members is None:
         return
-    goes_to(desk.instruments.free(line))
-    others: Dict[int, Any] = {}
-    for member in members:
-        others.update(member.desks)
-    for reference in others.values():
-        # Two sections are never entered at once: its keeper looks.
-        other = reference()
-        if other is not None and other is not desk and other.instruments:
-            other.leave("look_again", members)
+    unpark_all(engine.instruments.free(line))
+    others = {id(other): other for member in members for other in _engines(member)}
+    others.pop(id(engine), None)
+    for other in others.values():
+        unpark_all(other.instruments.look_again(members))
 
 
-def goes_to(turns: List[Turn], here: Any = None) -> None:
-    """They have their instruments now; the hand that is *here* sees that itself."""
-    for turn in turns:
-        if turn.hand is not here:
-            turn.hand.ring()
+def _engines(member: Member) -> Any:
+    """The dispatchers that *member* is registered with, as far as they live."""
+    found = [reference() for reference in list(member.engines.values())]
+    return [engine for engine in found if engine is not None]
 
 
-def its_turn(desk: Any, member: Member) -> None:
-    """Tell the ledger that *member* has come to what ended before it began it."""
-    for note in desk.ledger.its_turn(member, desk):
-        if desk.hooks:
-            desk.observers.tell(event_skipped, note, desk.now())
-
-
-def _clear(member: Member) -> None:
-    """Take all that has ended out of *member*'s mailbox. Inside its home's section."""
-    items = member.mailbox.items
-    taken = member.mailbox.emptied()
-    # In front of what was appended meanwhile.
-    items.extendleft(
-        item for item in reversed(taken) if item.completion is None or item.__class__ is Signal
-    )
-    member.husks = 0
-    if items:
-        # The reader may have looked, and parked, while they were out; nobody rings for them again.
-        member.mailbox.attend()
-
-
-def husk(member: Member, entry: Entry) -> None:
-    """*entry* has ended in *member*'s mailbox: take it out, or count it. Inside its home's section.
-
-    One alone in a long mailbox waits for more, since finding it takes as long as finding all.
-    """
-    mailbox = member.mailbox
-    items = mailbox.items
-    if mailbox.alert is DEAD:
+def _tell_listeners(request: Request, callback: str, message: Any) -> None:
+    if request.channel is None:
         return
-    if not mailbox.alert:
-        mailbox.alert = SWEEP
-    if items and items[0] is entry:
-        items.popleft()
-        return
-    member.husks += 1
-    waiting = mailbox.backlog()
-    if waiting < _SHORT or member.husks * 2 > waiting:
-        _clear(member)
-
-
-def tidy(member: Member) -> None:
-    """The next request has come to *member*: whatever has ended before it goes, if that is quick.
-
-    Inside its home's section.
-    """
-    mailbox = member.mailbox
-    if mailbox.alert is SWEEP:
-        mailbox.alert = CALM
-    if member.husks:
-        waiting = mailbox.backlog()
-        if waiting < _LONG or member.husks * 2 > waiting:
-            _clear(member)
-
-
-def _tell_listeners(desk: Any, callback: str, entry: Entry, make: Any, *data: Any) -> None:
-    if entry.channel is None:
-        return
-    for listener in entry.channel.listeners.current().members:
+    listener: Hearer
+    for listener in request.channel.listeners.current().members:
         if listener._ate_heeds(callback):
-            listener._ate_mailbox.put(make(entry, *data))
-
-
-def _husks(desk: Any, entry: Entry) -> None:
-    """Take the ended *entry* out of the mailboxes, and hands, of those who had not begun it."""
-    for note in entry.notes:
-        member = note.member
-        if note.standing in HELD:
-            hand = member.hand_at(entry)
-            if hand is not None and hand.turn is not None:
-                let_go(desk, hand.turn)
-        if note.standing not in NOT_BEGUN:
-            continue
-        if member.home is desk:
-            husk(member, entry)
-        else:
-            # Two sections are never entered at once: our keeper goes there later.
-            desk.leave("husk", member, entry)
+            listener._ate_mailbox.put(message)
 
 
 # -- after the section -------------------------------------------------------------------------
 
 
-def after(desk: Any, entry: Any, effects: int) -> None:
+def announce(engine: Engine, request: Request, effects: int) -> None:
     """What a fact brings with it outside the section: wake who waits, say what is odd.
 
-    The section's lock was released in between, which orders this look at ``waiting`` after
-    the ledger's last word on the entry.
+    The section was left in between, which orders this look at who waits after the ledger's last
+    word on the request (P9).
     """
-    if entry is IDLE:
-        return
-    if desk.waiting:
-        ended = entry.completion is not None
-        bells = desk.waiting.pop(entry.id, ()) if ended else desk.waiting.get(entry.id, ())
-        for bell, each in list(bells):
-            if ended or each:
-                bell.ring(None)
-    if nested and entry.completion is None:
-        # Somebody may wait for the rest of it, in vain from now on.
-        for hand in nested.copy().values():
-            awaits = hand.awaits
-            if awaits is not None and awaits[0] is entry:
-                desk.post("look_for_circle", hand)
+    if request.awaited:
+        wake(engine, request)
+    if effects & ENDED:
+        # What was asked is let go now: mailboxes and workers may hold the request for long (P16).
+        if request.chain is not None or request.kwargs or not _is_harmless(request.call):
+            release(request.call, request.kwargs, request)
+        request.call = request.kwargs = None
+        extras = request.extras
+        for each in () if extras is None else request.unanswered():
+            member = each.member
+            if each.standing is not Standing.NOT_STARTED or not isinstance(member, LocalMember):
+                continue
+            if not member.warned:
+                member.warned = True
+                name = _log.Later(_log.name_of, member.producer)
+                lost("producer %s was asked but never started", name)
     if effects & ASK:
-        _ask(desk, entry)
-    if effects & ABSENT:
-        for note in entry.notes:
-            if note.standing is Standing.NOT_STARTED and not note.member.warned:
-                note.member.warned = True
-                _log.lost("producer %s was asked but never started", note.member.name)
+        _ask(engine, request)
+    if effects & REFUSED:
+        lost(
+            "refused: a second verdict, or none that can be, on request %d; it has %s",
+            request.id,
+            _log.Later(report_of, request, engine.now()),
+        )
 
 
-def _ask(desk: Any, entry: Any) -> None:
-    """Ask the predicates of *entry* about its replies so far; what they say is a fact."""
-    need, yes, error = entry.needed, [], None
-    replies = entry.replies
+_HARMLESS = frozenset([bool, bytes, float, int, str, type(None)])
+
+
+def _is_harmless(call: Any) -> bool:
+    """Whether letting go of *call* sets nothing off."""
+    return call is None or all(each.__class__ in _HARMLESS for each in call)
+
+
+def _ask(engine: Engine, request: Request) -> None:
+    """Ask the predicates of *request* about its replies so far; what they say is a fact."""
+    need, error = request.need, None
+    if need is None:
+        return
+    yes = []
+    replies = getattr(request, "replies", ())
     try:
         yes = [until for until in need.untils if until.predicate(replies)]
     except BaseException as raised:
         error = without_our_frame(raised)
-        _log.failed(f"the predicate of request {entry.id} raised", error)
-    with desk.lock:
-        effects = desk.ledger.answered(entry, yes, error, desk.now())
-        act(desk, entry, effects)
-    after(desk, entry, effects)
+        _log.failed(f"the predicate of request {request.id} raised", error)
+
+    def agreed(ledger: Ledger, request: Request, now: float) -> int:
+        return ledger.agreed(request, yes, error, now)
+
+    tell(engine, agreed, request)
 
 
 def without_our_frame(error: BaseException) -> BaseException:
@@ -280,7 +294,35 @@ def without_our_frame(error: BaseException) -> BaseException:
     return error
 
 
-def failed(producer: Any, entry: Entry, error: BaseException) -> None:
-    """Say that *producer* raised while it served *entry*."""
+def failed(producer: Any, number: int, error: BaseException) -> None:
+    """Say that *producer* raised while it served the request of that *number*."""
     name = _log.name_of(producer)
-    _log.failed(f"{name} raised while it served request {entry.id}", error)
+    _log.failed(f"{name} raised while it served request {number}", error)
+
+
+class ErrorMessage:
+    """Tells a listener of a producer's error."""
+
+    __slots__ = ("_record", "_request")
+
+    def __init__(self, request: Request, record: Optional[Record]) -> None:
+        self._request = request
+        self._record = record
+
+    def __call__(self, listener: Hearer) -> None:
+        if self._record is not None:
+            reply = Reply(self._record, self._request.sent)
+            listener.process_dispatcher_error(self._request.topic, reply)
+
+
+class EndMessage:
+    """Tells a listener that a request ended; the report is made on the listener's thread."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def __call__(self, listener: Hearer) -> None:
+        report = report_of(self._request, self._request.ended, at_the_end=True)
+        listener.process_dispatcher_completion(self._request.topic, report)

@@ -1,42 +1,27 @@
 """The caller's view of one request: it only shows what the ledger decided.
 
-A handle *is* the ledger's entry, with methods: one object per request. Nothing is made for a waiter
-until somebody waits: a waiter puts its bell into the desk's ``waiting``, by the request's id, and
-then looks once more; whoever ends the request first says so and then looks for bells.
+A handle *is* the ledger's request, with methods: one object for both.
 """
 
 from __future__ import annotations
 
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    AsyncIterator,
-    Callable,
-    Generator,
-    Iterator,
-    List,
-    Optional,
-    Tuple,
-)
+from typing import Any, AsyncIterator, Callable, Generator, Iterator, List, Optional, Tuple
 
-from .. import _log
+from .._core.durations import timeout_instant
 from .._core.outcomes import Completion, Verdict
-from .._core.records import ERROR, VALUE, Close, Part, Record
-from .._core.report import Progress, Reply, Report, replies_between, report_of
-from .._core.request import Entry
-from .._observing.deadlocks import nested
-from .._participants.participant import own_hand
-from .._time.clock import timeout_deadline
-from ..errors import BadType, BadValue, DispatcherError, IncompleteError, RequestTimeout
+from .._core.records import ERROR, VALUE, Close, Part, Record, newest_first
+from .._core.report import Progress, Reply, Report
+from .._core.reporting import replies_between, report_of
+from .._core.request import Request
+from .._delivery.local_member import LocalWorker
+from ..errors import BadType, BadValue, IncompleteError, RequestTimeout
+from .engine import Engine, Order
+from .waiting import wait_for, wait_in_loop
 
-if TYPE_CHECKING:
-    # Imported where an event loop is served: most programs have none.
-    import asyncio
-
-__all__ = ["Handle", "LoopBell"]
+__all__ = ["Handle"]
 
 
-class Handle(Entry):
+class Handle(Request):
     """One request, as :meth:`Dispatcher.send_request` returns it.
 
     Every method may be called from any thread; those that wait say so. Iterating yields every
@@ -56,6 +41,8 @@ class Handle(Entry):
 
     __slots__ = ()
 
+    engine: Engine
+
     # -- looking, never blocking ---------------------------------------------------------------
 
     def done(self) -> bool:
@@ -70,35 +57,35 @@ class Handle(Entry):
     @property
     def progress(self) -> Tuple[Progress, ...]:
         """What producers that are at it say of how far they are, in roster order."""
-        found, mine = [], (id(self.desk), self.id)
+        found, mine = [], (id(self.engine), self.id)
         for member in self.roster:
-            for hand in member.hands:
-                said = hand.progress
-                if said is not None and said[:2] == mine and hand.running is self:
+            for worker in member.workers:
+                said = worker.progress if isinstance(worker, LocalWorker) else None
+                if said is not None and said[:2] == mine and worker.running is self:
                     found.append(Progress(member.name, *said[2:]))
         return tuple(found)
 
     @property
     def error(self) -> Optional[BaseException]:
         """What the predicate of an ``Until`` raised, if that ended the request."""
-        return None if self.extra is None or self.extra.need is None else self.extra.need.error
+        return None if self.need is None else self.need.error
 
     def report(self) -> Report:
         """A frozen snapshot of now; after the end it shows late answers as they come in."""
-        return report_of(self, self.desk.clock.now())
+        return report_of(self, self.engine.now())
 
     @property
     def missing(self) -> Tuple[Any, ...]:
         """The producers that have given no answer in time (yet), in roster order."""
-        answered = {id(member) for member in self.spoken()}
+        answered = {id(member) for member in self.answered()}
         return tuple(m.producer for m in self.roster if id(m) not in answered)
 
     # -- waiting -------------------------------------------------------------------------------
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Block until the request has ended, *timeout* seconds at most; whether it has."""
-        deadline = timeout_deadline(self.desk.clock, timeout)
-        return self.completion is not None or self._wait(deadline, None)
+        deadline = timeout_instant(self.engine.now(), timeout)
+        return self.completion is not None or wait_for(self.engine, self, deadline, None)
 
     def results(self, timeout: Optional[float] = None, require: Optional[str] = None) -> List[Any]:
         """Block until the end; the values of the OK replies in the order of arrival.
@@ -125,15 +112,13 @@ class Handle(Entry):
         if not self.wait(timeout):
             raise RequestTimeout(f"request {self.id} is still open after {timeout} s")
         values, errors, answered = [], [], 0
-        record = self.chain
-        while record is not None:
+        for record in newest_first(self.chain):
             if record[ERROR] is not None:
                 errors.append(record[ERROR])
             else:
                 answered += record.__class__ is not Part
                 if record.__class__ is not Close:
                     values.append(record[VALUE])
-            record = record[-1]
         values.reverse()
         errors.reverse()
         if require == "all" and answered != max(1, len(self.roster)):
@@ -150,7 +135,7 @@ class Handle(Entry):
             seen = newest
             if ended:
                 return
-            self._wait(float("inf"), (seen,))
+            wait_for(self.engine, self, float("inf"), (seen,))
 
     # -- asking for more -----------------------------------------------------------------------
 
@@ -161,7 +146,7 @@ class Handle(Entry):
         ``current_request().cancelled``, and its answer is discarded.
         """
         if self.completion is None:
-            self.desk.post("cancel", self)
+            self.engine.post(Order.CANCEL, self)
 
     def add_done_callback(self, callback: Callable[[Handle], Any]) -> None:
         """Call ``callback(handle)`` once after the end, on the dispatcher's observer thread.
@@ -172,7 +157,7 @@ class Handle(Entry):
         """
         if not callable(callback):
             raise BadType(f"callback must be callable, not {callback!r}")
-        self.desk.post("call_when_done", self, callback)
+        self.engine.post(Order.CALL_WHEN_DONE, self, callback)
 
     # -- in an event loop ----------------------------------------------------------------------
 
@@ -181,7 +166,7 @@ class Handle(Entry):
 
     async def _ended(self) -> Report:
         while self.completion is None:
-            await self._wait_in_loop(None)
+            await wait_in_loop(self.engine, self, None)
         return self.report()
 
     async def __aiter__(self) -> AsyncIterator[Reply]:
@@ -194,77 +179,12 @@ class Handle(Entry):
             seen = newest
             if ended:
                 return
-            await self._wait_in_loop((seen,))
+            await wait_in_loop(self.engine, self, (seen,))
 
     # -- inside --------------------------------------------------------------------------------
 
     def _between(self, seen: Optional[Record], newest: Optional[Record]) -> List[Reply]:
         return replies_between(seen, newest, self.sent)
-
-    def _moved(self, seen: Optional[Tuple[Any]]) -> bool:
-        """Whether it has ended, or, for one who has *seen* some replies, has newer ones."""
-        return self.completion is not None or (seen is not None and self.chain is not seen[0])
-
-    def _wait(self, deadline: float, seen: Optional[Tuple[Any]]) -> bool:
-        bell = self.desk.clock.bell()
-        waiter = (bell, seen is not None)
-        hand = own_hand()
-        try:
-            if hand is not None:
-                # In the middle of another request: all may be waiting for each other.
-                hand.awaits = self, seen is not None
-                nested[id(hand)] = hand
-                self.desk.post("look_for_circle", hand)
-            while True:
-                self._enlist(waiter)
-                if self._moved(seen):
-                    return True
-                if self.deadline < deadline and not self.desk.begun:
-                    # Nothing ends before the dispatcher is started: somebody may have forgotten.
-                    if bell.wait(self.deadline):
-                        continue
-                    if not self.desk.begun:
-                        _log.lost("request %d waits for its dispatcher to be started", self.id)
-                if not bell.wait(deadline):
-                    return self._moved(seen)
-        finally:
-            if hand is not None:
-                nested.pop(id(hand), None)
-                hand.awaits = None
-            self._dismiss(waiter)
-
-    async def _wait_in_loop(self, seen: Optional[Tuple[Any]]) -> None:
-        import asyncio
-
-        if not getattr(self.desk.clock, "moved_by_loops", True):
-            raise DispatcherError(
-                "a coroutine does not move virtual time: let it pass before, or test on real time"
-            )
-        bell = LoopBell(asyncio.get_running_loop())
-        waiter = (bell, seen is not None)
-        try:
-            self._enlist(waiter)
-            if not self._moved(seen):
-                await bell.future
-        finally:
-            self._dismiss(waiter)
-
-    def _enlist(self, waiter: Any) -> None:
-        waiters = self.desk.waiting.setdefault(self.id, [])
-        if waiter not in waiters:
-            waiters.append(waiter)
-
-    def _dismiss(self, waiter: Any) -> None:
-        waiting = self.desk.waiting
-        waiters = waiting.get(self.id)
-        if waiters is not None:
-            try:
-                waiters.remove(waiter)
-            except ValueError:
-                pass
-            if not waiters and self.completion is not None:
-                # Whoever enlists in it now looks at the completion next.
-                waiting.pop(self.id, None)
 
     def _incomplete(self, values: List[Any], errors: List[BaseException]) -> None:
         report = self.report()
@@ -295,24 +215,3 @@ class Handle(Entry):
     def __repr__(self) -> str:
         state = self.completion.name if self.completion else f"open, {self.left} to come"
         return f"<Handle {self.id} on {self.topic!r}: {state}>"
-
-
-class LoopBell:
-    """A bell that wakes a coroutine: rung from any thread, heard in its event loop."""
-
-    __slots__ = ("_loop", "future")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.future: asyncio.Future[None] = loop.create_future()
-
-    def ring(self, _: None) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._heard)
-        except RuntimeError:
-            # The loop was closed meanwhile: nobody waits there any more.
-            pass
-
-    def _heard(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)

@@ -1,24 +1,21 @@
-"""What a sender is bound to beside the ttl, and sends that are not plain."""
+"""What a sender is bound to beside the ttl."""
 
 from __future__ import annotations
 
 import numbers
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from .. import _log
+from .._core.durations import NEVER, milliseconds
 from .._core.member import Member
 from .._core.outcomes import Completion, Verdict
-from .._core.policy_state import Need
-from .._core.request import Entry, Line, Note
+from .._core.policy_state import PolicyState
+from .._core.request import Request, StartLine, Unanswered
 from .._delivery.ordering_keys import Key
-from .._delivery.registry import unhashable
-from .._observing.observers import event_opened
-from .._time.clock import NEVER, milliseconds
-from ..errors import BadType, BadValue, DispatcherStopped
+from ..errors import BadType, BadValue
 from ..policies import All, Policy, policy_of
-from .handle import Handle
 
-__all__ = ["Options", "options_of", "send_with"]
+__all__ = ["NONE", "Options", "options_of"]
 
 
 class Options:
@@ -41,37 +38,48 @@ class Options:
         #: With a start line, how long to wait there, in seconds; None without.
         self.after: Optional[float] = after
 
-    def choose(self, members: Tuple[Member, ...], off: Tuple[Member, ...]) -> Tuple[Member, ...]:
-        """Those of *members* that shall be asked. Who is *off* may be named all the same."""
+    def choose(
+        self, members: Tuple[Member, ...], disabled: Tuple[Member, ...]
+    ) -> Tuple[Tuple[Member, ...], Tuple[Member, ...]]:
+        """Those of *members* that shall be asked, and of the *disabled* that would have been."""
+        there = (*members, *disabled)
         if self._only is not None:
-            chosen = _named("only", self._only, members, off)
-            members = tuple([member for member in members if member in chosen])
+            chosen = _named("only", self._only, there)
+            members = tuple([member for member in members if id(member) in chosen])
+            disabled = tuple([member for member in disabled if id(member) in chosen])
         if self._without:
-            spared = _named("without", self._without, members, off)
-            members = tuple([member for member in members if member not in spared])
-        return members
-
-    def prepare(self, entry: Entry) -> bool:
-        """Give *entry* its options, before anybody else knows it. False if they end it."""
-        if self._key is not None:
-            entry.more().key = self._key
+            spared = _named("without", self._without, there)
+            members = tuple([member for member in members if id(member) not in spared])
+            disabled = tuple([member for member in disabled if id(member) not in spared])
         if self.after is not None:
-            entry.lines_up(Line(self.after))
+            can_start_together(members)
+        return members, disabled
+
+    def prepare(self, request: Request) -> Optional[Completion]:
+        """Give *request* its options, before anybody else knows it. Why it is over, if it is."""
+        if self._key is not None:
+            request.more().key = self._key
+        if self.after is not None:
+            request.lines_up(StartLine(self.after))
         if self._policy is None:
-            return True
-        need = Need(self._policy)
-        entry.needs(need)
-        if need.weigh(entry.left, 0, entry.sent) is None:
-            return True
+            return None
+        need = PolicyState(self._policy)
+        request.needs(need)
+        if need.evaluate(request.left, 0, request.sent) is None:
+            return None
         # It cannot have what it needs: nobody is asked.
-        entry.more().notes = [
-            Note(entry, member, Verdict.WITHDRAWN, member.standing, entry.sent)
-            for member in entry.roster
-        ]
-        entry.call = entry.kwargs = None
-        entry.ended = entry.sent
-        entry.completion = Completion.IMPOSSIBLE
-        return False
+        request.more().unanswered = {
+            id(member): Unanswered(
+                request, member, Verdict.WITHDRAWN, member.standing, request.sent
+            )
+            for member in request.roster
+        }
+        request.call = request.kwargs = None
+        return Completion.IMPOSSIBLE
+
+
+NONE = Options()
+"""No options at all, where the careful way is needed for another reason."""
 
 
 def options_of(
@@ -104,7 +112,7 @@ def _patience(barrier: Any) -> Optional[float]:
     return milliseconds("barrier", barrier)
 
 
-def _can_start_together(members: Tuple[Member, ...]) -> None:
+def can_start_together(members: Tuple[Member, ...]) -> None:
     """Who shares an instrument cannot: the second would wait for the first to end."""
     users: Dict[str, Member] = {}
     for member in members:
@@ -115,60 +123,6 @@ def _can_start_together(members: Tuple[Member, ...]) -> None:
                     f"barrier: {other.name} and {member.name} both need {name!r} for themselves, "
                     "so they cannot start together"
                 )
-
-
-def send_with(
-    desk: Any,
-    topic: Hashable,
-    args: Tuple[Any, ...],
-    kwargs: Dict[str, Any],
-    ttl: Any,
-    options: Options,
-) -> Handle:
-    """As ``Desk.send``, under *options*, or where somebody is off. Never blocks."""
-    now = desk.now()
-    if desk.refusal is not None:
-        raise DispatcherStopped(desk.refusal)
-    deadline = now + milliseconds("ttl", ttl)
-    try:
-        channel = desk.registry.find(topic)
-    except TypeError as error:
-        raise unhashable(topic, error) from error
-    roster = None if channel is None else channel.producers.current()
-    off = () if roster is None else roster.off
-    members = options.choose(() if roster is None else roster.members, off)
-    off = options.choose(off, () if roster is None else roster.members)
-    if options.after is not None:
-        _can_start_together(members)
-    if not members:
-        handle: Handle = desk.nobody(topic, channel, now, deadline, off)
-        return handle
-    call = (topic, *args)
-    number = desk.next_id()
-    entry = Handle(desk, number, topic, channel, members, now, deadline, call, kwargs or None)
-    if off:
-        entry.more().off = off
-    if not options.prepare(entry):
-        desk.over(entry)
-        return entry
-    try:
-        # As there: known before it is put anywhere, and called off if it does not come to its end.
-        desk.ledger.nursery.append(entry)
-        if desk.hooks:
-            desk.observers.tell(event_opened, entry)
-        if desk.gate or options.after is not None:
-            # The keeper hands it out: all that have a start line in one order, and whatever is
-            # sent meanwhile behind them.
-            desk.hold(entry)
-            return entry
-        desk.scatter(entry)
-        desk.crossed(entry)
-        if deadline < desk.wakeup and desk.inbox.alert:
-            desk.post("wake_by", deadline)
-    except BaseException:
-        desk.post("cancel", entry)
-        raise
-    return entry
 
 
 def _producers(name: str, value: Any) -> Tuple[Any, ...]:
@@ -183,18 +137,23 @@ def _producers(name: str, value: Any) -> Tuple[Any, ...]:
     return tuple(value)
 
 
-def _named(
-    name: str, wanted: Tuple[Any, ...], members: Tuple[Member, ...], off: Tuple[Member, ...]
-) -> List[Member]:
-    found: List[Member] = []
+def _named(name: str, wanted: Tuple[Any, ...], there: Tuple[Member, ...]) -> Set[int]:
+    """Those of *there* that are *wanted*, by identity."""
+    by_name: Dict[str, List[int]] = {}
+    by_producer: Dict[int, int] = {}
+    for member in there:
+        by_producer[id(member.producer)] = id(member)
+    if any(isinstance(each, str) for each in wanted):
+        for member in there:
+            by_name.setdefault(member.name, []).append(id(member))
+    found: Set[int] = set()
     for each in wanted:
-        same = [
-            member
-            for member in (*members, *off)
-            if (member.name == each if isinstance(each, str) else member.producer is each)
-        ]
+        if isinstance(each, str):
+            same = by_name.get(each, [])
+        else:
+            same = [by_producer[id(each)]] if id(each) in by_producer else []
         if not same:
             shown = each if isinstance(each, str) else _log.name_of(each)
             raise BadValue(f"{name} has {shown!r}, who is not registered for this topic")
-        found += same
+        found.update(same)
     return found

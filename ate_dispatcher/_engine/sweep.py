@@ -1,103 +1,106 @@
-"""Clears mailboxes of what has ended, and judges what a producer that died has left.
+"""Clears mailboxes of what has ended, and judges what a producer that is gone or disabled has left.
 
-On any thread of ours, which holds no section when it comes: each is entered by itself.
+On any thread of ours, which is in no section when it comes. Every pass is bounded (P17).
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, List, Tuple
 
-from .._core.ledger import Ledger
-from .._core.member import Hand, Member
-from .._core.request import Entry
-from .._delivery.mailbox import DEAD
-from .._delivery.registry import is_off
-from .gather import act, after, its_turn, let_go, tidy
+from .._core.ledger import BUDGET, Ledger
+from .._core.member import Member, Worker
+from .._core.request import Request
+from .._delivery.local_member import LocalMember
+from .._delivery.registry import is_disabled
+from .engine import Engine
+from .gather import announce, apply, give_back, skipped, tell
+from .process import SECTION
 
-__all__ = ["come_to", "died", "ended", "swept", "withdraw", "withdrawn"]
+__all__ = ["buried", "come_to", "died", "ended", "sweep", "take_away", "withdrawn"]
 
 
-def ended(member: Member) -> None:
+def ended(member: LocalMember) -> None:
     """*member*'s thread is over: what it was at, and what waits for it, gets its verdict."""
     died(member)
-    _bury(member, Ledger.died)
+    with SECTION:
+        member.mailbox.close()
+    _judge_left(member, Ledger.died)
 
 
-def died(hand: Hand) -> None:
-    """The thread of *hand* is over: what it was at gets its verdict."""
-    if hand.running is not None:
-        _judge(hand.member, hand.running, Ledger.died)
-        hand.running = None
+def died(worker: Worker) -> None:
+    """The thread of *worker* is over: what it was at gets its verdict."""
+    request = worker.running
+    if request is not None:
+        tell(request.engine, Ledger.died, request, worker.member)
+        worker.running = None
 
 
-def swept(member: Member) -> None:
-    """The next request has reached *member*: clear away what ended before it."""
-    if member.mailbox.alert is DEAD:
-        _bury(member, Ledger.declined)
-    else:
-        with member.home.lock:
-            tidy(member)
-        come_to(member)
+def buried(member: LocalMember) -> None:
+    """Something was put into *member*'s mailbox after it was closed (P2)."""
+    _judge_left(member, Ledger.declined)
 
 
-def withdraw(desk: Any, member: Member) -> None:
-    """*member* was disabled at *desk*: take out of its mailbox what of that is open there."""
-    home = member.home
-    if home is None or member.mailbox.alert is DEAD or not is_off(desk.off, member.producer):
-        # The last: or enabled again.
-        return
-    with home.lock:
-        taken = member.mailbox.emptied()
-        ours = [entry for entry in taken if entry.desk is desk and entry.completion is None]
-        gone = set(map(id, ours))
-        member.mailbox.items.extendleft(item for item in reversed(taken) if id(item) not in gone)
-        if member.mailbox.items:
-            member.mailbox.attend()
-    for entry in ours:
-        withdrawn(member, entry)
-    for hand in member.hands:
-        _take_away(desk, hand)
+def sweep(member: LocalMember) -> bool:
+    """Look through a part of *member*'s mailbox: whether the round goes on.
+
+    What has ended comes out, and what it shall not begin because it is disabled is withdrawn.
+    """
+
+    def is_off(item: Request) -> bool:
+        # Asked after it was taken out, so what was sent after an enable is left alone (P7).
+        return is_disabled(item.engine.disabled, member.producer)
+
+    told: List[Tuple[Request, int]] = []
+    with SECTION:
+        out, more = member.mailbox.sweep(BUDGET, is_off)
+        for request in out:
+            if request.completion is None:
+                engine = request.engine
+                effects = engine.ledger.withdrawn(request, member, engine.now())
+                apply(engine, request, effects, member)
+                told.append((request, effects))
+        SECTION.left.extend(out)
+        del out
+    for request, effects in told:
+        announce(request.engine, request, effects)
+    come_to(member, 1)
+    return more
 
 
-def withdrawn(member: Member, entry: Entry) -> None:
-    """*entry* is in *member*'s mailbox no more, or was never put there."""
-    _judge(member, entry, Ledger.withdrawn)
+def withdrawn(member: Member, request: Request) -> None:
+    """*request* is in *member*'s mailbox no more, or was never put there."""
+    tell(request.engine, Ledger.withdrawn, request, member)
 
 
-def _take_away(desk: Any, hand: Hand) -> None:
-    """What *hand* has come to, but not begun, is withdrawn too."""
-    with desk.lock:
-        turn = hand.turn
-        entry = None if turn is None or not turn.waits else turn.entry
-        if turn is None or entry is None or entry.desk is not desk:
-            return
-        effects = desk.ledger.withdrawn(entry, hand.member, desk.now())
-        act(desk, entry, effects, hand.member)
-        let_go(desk, turn)
-    after(desk, entry, effects)
+def take_away(engine: Engine, member: LocalMember) -> None:
+    """What *member*'s workers have come to, but not begun, is withdrawn too."""
+    for worker in member.workers:
+        request: Any = None
+        with SECTION:
+            claim = worker.claim
+            if claim is not None and claim.waits and is_disabled(engine.disabled, member.producer):
+                request = claim.request
+                if request.engine is not engine:
+                    continue
+                effects = engine.ledger.withdrawn(request, member, engine.now())
+                apply(engine, request, effects, member)
+                give_back(engine, claim)
+        if request is not None:
+            announce(engine, request, effects)
 
 
-def come_to(member: Member) -> None:
-    """*member* has come to what ended before it began it, on whatever desk."""
-    for desk in list(member.absences):
-        with desk.lock:
-            its_turn(desk, member)
+def come_to(member: Member, passes: int = 1 << 62) -> None:
+    """*member* has come to what ended before it began it, on whatever engine."""
+    for engine in list(member.unjudged):
+        for _ in range(passes):
+            with SECTION:
+                count = skipped(engine, member)
+            if count < BUDGET:
+                break
 
 
-def _bury(member: Member, fact: Callable[..., int]) -> None:
-    with member.home.lock:
-        mailbox = member.mailbox
-        mailbox.alert = DEAD
-        left = mailbox.emptied()
-    for entry in left:
-        if entry.completion is None:
-            _judge(member, entry, fact)
+def _judge_left(member: LocalMember, fact: Callable[..., int]) -> None:
+    for request in member.mailbox.emptied():
+        if request.completion is None:
+            tell(request.engine, fact, request, member)
     come_to(member)
-
-
-def _judge(member: Member, entry: Entry, fact: Callable[..., int]) -> None:
-    desk = entry.desk
-    with desk.lock:
-        effects = fact(desk.ledger, entry, member, desk.now())
-        act(desk, entry, effects, member)
-    after(desk, entry, effects)

@@ -1,25 +1,31 @@
 """Observers: hooks and done callbacks, called in isolation, one at a time, in the order of events.
 
-They live on one thread of their own, which exists only when there are any. Handing an event over is
-one append of a factory and its data; the event object is made on the observers' thread. Adding a
-hook goes the same way, so a hook sees exactly what happened after it was added.
+They live on one thread of their own, which exists only when there is something for it: whatever may
+take long and must not keep a deadline waiting goes there, so also what the control loop has to log,
+and what it lets go of that is a user's. Handing something over is one append; event objects are
+made on that thread. Adding a hook goes the same way, so a hook sees exactly what happened after it
+was added.
+
+One at a time, always: who calls holds the *turn*, a token. That is the thread, until the dispatcher
+has ended; from then on whoever hands something over, if nobody has the turn.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, List
+from collections import deque
+from typing import Any, Callable, Deque, List
 
-from .. import _log, events
-from .._core.member import Member
-from .._core.records import BEGAN, ERROR, MEMBER, STAMP, STOP, Part, Record
-from .._core.report import report_of
-from .._core.request import Entry, Note
-from .._delivery.mailbox import DEAD, Mailbox
-from .._time.clock import NEVER, Clock
+from .. import _log
+from .._delivery.mailbox import Mailbox
+from .._delivery.sentinels import STOP
+from .._time.clock import Clock
 
-__all__ = ["Hook", "Observers", "call_back"]
+__all__ = ["Hook", "Observers"]
 
 Hook = Callable[[Any], Any]
+
+_HIGH = 10_000
+"""From so many waiting on it is said that a hook cannot keep up; then at each doubling."""
 
 
 class _Registration:
@@ -35,19 +41,27 @@ class Observers:
     """The queue to the observers' thread, and what runs there.
 
     ``hooks`` is what :meth:`add` and :meth:`remove` left, each in a box of its own, so that adding
-    one again is another registration; only whole list operations touch it.
+    one again is another registration; only whole list operations touch it. *lagging* is told how
+    many wait when that is too many; it may be called inside the section.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, lagging: Callable[[int], Any] = lambda waiting: None) -> None:
         self.mailbox = Mailbox()
-        self.mailbox.hang(clock.bell())
+        self._lagging = lagging
+        self.mailbox.hang(clock.parker())
         self.hooks: List[_Registration] = []
+        self._active: List[_Registration] = []
+        self._turn: Deque[bool] = deque([True])
+        self._ended = False
+        self._high = _HIGH
+
+    # -- from anywhere; never blocks while the dispatcher lives --------------------------------
 
     def add(self, hook: Hook) -> None:
         registration = _Registration(hook)
         self.hooks.append(registration)
-        self.mailbox.put((None, registration))
-        if self.mailbox.alert is DEAD:
+        self._put(self._changed, registration)
+        if self._ended:
             # Nothing happens any more.
             self._drop(registration)
 
@@ -55,50 +69,113 @@ class Observers:
         for registration in list(self.hooks):
             if registration.hook == hook:
                 self._drop(registration)
-                self.mailbox.put((None, registration))
+                self._put(self._changed, registration)
                 return
 
+    def tell(self, make: Callable[..., Any], *data: Any) -> None:
+        """Let the hooks have the event ``make(*data)``."""
+        self._put(self._observe, make, data)
+
+    def call(self, callback: Callable[[Any], Any], argument: Any) -> None:
+        """Let *callback* be called after all that was told so far."""
+        self._put(_call_back, callback, argument)
+
+    def lost(self, message: str, *args: Any) -> None:
+        """Log a loss there: for those who must not be kept by a handler."""
+        self._put(_log.lost, message, *args)
+
+    def release(self, *things: Any) -> None:
+        """Let go of *things* there, where what that sets off keeps nobody."""
+        self._put(_nothing, *things)
+
+    def backlog(self) -> int:
+        """How much waits."""
+        return len(self.mailbox.items)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread, or the dispatcher that has none, has ended."""
+        return self._ended
+
+    def untold(self) -> List[Any]:
+        """The events that wait, taken out: for one who finds that the thread cannot go on."""
+        found = [item for item in self.mailbox.emptied() if item is not STOP]
+        return [item[1](*item[2]) for item in found if item[0] == self._observe]
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Until STOP."""
+        self._turn.pop()
+        mailbox = self.mailbox
+        try:
+            while not self._serve_all():
+                mailbox.park()
+        finally:
+            self._end()
+
     def close(self, served: bool) -> None:
-        """Let the thread, if there is one, end after all that was told; no hook is kept then."""
+        """The dispatcher has ended: let the thread, if there is one, end after all that was told.
+
+        No hook is kept then. What is handed over later is done at once.
+        """
         if served:
             self.mailbox.put(STOP)
         else:
+            self._turn.pop()
             self._end()
 
-    def tell(self, make: Callable[..., Any], *data: Any) -> None:
-        """Let the hooks have the event ``make(*data)``. Never blocks."""
-        self.mailbox.put((make, data))
+    def forked(self) -> None:
+        """In a forked child: what was told before is the parent's."""
+        self.mailbox.emptied()
+        self.hooks.clear()
+        self._active.clear()
+        self._turn = deque([True])
+        self._ended = True
 
-    def untold(self) -> List[Any]:
-        """The events that wait for the thread, which cannot come: for somebody else to read."""
-        waiting = [item for item in list(self.mailbox.items) if item is not STOP]
-        return [item[0](*item[1]) for item in waiting if len(item) == 2 and item[0]]
+    def _put(self, *item: Any) -> None:
+        self.mailbox.put(item)
+        if self._ended:
+            self._serve_rest()
+        elif len(self.mailbox.items) >= self._high:
+            waiting = len(self.mailbox.items)
+            self._high = 2 * waiting
+            self._lagging(waiting)
 
-    def call(self, callback: Callable[[Any], Any], argument: Any) -> None:
-        """Let *callback* be called after all that was told so far. Never blocks."""
-        self.mailbox.put((callback, argument, call_back))
+    def _serve_rest(self) -> None:
+        """Do what is left, if nobody has the turn; who has it, looks again after giving it back."""
+        items = self.mailbox.items
+        while items:
+            try:
+                self._turn.pop()
+            except IndexError:
+                return
+            try:
+                self._serve_all()
+            finally:
+                self._turn.append(True)
 
-    def serve(self) -> None:
-        """The thread: until STOP."""
-        mailbox, items = self.mailbox, self.mailbox.items
-        active: List[_Registration] = []
-        while True:
-            while items:
-                item = items.popleft()
-                if item is STOP:
-                    self._end()
-                    return
-                if len(item) == 3:
-                    call_back(item[0], item[1])
-                elif item[0] is None:
-                    # One was added, or removed.
-                    active = [each for each in (*active, item[1]) if each in self.hooks]
-                else:
-                    self._observe(active, item[0](*item[1]))
-                item = None
-            mailbox.park()
+    def _serve_all(self) -> bool:
+        """All that waits, up to STOP: whether that came."""
+        items = self.mailbox.items
+        while items:
+            item = items.popleft()
+            if item is STOP:
+                return True
+            do, *data = item
+            item = None
+            try:
+                do(*data)
+            except BaseException as error:
+                _log.failed("telling observers failed", error)
+            data = do = None
+        return False
 
-    def _observe(self, active: List[_Registration], event: Any) -> None:
+    def _observe(self, make: Callable[..., Any], data: Any) -> None:
+        active = self._active
+        if not active:
+            return
+        event = make(*data)
         for registration in list(active):
             if registration not in self.hooks:
                 active.remove(registration)
@@ -110,10 +187,16 @@ class Observers:
                 self._drop(registration)
                 _log.failed(f"hook {_log.name_of(registration.hook)} raised and was removed", error)
 
+    def _changed(self, registration: _Registration) -> None:
+        """One was added, or removed."""
+        self._active = [each for each in (*self._active, registration) if each in self.hooks]
+
     def _end(self) -> None:
-        self.mailbox.alert = DEAD
-        self.mailbox.items.clear()
         self.hooks.clear()
+        self._active.clear()
+        self._ended = True
+        self._turn.append(True)
+        self._serve_rest()
 
     def _drop(self, registration: _Registration) -> None:
         try:
@@ -122,7 +205,7 @@ class Observers:
             pass
 
 
-def call_back(callback: Callable[[Any], Any], argument: Any) -> None:
+def _call_back(callback: Callable[[Any], Any], argument: Any) -> None:
     """Call a done callback; what it raises is logged."""
     try:
         callback(argument)
@@ -130,65 +213,5 @@ def call_back(callback: Callable[[Any], Any], argument: Any) -> None:
         _log.failed(f"done callback {_log.name_of(callback)} raised", error)
 
 
-# -- events, made on the observers' thread -----------------------------------------------------
-
-
-def event_opened(entry: Entry) -> events.Event:
-    deadline = None if entry.deadline == NEVER else entry.deadline
-    members = tuple(member.name for member in entry.roster)
-    return events.RequestOpened(entry.sent, entry.id, entry.topic, deadline, members)
-
-
-def event_replied(entry: Entry, record: Record) -> events.Event:
-    stamp, error, name = record[STAMP], record[ERROR], record[MEMBER].name
-    elapsed_ms, ran_ms = (stamp - entry.sent) * 1000, (stamp - record[BEGAN]) * 1000
-    if error is None:
-        more = record.__class__ is Part
-        return events.ReplyAccepted(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms, more)
-    return events.ProducerFailed(stamp, entry.id, entry.topic, name, elapsed_ms, ran_ms, error)
-
-
-def event_discarded(entry: Entry, member: Member) -> events.Event:
-    note = next(n for n in entry.notes if n.member is member)
-    assert note.answered is not None
-    assert note.outcome is not None
-    return events.ReplyDiscarded(
-        note.answered[1],
-        entry.id,
-        entry.topic,
-        member.name,
-        note.outcome,
-        note.late * 1000,
-        (note.answered[1] - entry.sent) * 1000,
-        (note.answered[1] - note.answered[0]) * 1000,
-    )
-
-
-def event_progressed(
-    entry: Entry, member: Member, at: float, fraction: float, text: str
-) -> events.Event:
-    return events.RequestProgressed(at, entry.id, entry.topic, member.name, float(fraction), text)
-
-
-def event_noted(entry: Entry, note: Note) -> events.Event:
-    return events.MemberDeclined(
-        note.stamp, entry.id, entry.topic, note.member.name, note.verdict, note.standing
-    )
-
-
-def event_skipped(note: Note, at: float) -> events.Event:
-    return events.RequestSkipped(at, note.id, note.topic, note.member.name)
-
-
-def event_completed(entry: Entry) -> events.Event:
-    report = report_of(entry, entry.ended, at_the_end=True)
-    assert report.completion is not None
-    return events.RequestCompleted(
-        entry.ended,
-        entry.id,
-        entry.topic,
-        report.completion,
-        report.elapsed_ms,
-        tuple((member.producer, member.verdict) for member in report.members),
-        report,
-    )
+def _nothing(*_: Any) -> None:
+    """What is done with what is let go of."""

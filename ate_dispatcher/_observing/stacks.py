@@ -1,32 +1,57 @@
-"""Where in its code a thread is, as plain values that keep no frame alive."""
+"""Where in its code a thread is, as plain values that keep no frame alive.
+
+Without a GIL the frames of a thread that runs cannot be read safely: there nobody knows.
+"""
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from types import CodeType, FrameType
-from typing import Any, List, Optional, Sequence, Set, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
-__all__ = ["LOOPS", "Place", "innermost", "places_of", "shown"]
+from typing_extensions import Protocol
 
-Place = Tuple[str, int, str]
-"""File, line, function."""
+from .._core.report import Place
 
-_NAME = __name__.partition(".")[0]
+__all__ = ["LOOPS", "READABLE", "Identified", "places_of", "witness"]
+
+READABLE: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether stacks of other threads can be read."""
+
+UNREADABLE: Tuple[Place, ...] = (("<no GIL>", 0, "where it is cannot be read safely"),)
 
 LOOPS: Set[CodeType] = set()
 """The code of ours that calls producers' methods; whoever has some puts it here."""
 
+_NAME = __name__.partition(".")[0]
 
-def places_of(hand: Any) -> Tuple[Place, ...]:
-    """Where *hand* is inside the user's method that our loop has called, outermost first.
 
-    Empty when it is not in there, and without what is of this package.
-    Reads no file, so that it is quick enough for inside a section;
-    the thread runs on meanwhile, so from one that is busy this is a snapshot of about now.
+class Identified(Protocol):
+    """What runs on a thread, or has."""
+
+    @property
+    def ident(self) -> Optional[int]: ...
+
+
+def places_of(thread: Identified) -> Tuple[Place, ...]:
+    """Where *thread* is inside the user's method that our loop has called, outermost first.
+
+    Empty when it is not in there, and without what is of this package. It runs on meanwhile, so
+    from one that is busy this is a snapshot of about now.
     """
-    frame = sys._current_frames().get(hand.ident)
+    return witness([thread])[0]
+
+
+def witness(threads: Sequence[Identified]) -> List[Tuple[Place, ...]]:
+    """The same of several, with one look. Reads no file: quick enough for inside a section."""
+    if not READABLE:
+        return [UNREADABLE for _ in threads]
+    frames = sys._current_frames()
+    return [_places(frames, thread.ident) for thread in threads]
+
+
+def _places(frames: Dict[int, FrameType], ident: Optional[int]) -> Tuple[Place, ...]:
+    frame = None if ident is None else frames.get(ident)
     while frame is not None and _is_ours(frame):
         # What the user has called of ours, to sleep for example, and what only waits for work.
         if frame.f_code in LOOPS:
@@ -42,17 +67,3 @@ def places_of(hand: Any) -> Tuple[Place, ...]:
 
 def _is_ours(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__")).partition(".")[0] == _NAME
-
-
-def shown(places: Sequence[Place]) -> Optional[str]:
-    """As in a traceback, with the lines of source where they can be found; None for no place."""
-    frames = [traceback.FrameSummary(*place) for place in places]
-    return "".join(traceback.format_list(frames)).rstrip("\n") or None
-
-
-def innermost(places: Sequence[Place]) -> Optional[str]:
-    """The last of *places* in few words; None for no place."""
-    if not places:
-        return None
-    file, line, function = places[-1]
-    return f"{os.path.basename(file)}:{line} in {function}"

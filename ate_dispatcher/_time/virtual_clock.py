@@ -15,6 +15,7 @@ import traceback
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
+from .._core.durations import NEVER, milliseconds
 from ..errors import (
     BadType,
     BadValue,
@@ -23,8 +24,8 @@ from ..errors import (
     DispatcherError,
     VirtualTimeStuck,
 )
-from .clock import NEVER, Bell, QueueBell, milliseconds
-from .virtual_parker import ClockBell, ClockThread
+from .clock import Parker, QueueParker
+from .virtual_parker import ClockThread, VirtualParker
 
 __all__ = ["VirtualClock"]
 
@@ -63,13 +64,13 @@ class VirtualClock:
         self._numbers = itertools.count()
         #: The thread that holds the baton; None while it is free.
         self._holder: Optional[int] = threading.get_ident()
-        self._ready: Deque[ClockBell] = deque()
-        self._timers: List[Tuple[float, bool, int, int, ClockBell]] = []
-        self._settling: Deque[ClockBell] = deque()
+        self._ready: Deque[VirtualParker] = deque()
+        self._timers: List[Tuple[float, bool, int, int, VirtualParker]] = []
+        self._settling: Deque[VirtualParker] = deque()
         #: The threads that live under this clock, and who of them comes first at one instant.
         self._ours: Dict[int, int] = {}
         #: The others, as far as they wait.
-        self._outside: Set[ClockBell] = set()
+        self._outside: Set[VirtualParker] = set()
         #: Whether :meth:`stop` was called.
         self.stopped: bool = False
         #: Whether somebody has waited in vain: a thread that blocks for real has the baton.
@@ -88,7 +89,7 @@ class VirtualClock:
         own = getattr(threading.current_thread(), "_ate_clock", self)
         if own is not self and own is not None:
             raise ClockMismatch(f"{threading.current_thread().name} belongs to another clock")
-        self.bell().wait(self._now + seconds)
+        self.parker().park_until(self._now + seconds)
         self._refuse_if_stopped()
 
     def advance(self, ms: float) -> None:
@@ -101,21 +102,21 @@ class VirtualClock:
         if seconds == NEVER:
             raise BadValue(f"ms must be a finite number of milliseconds, not {ms!r}")
         self._only_outside("advance")
-        self.bell().wait(self._now + seconds)
+        self.parker().park_until(self._now + seconds)
         self.settle()
 
     def settle(self) -> None:
         """Let every thread run until all are parked; time does not move. For the test's thread."""
         self._only_outside("settle")
-        bell = self.bell()
+        parker = self.parker()
         with self._lock:
-            self._settling.append(bell)
+            self._settling.append(parker)
         try:
-            bell.wait(NEVER)
+            parker.park_until(NEVER)
         finally:
             with self._lock:
-                if bell in self._settling:
-                    self._settling.remove(bell)
+                if parker in self._settling:
+                    self._settling.remove(parker)
 
     def advance_to_next(self) -> bool:
         """Go to the next instant somebody waits for and let everything due then happen.
@@ -128,7 +129,7 @@ class VirtualClock:
             if not self._timers:
                 return False
             instant = self._timers[0][0]
-        self.bell().wait(instant)
+        self.parker().park_until(instant)
         self.settle()
         return True
 
@@ -152,30 +153,30 @@ class VirtualClock:
             if self.stopped:
                 return
             self.stopped = True
-            for bell in self._ready:
-                bell.gate.put(None)
-            timed = [bell for _, _, _, token, bell in self._timers if bell.parked is token]
-            for bell in dict.fromkeys([*timed, *self._outside]):
-                if bell.parked is not None:
-                    self._make_ready(bell, rung=False)
+            for parker in self._ready:
+                parker.gate.put(None)
+            timed = [parker for _, _, _, token, parker in self._timers if parker.parked is token]
+            for parker in dict.fromkeys([*timed, *self._outside]):
+                if parker.parked is not None:
+                    self._make_ready(parker, unparked=False)
             self._timers.clear()
             self._ready.clear()
 
     # -- the clock protocol --------------------------------------------------------------------
 
-    def bell(self) -> ClockBell:
-        """See ``Clock.bell``."""
-        return ClockBell(self, queue.SimpleQueue())
+    def parker(self) -> VirtualParker:
+        """See ``Clock.parker``."""
+        return VirtualParker(self, queue.SimpleQueue())
 
     def adopt(
-        self, bell: Bell, thread: threading.Thread, parked: Callable[[], Optional[bool]]
-    ) -> ClockBell:
+        self, parker: Parker, thread: threading.Thread, parked: Callable[[], Optional[bool]]
+    ) -> VirtualParker:
         """See ``Clock.adopt``."""
-        if not isinstance(bell, QueueBell):
-            raise BadValue("this bell is not free to be adopted by a virtual clock")
+        if not isinstance(parker, QueueParker):
+            raise BadValue("this parker is not free to be adopted by a virtual clock")
         self._refuse_if_stopped()
         # The same queue: a thread that is parked on it already will be let go by it.
-        adopted = ClockBell(self, bell.rings, thread.ident)
+        adopted = VirtualParker(self, parker.permits, thread.ident)
         patience = time.monotonic() + self._patience
         while thread.is_alive():
             if parked():
@@ -189,54 +190,54 @@ class VirtualClock:
             time.sleep(0.0005)
         return adopted
 
-    def expected(self, bell: ClockBell) -> None:
+    def expected(self, parker: VirtualParker) -> None:
         """See ``Clock.expected``."""
         with self._lock:
             self._refuse_if_stopped()
-            bell.over = False
-            self._ready.append(bell)
+            parker.over = False
+            self._ready.append(parker)
             if self._holder is None:
                 self._hand_on()
 
-    def entered(self, bell: ClockBell) -> None:
+    def entered(self, parker: VirtualParker) -> None:
         """See ``Clock.entered``."""
         with self._lock:
-            bell.ident = threading.get_ident()
-            self._ours[bell.ident] = bell.seq
-        bell.gate.get()
+            parker.ident = threading.get_ident()
+            self._ours[parker.ident] = parker.seq
+        parker.gate.get()
         with self._lock:
-            self._holder = bell.ident
+            self._holder = parker.ident
 
-    def left(self, bell: ClockBell) -> None:
+    def left(self, parker: VirtualParker) -> None:
         """See ``Clock.left``."""
         with self._lock:
-            bell.over = True
-            if bell in self._ready:
-                self._ready.remove(bell)
-            for joiner in bell.joiners:
-                self._ring(joiner)
+            parker.over = True
+            if parker in self._ready:
+                self._ready.remove(parker)
+            for joiner in parker.joiners:
+                self._unpark(joiner)
             here = threading.get_ident()
-            if bell.ident == here:
+            if parker.ident == here:
                 # Not so if it could not be started: then this is somebody else.
                 self._ours.pop(here, None)
                 if self._holder == here:
                     self._hand_on()
 
-    def join(self, thread: threading.Thread, bell: Any, deadline: float) -> None:
+    def join(self, thread: threading.Thread, parker: Any, deadline: float) -> None:
         """See ``Clock.join``."""
-        if isinstance(bell, ClockBell) and thread.is_alive() and not self.stopped:
-            waiter = self.bell()
+        if isinstance(parker, VirtualParker) and thread.is_alive() and not self.stopped:
+            waiter = self.parker()
             with self._lock:
-                gone = bell.over
+                gone = parker.over
                 if not gone:
-                    bell.joiners.append(waiter)
+                    parker.joiners.append(waiter)
             try:
-                if not gone and not waiter.wait(deadline):
+                if not gone and not waiter.park_until(deadline):
                     return
             finally:
                 with self._lock:
-                    if waiter in bell.joiners:
-                        bell.joiners.remove(waiter)
+                    if waiter in parker.joiners:
+                        parker.joiners.remove(waiter)
         threading.Thread.join(thread, min(self._patience, max(0.0, deadline - self._now)))
 
     # -- the baton -----------------------------------------------------------------------------
@@ -251,28 +252,28 @@ class VirtualClock:
         if self.stopped:
             raise ClockStopped("the virtual clock was stopped; nothing happens on it any more")
 
-    def _ring(self, bell: ClockBell) -> None:
+    def _unpark(self, parker: VirtualParker) -> None:
         with self._lock:
-            if bell.parked is not None:
-                self._make_ready(bell, rung=True)
+            if parker.parked is not None:
+                self._make_ready(parker, unparked=True)
                 if self._holder is None:
                     self._hand_on()
             else:
-                bell.rung = True
+                parker.unparked = True
 
-    def _make_ready(self, bell: ClockBell, rung: bool) -> None:
-        bell.parked = None
-        bell.woken = rung
+    def _make_ready(self, parker: VirtualParker, unparked: bool) -> None:
+        parker.parked = None
+        parker.woken = unparked
         if self.stopped:
-            bell.gate.put(None)
+            parker.gate.put(None)
         else:
-            self._ready.append(bell)
+            self._ready.append(parker)
 
-    def _wait(self, bell: ClockBell, deadline: float) -> bool:
+    def _wait(self, parker: VirtualParker, deadline: float) -> bool:
         here = threading.get_ident()
         with self._lock:
-            if bell.rung:
-                bell.rung = False
+            if parker.unparked:
+                parker.unparked = False
                 return True
             outside = here not in self._ours
             if self.stopped:
@@ -282,43 +283,43 @@ class VirtualClock:
                     # Time is over: whatever was to come has come.
                     self._now = max(self._now, deadline)
                     return False
-            elif deadline <= self._now and bell not in self._settling:
+            elif deadline <= self._now and parker not in self._settling:
                 return False
-            bell.ident = here
-            bell.parked = token = next(self._numbers)
+            parker.ident = here
+            parker.parked = token = next(self._numbers)
             if deadline < NEVER:
                 # At one instant participants go on in the order in which they were registered.
-                seq = self._ours.get(here, bell.seq)
-                heapq.heappush(self._timers, (deadline, outside, seq, token, bell))
+                seq = self._ours.get(here, parker.seq)
+                heapq.heappush(self._timers, (deadline, outside, seq, token, parker))
             if outside:
-                self._outside.add(bell)
+                self._outside.add(parker)
             if not self.stopped and (self._holder in (here, None) or self._holder_is_gone()):
                 self._hand_on()
         try:
             if outside:
-                self._wait_outside(bell)
+                self._wait_outside(parker)
             else:
-                bell.gate.get()
+                parker.gate.get()
         except BaseException:
-            # A signal handler raised, or nobody came: this bell must not get the baton any more.
+            # A signal handler raised, or nobody came: this parker must not get the baton any more.
             with self._lock:
-                self._withdraw(bell)
+                self._withdraw(parker)
             raise
         finally:
             with self._lock:
-                self._outside.discard(bell)
-                bell.rung = False
-        if outside and not bell.woken:
+                self._outside.discard(parker)
+                parker.unparked = False
+        if outside and not parker.woken:
             self._refuse_if_stopped()
-        return bell.woken
+        return parker.woken
 
-    def _wait_outside(self, bell: ClockBell) -> None:
+    def _wait_outside(self, parker: VirtualParker) -> None:
         """Wait for the baton, and see to it that somebody has it, and gets on."""
         grants, now = self._grants, self._now
         since, granted = grants, time.monotonic()
         while True:
             try:
-                bell.gate.get(True, self._patience / 10)
+                parker.gate.get(True, self._patience / 10)
                 return
             except queue.Empty:
                 pass
@@ -331,7 +332,7 @@ class VirtualClock:
                     granted = at
                 if self._now != now:
                     since = self._grants
-                if not bell.gate.empty():
+                if not parker.gate.empty():
                     continue
                 if at - granted >= self._patience:
                     self.stuck = True
@@ -341,15 +342,15 @@ class VirtualClock:
                     raise VirtualTimeStuck(self._explain("threads wake each other"))
                 grants, now = self._grants, self._now
 
-    def _withdraw(self, bell: ClockBell) -> None:
-        """Nobody waits on *bell* any more. Under the lock."""
-        bell.parked = None
-        if bell in self._ready:
-            self._ready.remove(bell)
-        if bell in self._settling:
-            self._settling.remove(bell)
-        while not bell.gate.empty():
-            bell.gate.get()
+    def _withdraw(self, parker: VirtualParker) -> None:
+        """Nobody waits on *parker* any more. Under the lock."""
+        parker.parked = None
+        if parker in self._ready:
+            self._ready.remove(parker)
+        if parker in self._settling:
+            self._settling.remove(parker)
+        while not parker.gate.empty():
+            parker.gate.get()
             # The baton came in the last moment: its thread runs, and so has it.
 
     def _hand_on(self) -> None:
@@ -359,17 +360,17 @@ class VirtualClock:
             self._drop_stale()
             timers = self._timers
             if self._settling and not (timers and timers[0][0] <= self._now):
-                self._make_ready(self._settling.popleft(), rung=True)
+                self._make_ready(self._settling.popleft(), unparked=True)
             elif timers:
-                instant, _, _, _, bell = heapq.heappop(timers)
+                instant, _, _, _, parker = heapq.heappop(timers)
                 self._now = max(self._now, instant)
-                self._make_ready(bell, rung=False)
+                self._make_ready(parker, unparked=False)
         if self._ready:
-            bell = self._ready.popleft()
-            self._holder = bell.ident if bell.ident is not None else -1
+            parker = self._ready.popleft()
+            self._holder = parker.ident if parker.ident is not None else -1
             self._grants += 1
             self.stuck = False
-            bell.gate.put(None)
+            parker.gate.put(None)
 
     def _holder_is_gone(self) -> bool:
         """Whether a thread of the test has ended while it was its turn."""

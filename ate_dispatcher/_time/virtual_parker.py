@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, List, Optional, Tuple
 
+from .._core.durations import NEVER, timeout_instant
 from ..errors import BadType, ClockStopped
-from .clock import NEVER, timeout_deadline
 
-__all__ = ["ClockBell", "ClockThread"]
+__all__ = ["ClockThread", "VirtualParker"]
 
 
-class ClockBell:
+class VirtualParker:
     """What one thread parks on under a virtual clock; all state is under the clock's lock."""
 
     __slots__ = (
@@ -21,8 +21,8 @@ class ClockBell:
         "joiners",
         "over",
         "parked",
-        "rung",
         "seq",
+        "unparked",
         "woken",
     )
 
@@ -34,18 +34,18 @@ class ClockBell:
         self.seq: int = next(clock._numbers)
         #: Which wait it is parked in; None while it is not.
         self.parked: Optional[int] = None
-        self.rung: bool = False
+        self.unparked: bool = False
         self.woken: bool = False
         self.over: bool = False
-        self.joiners: List[ClockBell] = []
+        self.joiners: List[VirtualParker] = []
 
-    def ring(self, _: None = None) -> None:
-        self.clock._ring(self)
+    def unpark(self, _: None = None) -> None:
+        self.clock._unpark(self)
 
     def park(self) -> None:
         self.clock._wait(self, NEVER)
 
-    def wait(self, deadline: float) -> bool:
+    def park_until(self, deadline: float) -> bool:
         woken: bool = self.clock._wait(self, deadline)
         return woken
 
@@ -64,31 +64,31 @@ class ClockThread(threading.Thread):
             raise BadType(f"target must be callable, not {target!r}")
         super().__init__(target=target, args=args, name=name, daemon=True)
         self._ate_clock = clock
-        self._ate_bell = clock.bell()
+        self._ate_parker = clock.parker()
 
     def start(self) -> None:
         if self.ident is not None:
             super().start()
         try:
-            self._ate_clock.expected(self._ate_bell)
+            self._ate_clock.expected(self._ate_parker)
             super().start()
         except BaseException:
             if self.ident is None:
-                self._ate_clock.left(self._ate_bell)
+                self._ate_clock.left(self._ate_parker)
             raise
 
     def run(self) -> None:
-        self._ate_clock.entered(self._ate_bell)
+        self._ate_clock.entered(self._ate_parker)
         try:
             super().run()
         except ClockStopped:
             # The test is over, and so is what this has waited for.
             pass
         finally:
-            self._ate_clock.left(self._ate_bell)
+            self._ate_clock.left(self._ate_parker)
 
     def join(self, timeout: Optional[float] = None) -> None:
         clock = self._ate_clock
         if self.ident is None or self is threading.current_thread():
             super().join(timeout)
-        clock.join(self, self._ate_bell, timeout_deadline(clock, timeout))
+        clock.join(self, self._ate_parker, timeout_instant(clock.now(), timeout))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, Optional, Union
 
+from .._core.durations import NEVER
 from .._core.outcomes import Completion, Standing, Verdict
 from .._core.report import MemberReport
 from .._engine.handle import Handle
 from .._log import name_of
-from .._time.clock import NEVER, REAL
+from .._time.clock import REAL
 from .._time.virtual_clock import VirtualClock
 from ..errors import BadType, BadValue
 
@@ -83,7 +84,7 @@ def assert_late(
     *by_ms* until it should have come; on real time for some seconds.
     """
     __tracebackhide__ = True
-    clock = _ended(handle).desk.clock
+    clock = _ended(handle).engine.clock
     limit = REAL.now() + _REAL_SECONDS
     until = NEVER if by_ms is None else handle.deadline + (by_ms + tolerance_ms) / 1000
     while _line(handle, producer).verdict is Verdict.MISSING:
@@ -101,7 +102,7 @@ def _waited(clock: Any) -> bool:
     """Let some time go by; False if nothing is to come."""
     if isinstance(clock, VirtualClock):
         return clock.advance_to_next()
-    clock.bell().wait(clock.now() + 0.002)
+    clock.parker().park_until(clock.now() + 0.002)
     return True
 
 

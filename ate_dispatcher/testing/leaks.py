@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any, Iterable, List, Set
 
-from .._core.records import STOP
-from .._delivery.mailbox import DEAD
+from .._core.durations import NEVER
+from .._core.report import shown
+from .._delivery.sentinels import STOP
+from .._engine.process import living_participants
 from .._log import name_of
-from .._observing.stacks import places_of, shown
-from .._participants import participant as _workers
-from .._participants.participant import Worker
-from .._time.clock import NEVER, REAL
+from .._observing.stacks import places_of
+from .._participants.participant import Participant
+from .._time.clock import REAL
 from .._time.virtual_clock import VirtualClock
 from ..dispatcher import Dispatcher
 from ..errors import DispatcherError
@@ -29,32 +30,31 @@ _MOMENT = 0.5
 
 def workers() -> Set[Any]:
     """All producers, listeners and dispatchers whose threads live."""
-    found = (reference() for reference in list(_workers.alive.values()))
-    return {worker for worker in found if worker is not None}
+    return set(living_participants())
 
 
 def told(dispatcher: Dispatcher, timeline: Timeline) -> None:
     """Wait until *timeline*, a hook of it, has seen what has happened so far; not for long."""
-    desk = dispatcher._ate_desk
-    clock = desk.clock
-    if desk.observers.mailbox.alert is DEAD:
+    engine = dispatcher._ate_engine
+    clock = engine.clock
+    if engine.observers.ended:
         return
     if isinstance(clock, VirtualClock) and clock.stuck:
         # Its thread does not get its turn any more.
-        for event in desk.observers.untold():
+        for event in engine.observers.untold():
             timeline(event)
         return
     if isinstance(clock, VirtualClock) and not clock.stopped:
-        bell = clock.bell()
-        desk.observers.call(bell.ring, None)
+        parker = clock.parker()
+        engine.observers.call(parker.unpark, None)
         try:
             # They have their turn before time goes by.
-            bell.wait(NEVER)
+            parker.park_until(NEVER)
         except DispatcherError:
             return
     else:
         heard = threading.Event()
-        desk.observers.call(lambda _: heard.set(), None)
+        engine.observers.call(lambda _: heard.set(), None)
         heard.wait(_MOMENT)
 
 
@@ -63,16 +63,16 @@ def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
 
     Blocks until all have ended, with a limit in real time. *scripted* producers are released.
     """
-    desk = dispatcher._ate_desk
+    engine = dispatcher._ate_engine
     mine = [
         dispatcher,
-        *desk.registry.participants("producers"),
-        *desk.registry.participants("listeners"),
+        *engine.registry.participants("producers"),
+        *engine.registry.participants("listeners"),
     ]
     dispatcher.stop()
     for producer in scripted:
         producer.release(for_good=True)
-    problems = _joined([thread for thread in mine if thread.ident is not None], desk.clock)
+    problems = _joined([thread for thread in mine if thread.ident is not None], engine.clock)
     statistics = dispatcher.statistics()
     if not dispatcher.is_alive() and (
         statistics.open or statistics.fan_out != sum(statistics.verdicts.values())
@@ -97,7 +97,7 @@ def left(before: Set[Any]) -> List[str]:
     """What has been started since *before* and lives on; it is told to end."""
     problems: List[str] = []
     # Dispatchers first: at their end they stop the others.
-    for kind in (Dispatcher, Worker):
+    for kind in (Dispatcher, Participant):
         for worker in workers() - before:
             if isinstance(worker, kind) and _is_told_to_end(worker):
                 problems += _joined([worker], worker._ate_clock or REAL)
@@ -135,7 +135,7 @@ def _alive(threads: List[Any]) -> List[Any]:
 
 def _is_told_to_end(worker: Any) -> bool:
     if isinstance(worker, Dispatcher):
-        return worker._ate_desk.refusal is not None
+        return worker._ate_engine.gate.refusal is not None
     return any(item is STOP for item in list(worker._ate_mailbox.items))
 
 

@@ -20,10 +20,12 @@ from typing import (
     Union,
 )
 
-from .._core.records import Died
+from .._core.durations import NEVER, milliseconds, timeout_instant
 from .._core.report import Reply, Report
-from .._participants.participant import Producer, ResultListener
-from .._time.clock import NEVER, REAL, Clock, milliseconds, timeout_deadline
+from .._delivery.sentinels import Died
+from .._participants.listener import ResultListener
+from .._participants.producer import Producer
+from .._time.clock import REAL, Clock
 from ..errors import BadType, BadValue, RequestTimeout
 
 __all__ = [
@@ -139,11 +141,11 @@ class ScriptedProducer(Producer):
     ) -> None:
         super().__init__(name=name, daemon=daemon, exclusive=exclusive, workers=workers)
         self.asked: List[Asked] = []
-        # Several hands may be at it at once.
+        # Several workers may be at it at once.
         self._ate_numbers = itertools.count()
         self._ate_script = [_outcome(each) for each in script or (None,)]
         self._ate_start = _finite("start_ms", start_ms)
-        #: Bells of hangs not yet released: its own thread puts them in, anybody takes them out.
+        #: Parkers of hangs not yet released: its own thread puts them in, anybody takes them out.
         self._ate_hanging: List[Any] = []
         self._ate_freed = False
 
@@ -151,7 +153,7 @@ class ScriptedProducer(Producer):
         """The thread's loop, *start_ms* after its start."""
         if self._ate_start:
             clock = self._ate_time()
-            clock.bell().wait(clock.now() + self._ate_start)
+            clock.parker().park_until(clock.now() + self._ate_start)
         try:
             super().run()
         except Died:
@@ -164,12 +166,12 @@ class ScriptedProducer(Producer):
         outcome = self._ate_script[min(next(self._ate_numbers), len(self._ate_script) - 1)]
         self.asked.append(Asked(clock.now(), topic, args, kwargs))
         if outcome.hangs:
-            bell = clock.bell()
-            self._ate_hanging.append(bell)
+            parker = clock.parker()
+            self._ate_hanging.append(parker)
             if not self._ate_freed:
-                bell.park()
+                parker.park()
         elif outcome.after_ms:
-            clock.bell().wait(clock.now() + outcome.after_ms / 1000)
+            clock.parker().park_until(clock.now() + outcome.after_ms / 1000)
         return outcome.act(topic, *args, **kwargs)
 
     def release(self, for_good: bool = False) -> None:
@@ -178,10 +180,10 @@ class ScriptedProducer(Producer):
             self._ate_freed = True
         while self._ate_hanging:
             try:
-                bell = self._ate_hanging.pop()
+                parker = self._ate_hanging.pop()
             except IndexError:
                 return
-            bell.ring(None)
+            parker.unpark(None)
 
     def _ate_time(self) -> Clock:
         return self._ate_clock or REAL
@@ -241,27 +243,27 @@ class RecordingListener(ResultListener):
         if isinstance(count, bool) or not isinstance(count, int):
             raise BadType(f"count must be an int, not {count!r}")
         clock = self._ate_clock or REAL
-        deadline = timeout_deadline(clock, timeout)
-        bell = clock.bell()
-        self._ate_waiting.append(bell)
+        deadline = timeout_instant(clock.now(), timeout)
+        parker = clock.parker()
+        self._ate_waiting.append(parker)
         try:
             while len(self.heard) < count:
-                if not bell.wait(deadline) and len(self.heard) < count:
+                if not parker.park_until(deadline) and len(self.heard) < count:
                     raise RequestTimeout(
                         f"{self.name} heard {len(self.heard)} of {count} results in {timeout} s"
                     )
         finally:
-            self._ate_waiting.remove(bell)
+            self._ate_waiting.remove(parker)
         return self.values[:count]
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> None:
         """Remember it, and be busy with it."""
         clock = self._ate_clock or REAL
         self.heard.append(Heard(clock.now(), topic, response))
-        for bell in list(self._ate_waiting):
-            bell.ring(None)
+        for parker in list(self._ate_waiting):
+            parker.unpark(None)
         if self._ate_takes:
-            clock.bell().wait(clock.now() + self._ate_takes)
+            clock.parker().park_until(clock.now() + self._ate_takes)
 
     def process_dispatcher_error(self, topic: Any, reply: Reply) -> None:
         """Remember it."""

@@ -11,7 +11,7 @@ from ledger_books import AFTER, BEFORE, DEADLINE, Books, begins, counted, member
 from ate_dispatcher._core.effects import ALARM, ASK, ENDED
 from ate_dispatcher._core.member import Member
 from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
-from ate_dispatcher._core.request import Entry
+from ate_dispatcher._core.request import Request
 from ate_dispatcher.policies import (
     All,
     AllOf,
@@ -35,26 +35,28 @@ class Case:
     def __init__(self, policy: Policy, n: int = 3, deadline: float = DEADLINE) -> None:
         self.books = Books()
         self.members: List[Member] = [member(name) for name in "abcdef"[:n]]
-        self.entry: Entry = self.books.opened(*self.members, deadline=deadline)
-        assert Options(policy).prepare(self.entry)
+        self.request: Request = self.books.opened(*self.members, deadline=deadline)
+        assert Options(policy).prepare(self.request) is None
 
     def says(self, who: int, at: float, error: Optional[BaseException] = None) -> int:
         """A member answers; the effects as they are."""
         each = self.members[who]
         if each.running is None:
-            begins(self.entry, each, min(at, self.entry.deadline))
-        effects = self.books.replied(each.running or self.entry, each, "value", error, at)
-        each.running = None
+            begins(self.request, each, min(at, self.request.deadline))
+        effects = self.books.replied(each.running, each, "value", error, at)
+        assert each.running is None
+        self.books.check()
         return effects
 
     def agree(self, *yes: Until, at: float = 1.0, error: Optional[BaseException] = None) -> int:
-        return self.books.answered(self.entry, list(yes), error, at)
+        return self.books.agreed(self.request, list(yes), error, at)
 
     @property
     def end(self) -> Any:
         """Why, and which part of the policy said so."""
-        need = self.entry.needed
-        return self.entry.completion, None if need.said is None else str(need.said)
+        need = self.request.need
+        assert need is not None
+        return self.request.completion, None if need.said is None else str(need.said)
 
 
 def test_a_quorum_is_of_values() -> None:
@@ -62,10 +64,10 @@ def test_a_quorum_is_of_values() -> None:
     case = Case(Quorum(2), n=4)
     case.says(0, 1.0)
     case.says(1, 2.0, ValueError())
-    assert case.entry.completion is None
+    assert case.request.completion is None
     assert case.says(2, 3.0) & ENDED
     assert case.end == (Completion.QUORUM, "Quorum(2)")
-    assert verdicts(case.entry) == [OK, ERROR, OK, MISSING]
+    assert verdicts(case.request) == [OK, ERROR, OK, MISSING]
     assert counted(case.books) == {OK: 2, ERROR: 1, MISSING: 1}
 
 
@@ -75,11 +77,11 @@ def test_a_quorum_that_is_out_of_reach_ends_at_once(how: str) -> None:
     case = Case(Quorum(3), n=4)
     case.says(0, 1.0)
     for who in (1, 2):
-        assert case.entry.completion is None
+        assert case.request.completion is None
         if how == "error":
             case.says(who, 2.0, ValueError())
         else:
-            getattr(case.books, how)(case.entry, case.members[who], 2.0)
+            getattr(case.books, how)(case.request, case.members[who], 2.0)
     assert case.end == (Completion.IMPOSSIBLE, None)
 
 
@@ -104,22 +106,22 @@ def test_a_stall_counts_from_the_last_reply() -> None:
     case = Case(Stall(2000), n=4)
     assert case.books.expire(9.0) == []
     assert case.says(0, 9.0) & ALARM
-    assert case.books.next_deadline() == DEADLINE
+    assert case.books.next_instant() == DEADLINE
     case = Case(Stall(2000), n=4)
     case.says(0, 1.0)
-    case.books.gather()
-    assert case.books.next_deadline() == 3.0
+    case.books.gathered()
+    assert case.books.next_instant() == 3.0
     case.says(1, 2.5, ValueError())
-    assert case.books.expire(3.5) == [(case.entry, 0)]
-    assert case.books.next_deadline() == 4.5
+    assert case.books.expire(3.5) == [(case.request, 0)]
+    assert case.books.next_instant() == 4.5
     assert case.books.expire(4.5) == []
     case.says(2, 4.5)
-    assert case.books.expire(4.6) == [(case.entry, 0)]
+    assert case.books.expire(4.6) == [(case.request, 0)]
     ((_, effects),) = case.books.expire(6.6)
     assert effects & ENDED
     assert case.end == (Completion.STALLED, "Stall(2000)")
-    assert case.entry.ended == 6.6
-    assert case.books.next_deadline() is None
+    assert case.request.ended == 6.6
+    assert case.books.next_instant() == NEVER
 
 
 def test_a_reply_that_comes_after_the_quiet_comes_after_the_end() -> None:
@@ -129,7 +131,7 @@ def test_a_reply_that_comes_after_the_quiet_comes_after_the_end() -> None:
     effects = case.says(1, 2.5)
     assert effects & ENDED
     assert case.end == (Completion.STALLED, "Stall(1000)")
-    assert verdicts(case.entry) == [OK, Verdict.SURPLUS, MISSING]
+    assert verdicts(case.request) == [OK, Verdict.SURPLUS, MISSING]
 
 
 def test_a_reply_exactly_at_the_end_of_the_quiet_is_in_time() -> None:
@@ -137,7 +139,7 @@ def test_a_reply_exactly_at_the_end_of_the_quiet_is_in_time() -> None:
     case = Case(Stall(1000))
     case.says(0, 1.0)
     case.says(1, 2.0)
-    assert case.entry.completion is None
+    assert case.request.completion is None
 
 
 def test_quiet_beyond_the_deadline_is_the_deadline() -> None:
@@ -146,13 +148,21 @@ def test_quiet_beyond_the_deadline_is_the_deadline() -> None:
         case = Case(Stall(2000))
         case.says(0, last)
         case.books.expire(30.0)
-        assert case.entry.completion is completion
+        assert case.request.completion is completion
     for fact in ("cancelled", "expired"):
         case = Case(Stall(2000))
         case.says(0, 7.5)
-        case.books.gather()
-        getattr(case.books, fact)(case.entry, 30.0)
-        assert case.entry.completion is Completion.STALLED
+        case.books.gathered()
+        getattr(case.books, fact)(case.request, 30.0)
+        assert case.request.completion is Completion.STALLED
+
+
+def test_quiet_beyond_the_deadline_is_the_deadline_although_a_shorter_quiet_is_due_too() -> None:
+    """What the shorter is asked about says nothing of the longer, which would end after it."""
+    case = Case((Quorum(3) & Stall(1000)) | Stall(9500), n=4)
+    case.says(0, 1.0)
+    case.books.expire(30.0)
+    assert case.request.completion is Completion.DEADLINE
 
 
 def test_of_two_stalls_the_shorter_comes_first() -> None:
@@ -162,8 +172,8 @@ def test_of_two_stalls_the_shorter_comes_first() -> None:
     assert case.says(1, 2.5) & ENDED
     case = Case((Stall(1000) & Quorum(3)) | Stall(3000), n=4)
     case.says(0, 1.0)
-    assert case.books.expire(2.5) == [(case.entry, 0)]
-    assert case.books.next_deadline() == 4.0
+    assert case.books.expire(2.5) == [(case.request, 0)]
+    assert case.books.next_instant() == 4.0
     case.books.expire(4.5)
     assert case.end == (Completion.STALLED, "Stall(3000)")
 
@@ -172,11 +182,11 @@ def test_a_nearer_quiet_is_not_hidden_by_a_farther_one() -> None:
     """Although that was known first."""
     case = Case((Quorum(2) & Stall(20)) | Stall(1500), n=3, deadline=NEVER)
     case.says(0, 1.0)
-    case.books.gather()
-    assert case.books.expire(1.1) == [(case.entry, 0)]
-    assert case.books.next_deadline() == 2.5
+    case.books.gathered()
+    assert case.books.expire(1.1) == [(case.request, 0)]
+    assert case.books.next_instant() == 2.5
     assert case.says(1, 1.3) & ALARM
-    assert case.books.next_deadline() == pytest.approx(1.32)
+    assert case.books.next_instant() == pytest.approx(1.32)
     case.books.expire(1.4)
     assert case.end == (Completion.STALLED, "Quorum(2) & Stall(20)")
 
@@ -194,7 +204,7 @@ def test_the_first_error_stops() -> None:
     """Not before."""
     case = Case(StopOnError())
     case.says(0, 1.0)
-    assert case.entry.completion is None
+    assert case.request.completion is None
     case.says(1, 2.0, ValueError())
     assert case.end == (Completion.PREDICATE, "StopOnError()")
 
@@ -206,10 +216,10 @@ def test_a_predicate_is_asked_after_each_reply_and_its_yes_is_a_fact() -> None:
     assert case.says(0, 1.0) & ASK
     assert case.says(1, 1.5, ValueError()) & ASK
     assert case.agree() == 0
-    assert case.entry.completion is None
+    assert case.request.completion is None
     assert case.agree(until) & ENDED
     assert case.end[0] is Completion.PREDICATE
-    assert verdicts(case.entry) == [OK, ERROR, MISSING]
+    assert verdicts(case.request) == [OK, ERROR, MISSING]
     assert case.agree(until) == 0
 
 
@@ -221,10 +231,10 @@ def test_all_have_replied_but_somebody_still_asks() -> None:
         case.says(0, 1.0)
         case.says(1, 1.0)
         case.agree()
-        assert case.entry.completion is None
+        assert case.request.completion is None
         case.agree(*[until] * agreed)
         expected = Completion.PREDICATE if agreed else Completion.IMPOSSIBLE
-        assert case.entry.completion is expected
+        assert case.request.completion is expected
 
 
 def test_who_is_done_without_a_predicate_waits_for_it_all_the_same() -> None:
@@ -232,9 +242,9 @@ def test_who_is_done_without_a_predicate_waits_for_it_all_the_same() -> None:
     until = Until(A)
     case = Case(until | Stall(1000), n=1)
     case.says(0, 1.0)
-    assert case.entry.completion is None
+    assert case.request.completion is None
     case.agree(until)
-    assert case.entry.completion is Completion.PREDICATE
+    assert case.request.completion is Completion.PREDICATE
 
 
 def test_a_predicate_that_raises_ends_that_request() -> None:
@@ -244,7 +254,8 @@ def test_a_predicate_that_raises_ends_that_request() -> None:
     case.says(0, 1.0)
     assert case.agree(error=error) & ENDED
     assert case.end == (Completion.IMPOSSIBLE, None)
-    assert case.entry.needed.error is error
+    assert case.request.need is not None
+    assert case.request.need.error is error
 
 
 def test_a_predicate_that_takes_too_long_has_lost() -> None:
@@ -253,7 +264,7 @@ def test_a_predicate_that_takes_too_long_has_lost() -> None:
     case = Case(until)
     case.says(0, 1.0)
     case.agree(until, at=AFTER)
-    assert case.entry.completion is Completion.DEADLINE
+    assert case.request.completion is Completion.DEADLINE
 
 
 def test_either_ends_with_whichever_says_yes() -> None:
@@ -267,16 +278,16 @@ def test_either_ends_with_whichever_says_yes() -> None:
     ):
         case = Case(policy, n=1)
         case.says(0, 1.0)
-        assert case.entry.completion is reason
+        assert case.request.completion is reason
 
 
 def test_either_is_impossible_when_both_are() -> None:
     """One of them may go on alone."""
     case = Case(Quorum(3) | Quorum(2))
     case.says(0, 1.0, ValueError())
-    assert case.entry.completion is None
+    assert case.request.completion is None
     case.says(1, 1.0, ValueError())
-    assert case.entry.completion is Completion.IMPOSSIBLE
+    assert case.request.completion is Completion.IMPOSSIBLE
 
 
 def test_both_end_when_both_say_yes() -> None:
@@ -287,7 +298,7 @@ def test_both_end_when_both_say_yes() -> None:
     ):
         case = Case(policy)
         case.says(0, 1.0, ValueError())
-        assert case.entry.completion is None
+        assert case.request.completion is None
         case.says(1, 1.0)
         assert case.end == (reason, str(policy))
 
@@ -296,17 +307,17 @@ def test_both_are_impossible_when_one_is() -> None:
     """At once."""
     case = Case(Quorum(3) & Stall(1000))
     case.says(0, 1.0, ValueError())
-    assert case.entry.completion is Completion.IMPOSSIBLE
+    assert case.request.completion is Completion.IMPOSSIBLE
 
 
 def test_quiet_before_there_are_enough_is_not_forgotten() -> None:
     """It is looked at again when the next one has come."""
     case = Case(Quorum(2) & Stall(1000), n=3, deadline=NEVER)
     case.says(0, 1.0)
-    assert case.books.expire(3.0) == [(case.entry, 0)]
-    assert case.books.next_deadline() == NEVER
+    assert case.books.expire(3.0) == [(case.request, 0)]
+    assert case.books.next_instant() == NEVER
     assert case.says(1, 5.0) & ALARM
-    assert case.books.next_deadline() == 6.0
+    assert case.books.next_instant() == 6.0
     case.books.expire(6.5)
     assert case.end == (Completion.STALLED, "Quorum(2) & Stall(1000)")
 
@@ -314,13 +325,15 @@ def test_quiet_before_there_are_enough_is_not_forgotten() -> None:
 def test_what_cannot_be_had_is_over_at_the_send() -> None:
     """Nobody is asked, and the sums know of it."""
     books = Books()
-    entry = books.opened(member("a"), member("b", Standing.NOT_STARTED))
-    books.nursery.clear()
-    assert not Options(Quorum(3)).prepare(entry)
-    assert (entry.completion, entry.ended) == (Completion.IMPOSSIBLE, entry.sent)
-    assert verdicts(entry) == [Verdict.WITHDRAWN] * 2
-    assert entry.call is None
-    books.nobody(entry)
+    request = books.opened(member("a"), member("b", Standing.NOT_STARTED))
+    books.arrivals.clear()
+    over = Options(Quorum(3)).prepare(request)
+    assert over is Completion.IMPOSSIBLE
+    request.end(over, request.sent)
+    assert (request.completion, request.ended) == (Completion.IMPOSSIBLE, request.sent)
+    assert verdicts(request) == [Verdict.WITHDRAWN] * 2
+    assert request.call is None
+    books.nobody(request)
     assert counted(books) == {Verdict.WITHDRAWN: 2}
 
 
@@ -329,14 +342,16 @@ def test_policies_leave_nothing_behind() -> None:
     books = Books()
     for _ in range(1000):
         a, b = member("a"), member("b")
-        entry = books.opened(a, b, deadline=NEVER)
-        Options(Quorum(2) | Stall(1e9)).prepare(entry)
-        books.answers(entry, a, BEFORE)
-        books.answers(entry, b, BEFORE)
-        assert entry.completion is Completion.QUORUM
-    assert len(books._alarms._heap) <= 128
-    assert all(cell[2] is None for cell in books._alarms._heap)
-    assert books.next_deadline() is None
+        request = books.opened(a, b, deadline=NEVER)
+        assert Options(Quorum(2) | Stall(1e9)).prepare(request) is None
+        books.answers(request, a, BEFORE)
+        books.answers(request, b, BEFORE)
+        assert request.completion is Completion.QUORUM
+        books.check()
+        assert books.stored() <= 128
+    assert not books.open
+    assert books.open_count() == 0
+    assert books.next_instant() == NEVER
 
 
 def test_overlapping_requests_leave_nothing_behind_either() -> None:
@@ -345,13 +360,14 @@ def test_overlapping_requests_leave_nothing_behind_either() -> None:
     last: Any = None
     for _ in range(2000):
         a, b = member("a"), member("b")
-        entry = books.opened(a, b, deadline=NEVER)
-        Options(Quorum(2) | Stall(1e9)).prepare(entry)
-        books.answers(entry, a, BEFORE)
+        request = books.opened(a, b, deadline=NEVER)
+        assert Options(Quorum(2) | Stall(1e9)).prepare(request) is None
+        books.answers(request, a, BEFORE)
         if last is not None:
             books.answers(*last, BEFORE)
-        last = entry, b
-    assert len(books._alarms._heap) <= 200
+        last = request, b
+        assert books.stored() <= 200
+    books.check()
 
 
 # -- the words ---------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ class Items(deque):
 
 def test_a_wake_up_is_not_lost_while_a_mailbox_is_cleared(stage: Stage) -> None:
     """A worker that looks into its mailbox while its content is out, and parks, is rung."""
-    parks = stage.at(seams.WORKER_PUTS_UP_ITS_ALERT)
+    parks = stage.at(seams.WORKER_PUTS_UP_ITS_TOKEN)
     looks = stage.at(seams.WORKER_LOOKS_AGAIN)
     waits = stage.at(seams.WORKER_PARKS)
     cleared = stage.at(seams.CLEARED_MAILBOX_IS_FILLED)
@@ -187,17 +187,18 @@ def test_a_wake_up_is_not_lost_while_a_mailbox_is_cleared(stage: Stage) -> None:
         dispatcher.register_result_producer(producer, "t")
     producer.start()
     came(parks.held)
-    # It has seen nothing, and its alert is not up: nobody rings for these.
+    # It has seen nothing, and its token is not up: nobody unparks it for these.
     wanted = home.send_request("t", 1, ttl=None)
-    unwanted = other.send_request("t", 2, ttl=None)
-    unwanted.cancel()
-    ended(unwanted)
+    unwanted = [other.send_request("t", 2, ttl=None) for _ in range(63)]
     parks.open()
     came(looks.held)
+    for each in unwanted:
+        each.cancel()
     came(cleared.held)
     looks.open()
     came(waits.held)
     cleared.open()
+    ended(*unwanted)
     waits.open()
     assert wanted.results(PATIENCE) == [1]
 
@@ -269,14 +270,14 @@ def test_a_send_that_crosses_a_stop_takes_nothing_from_a_living_producer(stage: 
 
 
 def test_a_send_that_crosses_a_stop_takes_nothing_from_a_keeper_that_clears(stage: Stage) -> None:
-    """It has counted the messages in a mailbox, so there have to be so many to take out."""
+    """It takes one out of a mailbox, while the other takes its own."""
     crossing = Crossing(stage)
     crossing.go_on()
     home, producer = crossing.home, crossing.producer
     handles = [home.send_request("t", n, ttl=None) for n in (1, 2, 3)]
     settle(home)
     assert len(crossing.items) == 4
-    takes = crossing.items.at_popleft = stage.gate("home")
+    takes = crossing.items.at_remove = stage.gate("home")
     handles[1].cancel()
     came(takes.held)
     crossing.end()
@@ -291,8 +292,7 @@ def test_a_send_that_crosses_a_stop_takes_nothing_from_a_keeper_that_clears(stag
 def test_a_guest_that_has_begun_is_not_called_back(stage: Stage) -> None:
     """The request ends between the begin and the call: it is executed, as any that has begun."""
     home, other = stage.dispatcher("home"), stage.dispatcher("other")
-    begun = stage.gate("guest")
-    inside.behind_the_section(other, begun.here)
+    begun = stage.at(seams.WORKER_CALLS, "guest")
     asked: List[int] = []
     producer = stage.cast(Answer(lambda topic, n: asked.append(n), name="guest"))
     for dispatcher in (home, other):
@@ -521,7 +521,7 @@ def test_an_ended_dispatcher_keeps_nobody_alive(started: bool) -> None:
     keep = Answer()
     references = session(keep)
     assert [gone(reference) for reference in references] == [True] * 3
-    assert inside.home_of(keep) is not None
+    del keep
 
 
 def test_a_dispatcher_stopped_before_its_start_keeps_no_request() -> None:
@@ -564,7 +564,6 @@ def test_a_hook_added_after_the_end_is_not_kept(stage: Stage, observed: bool) ->
     dispatcher.add_hook(hook)
     del dispatcher, hook
     assert gone(reference)
-    assert inside.home_of(producer) is not None
 
 
 def test_a_done_callback_is_not_lost_to_one_that_crossed_the_end(stage: Stage) -> None:
@@ -668,7 +667,7 @@ class Attentive(Recorder):
         self.heard.append((topic, report.completion))
 
 
-def test_a_listener_hears_all_although_another_registration_is_held(stage: Stage) -> None:
+def test_a_listener_hears_all_although_an_older_reading_is_held(stage: Stage) -> None:
     """Errors and ends too, while a roster without it has been put back for a moment."""
     made = stage.at(seams.ROSTER_IS_MADE, "registers")
     stored = stage.at(seams.ROSTER_WAS_STORED, "registers")
@@ -681,9 +680,8 @@ def test_a_listener_hears_all_although_another_registration_is_held(stage: Stage
 
     producer, first, second = Answer(answer), Attentive(), stage.cast(Attentive())
     dispatcher.register_result_producer(producer, "t", start=True)
-    thread = stage.thread(
-        "registers", lambda: dispatcher.register_result_listener(first, "t", start=True)
-    )
+    dispatcher.register_result_listener(first, "t", start=True)
+    reader = stage.thread("registers", lambda: inside.reads_listeners(dispatcher, "t"))
     came(made.held)
     dispatcher.register_result_listener(second, "t", start=True)
     made.open()
@@ -693,7 +691,7 @@ def test_a_listener_hears_all_although_another_registration_is_held(stage: Stage
     second.stop()
     over(second)
     stored.open()
-    over(thread)
+    over(reader)
     assert [what for _, what in second.heard] == [
         ZeroDivisionError,
         Completion.ALL_REPLIED,
@@ -877,10 +875,10 @@ def test_a_section_that_was_occupied_at_a_fork_is_free_in_the_child() -> None:
         member, = handle.report().members
         assert member.verdict is Verdict.DECLINED, member
 
-    lock = {inside.SECTION}
-    lock.acquire()
+    section = {inside.SECTION}
+    section.enter()
     in_child(check)
-    lock.release()
+    section.leave(None)
     """
     )
 

@@ -431,9 +431,10 @@ def test_a_thousand_keys_wait_and_are_called_off_quickly() -> None:
         for handle in handles:
             handle.cancel()
         rig.ended(*handles)
-        rig.settle(dispatcher)
-        assert time.perf_counter() - began < 10
-        assert inside.backlog(producer) < 100
+        while inside.backlog(producer) >= 100:
+            # Bit by bit, behind other orders.
+            rig.settle(dispatcher)
+            assert time.perf_counter() - began < 10
         producer.gate.set()
         rig.ended(first)
 
@@ -451,4 +452,6 @@ def test_a_producer_that_gets_no_more_threads_works_with_fewer(
     handles = [world.send(n, ttl=FOREVER) for n in range(2)]
     assert [handle.results() for handle in handles] == [["done"], ["done"]]
     assert world.clock.now() == pytest.approx(0.2)
-    assert ["with fewer hands" in r.getMessage() for r in logged(caplog, logging.WARNING)] == [True]
+    assert ["with fewer threads" in r.getMessage() for r in logged(caplog, logging.WARNING)] == [
+        True
+    ]

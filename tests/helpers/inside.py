@@ -14,9 +14,13 @@ import pytest
 from virtual import World
 
 from ate_dispatcher import Dispatcher
-from ate_dispatcher._core.records import STOP
+from ate_dispatcher._core.durations import NEVER
+from ate_dispatcher._delivery.sentinels import STOP
+from ate_dispatcher._engine.engine import Phase
 from ate_dispatcher._engine.options import Options
-from ate_dispatcher._time.clock import NEVER, QueueBell, RealClock
+from ate_dispatcher._engine.process import LINES
+from ate_dispatcher._engine.process import SECTION as THE_SECTION
+from ate_dispatcher._time.clock import QueueParker, RealClock
 
 __all__ = ["NEVER", "Options"]
 
@@ -25,7 +29,7 @@ __all__ = ["NEVER", "Options"]
 
 def engine_of(dispatcher: Dispatcher) -> Any:
     """What the threads of one dispatcher share."""
-    return dispatcher._ate_desk
+    return dispatcher._ate_engine
 
 
 def reserved(dispatcher: Dispatcher) -> bool:
@@ -35,7 +39,7 @@ def reserved(dispatcher: Dispatcher) -> bool:
 
 def start_lines(dispatcher: Dispatcher) -> List[Any]:
     """The start lines, of all dispatchers, that have not started."""
-    return list(engine_of(dispatcher).starts)
+    return list(LINES)
 
 
 def known_keys(dispatcher: Dispatcher) -> int:
@@ -50,17 +54,17 @@ def waiting(dispatcher: Dispatcher) -> List[int]:
 
 def waiting_for(handle: Any, dispatcher: Dispatcher) -> List[Any]:
     """What those park on who wait for that request."""
-    return [parker for parker, _ in engine_of(dispatcher).waiting.get(handle.id, ())]
+    return [parker for parker, _ in engine_of(dispatcher).waiting.get(handle.id, {}).values()]
 
 
 def is_draining(dispatcher: Dispatcher) -> bool:
     """Whether it waits for the last request to end, and then for nothing else."""
-    return bool(engine_of(dispatcher).draining)
+    return engine_of(dispatcher).describe().phase is Phase.DRAINING
 
 
 def loop_of(dispatcher: Dispatcher) -> Any:
     """What the dispatcher's own thread does."""
-    return dispatcher._ate_keeper
+    return dispatcher._ate_loop
 
 
 def to_its_end(dispatcher: Dispatcher) -> None:
@@ -71,18 +75,18 @@ def to_its_end(dispatcher: Dispatcher) -> None:
 def before_each_round(dispatcher: Dispatcher, deed: Callable[[], Any]) -> None:
     """Have *deed* called by its loop, that has not started yet, before it takes orders."""
     loop = loop_of(dispatcher)
-    usual = loop._messages
-    loop._messages = lambda: (deed(), usual())[1]
+    usual = loop._some_orders
+    loop._some_orders = lambda: (deed(), usual())[1]
 
 
 def loop_is_parked(dispatcher: Dispatcher) -> bool:
     """Whether its loop sleeps until the next deadline, or is about to."""
-    return bool(engine_of(dispatcher).inbox.alert)
+    return bool(engine_of(dispatcher).describe().parked)
 
 
 def loop_is_woken(dispatcher: Dispatcher, clock: Any) -> bool:
     """Whether its loop, parked in virtual time, has been told to go on."""
-    return engine_of(dispatcher).inbox.bell in clock._ready
+    return engine_of(dispatcher).orders.parker in clock._ready
 
 
 def orders_given(dispatcher: Dispatcher) -> List[Any]:
@@ -96,39 +100,18 @@ def orders_given(dispatcher: Dispatcher) -> List[Any]:
 
 # -- the section -------------------------------------------------------------------------------
 
-SECTION = "dispatcher._ate_desk.lock"
+SECTION = "__import__('ate_dispatcher._engine.process', fromlist=['SECTION']).SECTION"
 """The lock around the ledger, for code that runs in another interpreter."""
 
 
 def is_occupied(dispatcher: Dispatcher) -> bool:
     """Whether a thread is in the section."""
-    return bool(engine_of(dispatcher).lock.locked())
-
-
-class Section:
-    """The lock around a ledger; whoever has just released it passes by at *behind*."""
-
-    def __init__(self, lock: Any, behind: Callable[[], Any]) -> None:
-        self._behind = behind
-        self.acquire, self.release, self.locked = lock.acquire, lock.release, lock.locked
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-        self._behind()
-
-
-def behind_the_section(dispatcher: Dispatcher, deed: Callable[[], Any]) -> None:
-    """Have *deed* called by every thread that has just left the section."""
-    engine = engine_of(dispatcher)
-    engine.lock = Section(engine.lock, deed)
+    return bool(THE_SECTION.locked())
 
 
 # -- what is registered, and the sums ----------------------------------------------------------
 
-UNBALANCE = "dispatcher._ate_desk.ledger.sums._fan_out += 1"
+UNBALANCE = "dispatcher._ate_engine.ledger.sums._fan_out += 1"
 """Makes the sums of a dispatcher wrong, for code that runs in another interpreter."""
 
 
@@ -140,6 +123,11 @@ def registry_of(dispatcher: Dispatcher) -> Any:
 def listeners_roster(dispatcher: Dispatcher, topic: Any) -> Any:
     """The snapshot of a topic's listeners that is used as long as nobody comes or goes."""
     return registry_of(dispatcher).find(topic).listeners.roster
+
+
+def reads_listeners(dispatcher: Dispatcher, topic: Any) -> Any:
+    """That snapshot, made anew if somebody has come or gone."""
+    return registry_of(dispatcher).find(topic).listeners.current()
 
 
 def put_back(dispatcher: Dispatcher, topic: Any, roster: Any) -> None:
@@ -190,7 +178,7 @@ def put_items(participant: Any, items: Any) -> None:
 
 def parker_of(participant: Any) -> Any:
     """What its thread parks on."""
-    return mailbox_of(participant).bell
+    return mailbox_of(participant).parker
 
 
 def loses_what_waits(producer: Any) -> None:
@@ -210,16 +198,6 @@ def member_of(producer: Any) -> Any:
     return producer._ate_member
 
 
-def home_of(producer: Any) -> Any:
-    """The engine that empties its mailbox."""
-    return member_of(producer).home
-
-
-def first_home_of(producer: Any) -> Any:
-    """The engine that was first to claim it."""
-    return member_of(producer)._homes["home"]
-
-
 def instruments_of(producer: Any) -> Any:
     """The names of the instruments that it needs for itself, as they are kept."""
     return member_of(producer).exclusive
@@ -234,21 +212,22 @@ class GatedParker:
     def __init__(self, clock: GatedClock, parker: Any) -> None:
         self._clock = clock
         self._parker = parker
-        #: Its thread has looked for the last time: now only a ring wakes it.
+        #: Its thread has looked for the last time: now only an unpark wakes it.
         self.parking = threading.Event()
 
     def park(self) -> None:
         self.parking.set()
         self._parker.park()
 
-    def ring(self, _: None) -> None:
+    def unpark(self, _: None) -> None:
         gate = self._clock.at_ring.get(self)
         if gate is not None:
             gate.here()
-        self._parker.ring(None)
+        self._parker.unpark(None)
 
-    def wait(self, deadline: float = NEVER) -> bool:
-        return bool(self._parker.wait(deadline))
+    def park_until(self, deadline: float) -> bool:
+        self.parking.set()
+        return bool(self._parker.park_until(deadline))
 
 
 class GatedClock(RealClock):
@@ -265,11 +244,11 @@ class GatedClock(RealClock):
             gate.here()
         return instant
 
-    def bell(self) -> Any:  # type: ignore[override]
-        return GatedParker(self, QueueBell())
+    def parker(self) -> Any:  # type: ignore[override]
+        return GatedParker(self, QueueParker())
 
-    def adopt(self, bell: Any, thread: Any, parked: Any) -> Any:
-        return GatedParker(self, bell)
+    def adopt(self, parker: Any, thread: Any, parked: Any) -> Any:
+        return GatedParker(self, parker)
 
 
 # -- others ------------------------------------------------------------------------------------

@@ -297,10 +297,23 @@ _NEVER = ("SETUP_FINALLY", "SETUP_WITH", "CALL", "PRECALL")
 @functools.lru_cache(maxsize=None)
 def _codes() -> List[Any]:
     """All code of the package that can be run, for 3.12 and later."""
+    modules = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] == ate_dispatcher.__name__
+    ]
+    things = [thing for module in modules for thing in vars(module).values()]
+    for thing in things:
+        if isinstance(thing, type) and thing.__module__.startswith(ate_dispatcher.__name__):
+            things += vars(thing).values()
+        elif isinstance(thing, property):
+            things.append(thing.fget)
+        elif isinstance(thing, (classmethod, staticmethod)):
+            things.append(thing.__func__)
     package = os.path.dirname(ate_dispatcher.__file__)
     found = [
         thing.__code__
-        for thing in gc.get_objects()
+        for thing in things
         if isinstance(thing, types.FunctionType) and thing.__code__.co_filename.startswith(package)
     ]
     for code in found:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple, Tuple
 
 from ate_dispatcher._core.ledger import Ledger
-from ate_dispatcher._core.member import Hand, Member
+from ate_dispatcher._delivery.local_member import LocalMember, ThreadWorker
+from ate_dispatcher._delivery.mailbox import Mailbox
 from ate_dispatcher._delivery.registry import Roster, Side
-from ate_dispatcher._engine import hands
-from ate_dispatcher._engine.control import Keeper
-from ate_dispatcher._engine.engine import Desk
-from ate_dispatcher._engine.gather import _clear
+from ate_dispatcher._engine import scatter, serve
+from ate_dispatcher._engine.control import ControlLoop
+from ate_dispatcher._engine.engine import Engine
 
 
 class Seam(NamedTuple):
@@ -25,25 +25,26 @@ class Seam(NamedTuple):
 
 
 # A worker that finds nothing in its mailbox.
-WORKER_PUTS_UP_ITS_ALERT = Seam(Desk.serve, "mailbox.alert = [True]")
-WORKER_LOOKS_AGAIN = Seam(Desk.serve, "if not items:")
-WORKER_PARKS = Seam(Desk.serve, "mailbox.bell.park()")
+WORKER_PUTS_UP_ITS_TOKEN = Seam(serve.serve, "mailbox.attention = [True]")
+WORKER_LOOKS_AGAIN = Seam(Mailbox.rest, "if not self.items:")
+WORKER_CALLS = Seam(serve.serve, "if kwargs:")
+WORKER_PARKS = Seam(Mailbox.rest, "park = self.parker.park")
 
 # What has ended is taken out of a mailbox: the rest is put back.
-CLEARED_MAILBOX_IS_FILLED = Seam(_clear, "items.extendleft(")
+CLEARED_MAILBOX_IS_FILLED = Seam(Mailbox.sweep, "items.appendleft(SWEPT)")
 
 # A request has been opened, and no mailbox has it yet.
-SEND_PUTS = Seam(Desk.send, "for append, mailbox in roster.puts")
+SEND_PUTS = Seam(scatter.send, "append = outlet.append")
 
 # The dispatcher's own thread, and those who wake it.
-LOOP_PARKS = Seam(Keeper._park, "desk.inbox.bell.wait(")
-LOOP_ENDS = Seam(Keeper._finish, "desk.inbox.alert = DEAD")
-ORDER_WAKES_THE_LOOP = Seam(Desk.leave, "inbox.attend()")
-ORDER_WAS_APPENDED = Seam(Desk.post, "if self.inbox.alert is DEAD")
+LOOP_PARKS = Seam(ControlLoop._park, "orders.parker.park_until(")
+LOOP_ENDS = Seam(ControlLoop._finish, "engine.orders.close()")
+ORDER_WAKES_THE_LOOP = Seam(Engine.leave, "orders.attend()")
+ORDER_WAS_APPENDED = Seam(Engine.post, "if self.orders.attention is CLOSED")
 
 # A registration makes a new snapshot, and then looks whether it is still the newest.
-ROSTER_IS_MADE = Seam(Roster.__init__, "self.attributes = ")
-ROSTER_WAS_STORED = Seam(Side.refresh, "if self.token is token")
+ROSTER_IS_MADE = Seam(Roster.__init__, "self.size: int = ")
+ROSTER_WAS_STORED = Seam(Side.current, "if self.version is version")
 
 # A request has been given its end, which the sums do not know yet.
 SUMS_ARE_ADDED = Seam(Ledger._close, "self.sums.add(")
@@ -52,11 +53,8 @@ SUMS_ARE_ADDED = Seam(Ledger._close, "self.sums.add(")
 Place = Tuple[Any, str]
 """For ``monkeypatch.setattr``: where a function stands, and its name."""
 
-CAREFUL_TURN: Place = (hands, "take_turn")
-"""A worker has taken a request out of the mailbox that it cannot begin in passing."""
-
-SPAWN: Place = (hands, "spawn")
+SPAWN: Place = (serve, "spawn")
 """A worker, but the first, gets its thread."""
 
-WAKES: Tuple[Place, ...] = ((Hand, "ring"), (Member, "ring"))
+WAKES: Tuple[Place, ...] = ((ThreadWorker, "unpark"), (LocalMember, "unpark"))
 """One of several workers is woken."""

@@ -1,13 +1,15 @@
-"""The tests of the ledger bite: each of these mistakes, made on purpose, turns them red.
+"""The tests of the core and of delivery bite: each of these mistakes turns them red.
 
-A mutant is one small textual change to a copy of the package. Most must be caught by the stateful
-test alone, because an oracle that lets ``<`` pass for ``<=`` is no oracle; what leaves every answer
-right and only keeps too much in memory is for the examples. A text that no longer occurs fails: the
-list follows the code. Run it with ``pytest -m mutants``.
+A mutant is one small textual change to one function in a copy of the package. Most must be caught
+by a stateful test alone, because an oracle that lets ``<`` pass for ``<=`` is no oracle; what
+leaves every answer right and only keeps too much in memory is for the examples. A function that is
+gone, or a text that it has not got, fails: the list follows the code. Run it with
+``pytest -m mutants``.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -22,456 +24,995 @@ import ate_dispatcher
 
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 TESTS = Path(__file__).resolve().parents[1]
-LEDGER, ENTRY, REPORT, NEED = (
-    "_core/ledger.py",
-    "_core/request.py",
-    "_core/report.py",
-    "_core/policy_state.py",
-)
-STATISTICS = "_core/statistics.py"
-VERDICTS, SUMS, MEMBER = "_core/verdicts.py", "_core/sums.py", "_core/member.py"
 # Nobody reads why a mutant fails: without rewritten asserts a run is quicker.
 QUICK = ["-xq", "-p", "no:cacheprovider", "--tb=line", "--assert=plain"]
 TESTED = (
     "core/test_ledger_properties.py",
     "core/test_ledger.py",
     "core/test_ledger_policies.py",
+    "core/test_refusals.py",
     "core/test_instruments_properties.py",
-    "delivery/test_rack.py",
+    "core/test_open_requests.py",
+    "delivery/test_mailbox.py",
+    "delivery/test_keyed_mailbox.py",
+    "delivery/test_registry.py",
 )
-PROPERTIES, EXAMPLES, POLICIES, ORDER, HANDS = (path.split("/")[1] for path in TESTED)
+(PROPERTIES, EXAMPLES, POLICIES, REFUSALS, ORDER, STORE, READING, WORKERS, REGISTER) = (
+    path.split("/")[1] for path in TESTED
+)
 MODEL = f"{PROPERTIES}::TestTheLedgerAgainstItsModel"
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
-CROWD = f"{ORDER}::test_nobody_waits_for_ever"
-INSTRUMENTS, RACK = "_core/instruments.py", "_delivery/keyed_mailbox.py"
 LINES_MODEL = f"{PROPERTIES}::TestStartLinesAgainstTheirModel"
+CROWD = f"{ORDER}::test_nobody_waits_for_ever"
+LIST = f"{READING}::TestTheMailboxAgainstAList"
+ROSTERS = f"{REGISTER}::TestTheRegistryAgainstItsModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
 pytestmark = [pytest.mark.mutants, pytest.mark.thorough, pytest.mark.timeout(300)]
 
 
 class Mutant(NamedTuple):
-    """*old* becomes *new* in *file*; *breaks* says what that is; *caught_by* must notice."""
+    """In *function*, by its module and qualified name, *old* becomes *new*.
 
-    file: str
+    *breaks* says what that is; *caught_by* must notice. What is no function but has a name at the
+    top of its module is found as well.
+    """
+
+    function: str
     old: str
     new: str
     breaks: str
     caught_by: str = MODEL
 
 
-IN_SHORT = "entry.extra is None and entry.cell is None and nursery[0] is entry"
+LEDGER = "_core.ledger:Ledger"
+REQUEST = "_core.request:Request"
+NEED = "_core.policy_state:PolicyState"
+OPEN = "_core.open_requests:OpenRequests"
+SUMS = "_core.statistics:Sums"
+INSTRUMENTS = "_core.instruments:Instruments"
+FIFO, MAILBOX = "_delivery.fifo:Fifo", "_delivery.mailbox:Mailbox"
+KEYED = "_delivery.keyed_mailbox:KeyedMailbox"
+REGISTRY = "_delivery.registry"
+REFUSE, IN_SHORT = "return self._refuse()", "request.extras is None and request.cell is None and "
 
 MUTANTS = [
     # The deadline.
-    Mutant(LEDGER, "if stamp <= entry.until or", "if stamp <= entry.until + 0.1 or", "a step late"),
     Mutant(
-        LEDGER, "DEADLINE if entry.deadline < now", "DEADLINE if entry.deadline <= now", "early"
+        f"{LEDGER}.replied",
+        "if stamp <= request.until or",
+        "if stamp <= request.until + 0.1 or",
+        "a step late",
     ),
     Mutant(
-        LEDGER, "return self._time_ends(entry, now) or self", "return self", "a cancel too late"
+        f"{LEDGER}._overdue",
+        "DEADLINE if request.deadline < now",
+        "DEADLINE if request.deadline <= now",
+        "early",
     ),
-    Mutant(LEDGER, "heap[0][0] < now", "heap[0][0] <= now", "expiry takes what is due at now"),
     Mutant(
-        LEDGER,
-        "heap and len(due) < limit",
-        "heap and len(due) < limit - 1",
+        f"{LEDGER}.cancelled",
+        "return self._time_ends(request, now) or self",
+        "return self",
+        "a cancel too late",
+    ),
+    Mutant(
+        f"{OPEN}.past",
+        "not heap[0][0] < now",
+        "not heap[0][0] <= now",
+        "expiry takes what is due at now",
+    ),
+    Mutant(
+        f"{LEDGER}.time_passed",
+        "while budget > 0:",
+        "while budget > 1:",
         "expiry leaves one of the due",
+        EXAMPLES,
     ),
-    Mutant(LEDGER, "stamp - entry.deadline)", "stamp - note.stamp)", "late counts from the end"),
+    Mutant(
+        f"{LEDGER}._discarded",
+        "stamp - request.deadline)",
+        "stamp - each.stamp)",
+        "late counts from the end",
+    ),
     # Verdicts.
     Mutant(
-        LEDGER,
-        "Verdict.LATE if note.late else Verdict.SURPLUS",
-        "Verdict.SURPLUS if note.late else Verdict.LATE",
+        f"{LEDGER}._discarded",
+        "Verdict.LATE if each.late else Verdict.SURPLUS",
+        "Verdict.SURPLUS if each.late else Verdict.LATE",
         "late and surplus are swapped",
     ),
     Mutant(
-        LEDGER,
-        "self.sums.judge(note, Verdict.SKIPPED)",
-        "self.sums.judge(note, Verdict.CANCELLED)",
+        f"{LEDGER}.come_to",
+        "self.sums.judge(each, Verdict.SKIPPED)",
+        "self.sums.judge(each, Verdict.CANCELLED)",
         "cancelled instead of skipped",
     ),
     Mutant(
-        VERDICTS,
+        "_core.outcomes:_at_the_end",
         "return Verdict.CANCELLED",
         "return Verdict.SKIPPED",
         "skipped instead of cancelled",
     ),
     Mutant(
-        VERDICTS,
+        "_core.outcomes:WITHDRAWN_AT_ONCE",
         "HELD), Verdict.WITHDRAWN)",
         "HELD), Verdict.MISSING)",
         "a stop at once does not withdraw what is queued",
     ),
-    Mutant(LEDGER, "if at_once else None", "if not at_once else None", "stops are swapped"),
     Mutant(
-        MEMBER,
-        "running.id == entry.id and running.desk is entry.desk",
+        f"{LEDGER}.stopped", "if at_once else None", "if not at_once else None", "stops are swapped"
+    ),
+    Mutant(
+        "_core.member:Worker.runs",
+        "running.id == request.id and running.engine is request.engine",
         "running.id > 0",
         "whoever runs anything runs this",
     ),
-    Mutant(ENTRY, "judged.update(id(member)", "set(id(member)", "who answered is judged again"),
-    Mutant(LEDGER, "Verdict.DECLINED, None, now)", "Verdict.MISSING, None, now)", "not declined"),
-    # Effects.
-    Mutant(LEDGER, "effects = FAILED", "effects = ACCEPTED", "an error passes for a value"),
-    Mutant(LEDGER, "effects |= ABSENT", "pass", "nobody clears the mailboxes"),
-    Mutant(LEDGER, "return DISCARDED", "return 0", "nobody hears of late answers"),
-    Mutant(LEDGER, "return NOTED | self._end(", "return self._end(", "the last note is not told"),
-    Mutant(LEDGER, "return ACCEPTED | ENDED", "return ENDED", "the last value is not forwarded"),
     Mutant(
-        LEDGER,
-        "return effects | self._end(entry, Completion.ALL",
-        "return self._end(entry, Completion.ALL",
-        "the last answer of an overtaken request is not forwarded",
+        f"{REQUEST}.judged",
+        "judged.update([id(member)",
+        "set([id(member)",
+        "who answered is judged again",
     ),
-    Mutant(LEDGER, "effects = ENDED | SPECIAL", "effects = ENDED", "nobody looks at its extra"),
+    Mutant(
+        f"{LEDGER}.declined",
+        "Verdict.DECLINED, None, now)",
+        "Verdict.MISSING, None, now)",
+        "not declined",
+    ),
+    Mutant(
+        f"{LEDGER}.withdrawn",
+        "Verdict.WITHDRAWN, None, now)",
+        "Verdict.DECLINED, None, now)",
+        "not withdrawn",
+    ),
+    # Effects, and what follows from the request.
+    Mutant(
+        f"{LEDGER}.replied", "effects = FAILED", "effects = ACCEPTED", "an error passes for a value"
+    ),
+    Mutant(
+        f"{LEDGER}._judge_absent",
+        "judge[standing], standing, now)",
+        "judge[standing], None, now)",
+        "nobody clears the mailboxes",
+    ),
+    Mutant(f"{LEDGER}._discarded", "return DISCARDED", "return 0", "nobody hears of late answers"),
+    Mutant(
+        f"{LEDGER}._unanswered",
+        "return NOTED | self._end(",
+        "return self._end(",
+        "the last verdict is not told",
+    ),
+    Mutant(
+        f"{LEDGER}.replied",
+        "effects |= self.counted(",
+        "effects = self.counted(",
+        "the last value is not forwarded",
+    ),
+    Mutant(
+        f"{LEDGER}.replied",
+        "if request.pending <= 0:",
+        "if request.pending < 0:",
+        "the last answer ends nothing",
+    ),
+    Mutant(
+        f"{LEDGER}._close",
+        "return ENDED | ALARM if self.open.stale or self.open.left else ENDED",
+        "return ENDED",
+        "nobody takes in what was left among the arrivals",
+    ),
     # What is open.
+    Mutant(f"{LEDGER}.replied", "request.pending -= 1", "pass", "answers do not count"),
     Mutant(
-        LEDGER,
-        "entry.pending = pending = entry.pending - 1",
-        "pending = entry.pending - 1",
-        "answers do not count",
+        f"{LEDGER}._unanswered", "request.pending -= 1", "pass", "who will not answer is awaited"
     ),
-    Mutant(LEDGER, "note]\n        entry.pending -= 1", "note]", "who will not answer is awaited"),
-    Mutant(LEDGER, "chain))\n        entry.pending -= 1", "chain))", "who streamed is awaited"),
+    Mutant(f"{LEDGER}.finished", "request.pending -= 1", "pass", "who streamed is awaited"),
     Mutant(
-        LEDGER,
-        "self._heard(entry, False, stamp)",
-        "self._heard(entry, True, stamp)",
+        f"{LEDGER}.streamed",
+        "self._heard(request, False, stamp)",
+        "self._heard(request, True, stamp)",
         "a vote",
         EXAMPLES,
     ),
+    Mutant(f"{REQUEST}.answered", " if r.__class__ is not Part", "", "a part ends it", EXAMPLES),
     Mutant(
-        ENTRY,
-        "if record.__class__ is not Part:\n                found",
-        "if True:\n                found",
-        "a part ends it",
+        f"{LEDGER}.cancelled",
+        "if request.completion is not None:\n            return 0",
+        "",
+        "what is over is cancelled",
+    ),
+    Mutant(f"{OPEN}.release", "self.keep(eldest)", "pass", "who is overtaken is forgotten"),
+    Mutant(f"{OPEN}.gather", "self.keep(request)", "pass", "gathering forgets"),
+    Mutant(f"{LEDGER}.counted", "and arrivals[0] is request", "", "pops", EXAMPLES),
+    Mutant(f"{LEDGER}.counted", IN_SHORT, "request.cell is None and ", "extras are forgotten"),
+    Mutant(
+        f"{LEDGER}.counted", IN_SHORT, "request.extras is None and ", "what is kept is forgotten"
+    ),
+    Mutant(
+        f"{OPEN}._renew",
+        "heapq.heappush(self._heap, cell)",
+        "self._heap.append(cell)",
+        "a renewed heap is in disorder",
         EXAMPLES,
     ),
     Mutant(
-        LEDGER,
-        "if entry.cell is None:\n            return 0",
-        "if entry.cell is None:\n            pass",
-        "cancelling opens",
+        f"{OPEN}.forget",
+        "self._old, self._heap = self._heap, []",
+        "self._heap = []",
+        "what is to be renewed is lost",
     ),
-    Mutant(LEDGER, "self._keep(eldest)", "pass", "who is overtaken is forgotten"),
-    Mutant(LEDGER, "self._keep(entry)", "pass", "gathering forgets"),
-    Mutant(LEDGER, IN_SHORT, IN_SHORT.replace("nursery[0] is entry", "nursery"), "pops", EXAMPLES),
-    Mutant(LEDGER, IN_SHORT, IN_SHORT[len("entry.extra is None and ") :], "extra is forgotten"),
-    Mutant(LEDGER, "heapq.heapify(self._heap)", "pass", "a rebuilt heap is in disorder", EXAMPLES),
-    Mutant(LEDGER, "self._heap[:] = [", "self._heap = [", "expiry goes on in the heap of before"),
     Mutant(
-        LEDGER,
-        "self._empty -= 1\n            else:\n                entry.cell",
-        "pass\n            else:\n                entry.cell",
+        f"{OPEN}.take_any",
+        "self._empty -= 1",
+        "pass",
         "a stop forgets that it took empty cells away",
     ),
-    Mutant(LEDGER, "cell[2] = entry.cell = None", "entry.cell = None", "a cell is not emptied"),
-    Mutant(LEDGER, "self._empty += 1", "pass", "empty cells are not counted"),
-    Mutant(LEDGER, "self._empty > _MANY and", "False and", "the heap grows", EXAMPLES),
     Mutant(
-        LEDGER,
-        "entry.call = entry.kwargs = None\n        entry",
-        "entry",
-        "payloads of ended requests stay",
+        f"{OPEN}.forget",
+        "reason.cell[_REASON] = reason.cell[_REQUEST] = reason.cell = None",
+        "reason.cell = None",
+        "a cell is not emptied",
+    ),
+    Mutant(f"{OPEN}.forget", "self._empty += 1", "pass", "empty cells are not counted"),
+    Mutant(f"{OPEN}.forget", "self._empty > _MANY and", "False and", "the heap grows", EXAMPLES),
+    Mutant(
+        f"{LEDGER}._close",
+        "request.end(completion, now)",
+        "request.end(completion, now)\n        request.call = request.kwargs = None",
+        "payloads of ended requests are let go inside",
         EXAMPLES,
     ),
     Mutant(
-        LEDGER,
-        "entry.call = entry.kwargs = None\n                    entry",
-        "entry",
-        "payloads of answered requests stay",
+        f"{LEDGER}.counted",
+        "request.ended = stamp",
+        "request.ended = stamp\n            request.call = request.kwargs = None",
+        "payloads of answered requests are let go inside",
         EXAMPLES,
     ),
     Mutant(
-        LEDGER,
-        "hand.running = entry.stub(completion)",
+        f"{LEDGER}._judge_absent",
+        "worker.running = request.stub(worker, completion, each)",
         "pass",
         "who hangs keeps what came of others",
         EXAMPLES,
     ),
     # Sums.
-    Mutant(LEDGER, "member.absences.pop(", "member.absences.get(", "settled again"),
-    Mutant(LEDGER, "if note.verdict is Verdict.MISSING:", "if False:", "never settled"),
-    Mutant(SUMS, "self._verdicts[note.verdict] -= 1", "pass", "counted twice"),
-    Mutant(SUMS, "self._fan_out += len(entry.roster)", "pass", "the fan-out is not counted"),
-    Mutant(LEDGER, "all_ok += len(entry.roster)", "all_ok += 1", "one ok for all", EXAMPLES),
-    Mutant(SUMS, "self._completions[completion] += 1", "pass", "ends are not counted"),
-    Mutant(LEDGER, "entry.more().errors += 1", "entry.more()", "errors are not counted"),
+    Mutant(f"{LEDGER}.come_to", "del waiting[:limit]", "pass", "settled again"),
     Mutant(
-        LEDGER, "Verdict.WITHDRAWN, None, now)", "Verdict.DECLINED, None, now)", "not withdrawn"
+        f"{LEDGER}._judge_absent",
+        "if each.verdict is Verdict.MISSING:",
+        "if False:",
+        "never settled",
+    ),
+    Mutant(f"{SUMS}.judge", "self._verdicts[unanswered.verdict] -= 1", "pass", "counted twice"),
+    Mutant(f"{SUMS}.add", "self._fan_out += _count", "_count", "the fan-out is not counted"),
+    Mutant(
+        f"{LEDGER}.counted",
+        "all_ok += len(request.roster)",
+        "all_ok += 1",
+        "one ok for all",
+        EXAMPLES,
+    ),
+    Mutant(f"{SUMS}.add", "self._completions[completion] += 1", "pass", "ends are not counted"),
+    Mutant(
+        f"{LEDGER}.replied",
+        "request.more().errors += 1",
+        "request.more()",
+        "errors are not counted",
     ),
     # What is needed.
     Mutant(
-        NEED, "if self.oks >= n:", "if self.oks > n:", "a quorum wants one more", POLICIES_MODEL
+        f"{NEED}._ask",
+        "if self.oks >= n:",
+        "if self.oks > n:",
+        "a quorum wants one more",
+        POLICIES_MODEL,
     ),
     Mutant(
-        NEED, "self.oks + left < n", "self.oks + left <= n", "a quorum gives up too soon", POLICIES
+        f"{NEED}._ask",
+        "self.oks + left < n",
+        "self.oks + left <= n",
+        "a quorum gives up too soon",
+        POLICIES,
     ),
     Mutant(
-        NEED, "self.oks + left < n", "left < n - 1", "those that came do not count", POLICIES_MODEL
+        f"{NEED}._ask",
+        "self.oks + left < n",
+        "left < n - 1",
+        "those that came do not count",
+        POLICIES_MODEL,
     ),
     Mutant(
-        NEED,
+        f"{NEED}._ask",
         "policy.ms / 1000 < now",
         "policy.ms / 1000 <= now",
         "quiet ends too soon",
         POLICIES_MODEL,
     ),
     Mutant(
-        NEED,
+        f"{NEED}._ask",
         "not left and not self.asking",
         "not left",
         "nobody waits for predicates",
         POLICIES_MODEL,
     ),
-    Mutant(NEED, "StopOnError) and errors", "StopOnError) and not errors", "no error", POLICIES),
     Mutant(
-        NEED, "return yes[0]", "return yes[-1]", "the last of either gives the reason", POLICIES
+        f"{NEED}._ask",
+        "StopOnError) and errors",
+        "StopOnError) and not errors",
+        "no error",
+        POLICIES,
     ),
     Mutant(
-        NEED,
+        f"{NEED}._ask",
+        "return yes[0]",
+        "return yes[-1]",
+        "the last of either gives the reason",
+        POLICIES,
+    ),
+    Mutant(
+        f"{NEED}._ask",
         "return last[-1] if last",
         "return last[0] if last",
         "the first of both does",
         POLICIES,
     ),
     Mutant(
-        NEED,
+        f"{NEED}._ask",
         "None if None in answers else",
         "None if answers else",
         "either never gives up",
         POLICIES,
     ),
     Mutant(
-        NEED,
+        f"{NEED}._ask",
         "if Completion.IMPOSSIBLE in answers",
         "if not answers",
         "both never give up",
         POLICIES_MODEL,
     ),
     Mutant(
-        NEED,
+        f"{NEED}.next_stall",
         "return min(instants)",
         "return max(instants)",
         "only the longest quiet counts",
         POLICIES,
     ),
+    Mutant(f"{OPEN}.past", "reason.cell = None", "pass", "once only", POLICIES),
     Mutant(
-        "_core/open_requests.py",
-        "reason.cell = None\n                return",
-        "return",
-        "once only",
-        POLICIES,
-    ),
-    Mutant(
-        LEDGER,
-        "entry, effects == ACCEPTED, stamp",
-        "entry, True, stamp",
+        f"{LEDGER}.replied",
+        "self.counted(request, error is None, stamp)",
+        "self.counted(request, True, stamp)",
         "an error is a vote",
         POLICIES,
     ),
-    Mutant(LEDGER, "need.last = stamp", "pass", "no reply is remembered", POLICIES_MODEL),
-    Mutant(LEDGER, "need.asking -= 1", "pass", "somebody asks for ever", POLICIES),
-    Mutant(LEDGER, "need.agreed(yes)", "pass", "what predicates say is lost", POLICIES),
-    Mutant(LEDGER, "min(now, entry.deadline)", "now", "quiet beyond the deadline", POLICIES_MODEL),
     Mutant(
-        LEDGER, "min(entry.deadline, stall)", "entry.deadline", "a late look lets one in", POLICIES
+        f"{LEDGER}._heard", "need.last = stamp", "pass", "no reply is remembered", POLICIES_MODEL
+    ),
+    Mutant(f"{LEDGER}.agreed", "need.asking -= 1", "pass", "somebody asks for ever", POLICIES),
+    Mutant(f"{LEDGER}.agreed", "need.agreed(yes)", "pass", "what predicates say is lost", POLICIES),
+    Mutant(
+        f"{LEDGER}._overdue",
+        "min(now, request.deadline)",
+        "now",
+        "quiet beyond the deadline",
+        POLICIES_MODEL,
     ),
     Mutant(
-        LEDGER, "NOTED | self._weighed(entry, now)", "NOTED", "the absent are not weighed", POLICIES
+        f"{LEDGER}._evaluated",
+        "min(request.deadline, stall)",
+        "request.deadline",
+        "a late look lets one in",
+        POLICIES,
     ),
     Mutant(
-        LEDGER,
-        "self._alarms.forget(entry.extra.need, entry.extra.line)",
+        f"{LEDGER}._unanswered",
+        "effects |= self._evaluated(request, request.need, now)",
+        "pass",
+        "the absent are not evaluated",
+        POLICIES,
+    ),
+    Mutant(
+        f"{LEDGER}._close",
+        "self.open.forget(extras.need, extras.line)",
         "pass",
         "it is kept",
         POLICIES,
     ),
     # Start lines, and who is held before it begins.
     Mutant(
-        LEDGER,
-        "len(present) == entry.left",
-        "len(present) >= entry.left - 1",
+        f"{LEDGER}._start_when_complete",
+        "len(present) == request.left",
+        "len(present) >= request.left - 1",
         "without the last",
         LINES_MODEL,
     ),
     Mutant(
-        LEDGER, "if turn.hand.member is not member]", "]", "who was withdrawn begins", LINES_MODEL
+        f"{LEDGER}.withdrawn",
+        " if claim.worker.member is not member]",
+        "]",
+        "who was withdrawn begins",
+        LINES_MODEL,
     ),
     Mutant(
-        LEDGER,
-        "return effects | self._start_when_complete(entry, now)",
+        f"{LEDGER}._unanswered",
+        "return effects | self._start_when_complete(request, now)",
         "return effects",
         "all wait for nobody",
         LINES_MODEL,
     ),
-    Mutant(LEDGER, "line.started = True", "pass", "it starts again", LINES_MODEL),
+    Mutant(f"{LEDGER}._start", "line.started = True", "pass", "it starts again", LINES_MODEL),
     Mutant(
-        LEDGER,
-        "turn.lined = Standing.AT_LINE, now",
-        "turn.lined = Standing.AT_LINE, turn.came",
+        f"{LEDGER}.lined_up",
+        "claim.lined = Standing.AT_LINE, now",
+        "claim.lined = Standing.AT_LINE, claim.came",
         "waited longer",
         LINES_MODEL,
     ),
     Mutant(
-        LEDGER,
-        "self._alarms.expect(line, entry.sent + line.after, entry)",
+        f"{OPEN}.keep",
+        "self.expect(line, request.sent + line.after, request)",
         "pass",
         "waits for all for ever",
         LINES_MODEL,
     ),
     Mutant(
-        LEDGER,
-        "entry.sent + line.after, entry",
-        "entry.sent, entry",
+        f"{OPEN}.keep",
+        "request.sent + line.after, request)",
+        "request.sent, request)",
         "starts without anybody",
         LINES_MODEL,
     ),
-    Mutant(LEDGER, "self._alarms.forget(line)", "pass", "starts twice", LINES_MODEL),
+    Mutant(f"{LEDGER}._start", "self.open.forget(line)", "pass", "starts twice", LINES_MODEL),
     Mutant(
-        LEDGER,
-        "            return overdue\n        line = entry.line",
-        "            pass\n        line = entry.line",
+        f"{LEDGER}.lined_up",
+        "            return overdue\n        line",
+        "            pass\n        line",
         "late at the line",
         EXAMPLES,
     ),
     Mutant(
-        LEDGER,
-        "in NOT_BEGUN or standing in HELD",
-        "in NOT_BEGUN",
+        f"{LEDGER}._judge_absent",
+        "standing = member.standing_of(worker, request)",
+        "pass",
         "nobody tells those who wait",
         LINES_MODEL,
     ),
     Mutant(
-        VERDICTS,
+        "_core.outcomes:_at_the_end",
         "Verdict.SKIPPED if standing in HELD",
         "Verdict.MISSING if standing in HELD",
         "missing",
         LINES_MODEL,
     ),
     Mutant(
-        VERDICTS, "(*NOT_BEGUN, *HELD):", "NOT_BEGUN:", "who waits is not cancelled", LINES_MODEL
+        "_core.outcomes:_at_the_end",
+        "(*NOT_BEGUN, *HELD):",
+        "NOT_BEGUN:",
+        "who waits is not cancelled",
+        LINES_MODEL,
     ),
     Mutant(
-        MEMBER,
+        "_core.member:Claim.spent",
         "max(now, self.came) if self.taken is None else self.taken",
         "now",
         "an instrument for ever",
         LINES_MODEL,
     ),
     Mutant(
-        MEMBER, " or (turn is not None and turn.entry is entry)", "", "nobody is held", LINES_MODEL
+        "_core.member:Member.worker_at",
+        " or worker.claims(request)",
+        "",
+        "nobody is held",
+        LINES_MODEL,
     ),
-    Mutant(ENTRY, "self.began = hand.began", "pass", "when it began is lost"),
+    Mutant(
+        "_core.request:Unanswered.__init__",
+        "self.began = worker.began",
+        "pass",
+        "when it began is lost",
+    ),
+    # What cannot be. Not here: what `_discarded` refuses beside a second answer, of a worker that
+    # is in an ended request although its member has another verdict, or none. No fact leads there:
+    # `began` refuses what is over, and who got another verdict is at nothing any more.
+    Mutant(f"{LEDGER}.began", REFUSE, "pass", "what is over begins", REFUSALS),
+    Mutant(f"{LEDGER}.replied", REFUSE, "pass", "anybody answers", REFUSALS),
+    Mutant(f"{LEDGER}.replied", REFUSE, "pass", "anybody answers the model"),
+    Mutant(f"{LEDGER}.streamed", REFUSE, "pass", "anybody streams", REFUSALS),
+    Mutant(f"{LEDGER}.finished", REFUSE, "pass", "anybody ends a stream", REFUSALS),
+    Mutant(
+        f"{LEDGER}.lined_up",
+        " or claim in line.present",
+        "",
+        "one stands at the line twice",
+        REFUSALS,
+    ),
+    Mutant(
+        f"{LEDGER}.lined_up",
+        " or claim in line.present",
+        "",
+        "one stands at the line twice in the model",
+        LINES_MODEL,
+    ),
+    Mutant(f"{LEDGER}._unanswered", REFUSE, "pass", "a second verdict", REFUSALS),
+    Mutant(f"{LEDGER}._unanswered", REFUSE, "pass", "a second verdict in the model"),
+    Mutant(
+        f"{LEDGER}._discarded",
+        "each.outcome is not None or ",
+        "",
+        "a second answer after the end",
+        REFUSALS,
+    ),
+    Mutant(f"{LEDGER}._refuse", "self.refused += 1", "pass", "refusals are not counted", REFUSALS),
+    # Budgets.
+    Mutant(
+        f"{LEDGER}.time_passed",
+        "budget -= len(request.roster)",
+        "pass",
+        "expiry counts requests, not verdicts",
+        EXAMPLES,
+    ),
+    Mutant(
+        f"{LEDGER}.time_passed",
+        "return due, True",
+        "return due, False",
+        "expiry says that it is done",
+        EXAMPLES,
+    ),
+    Mutant(
+        f"{LEDGER}.stopped",
+        "budget -= 1 + len(request.roster)",
+        "budget -= 1",
+        "a stop counts requests, not verdicts",
+        EXAMPLES,
+    ),
+    Mutant(
+        f"{LEDGER}.stopped",
+        "return ended, budget <= 0",
+        "return ended, False",
+        "a stop says that it is done",
+    ),
+    Mutant(
+        f"{LEDGER}.come_to",
+        "judged = waiting[:limit]",
+        "judged = waiting[:]",
+        "more is settled than was asked for",
+    ),
+    Mutant(
+        f"{OPEN}.past", "self._empty -= 1", "pass", "expiry forgets that it took empty cells away"
+    ),
+    # The store, and its renewal.
+    Mutant(
+        f"{OPEN}._first",
+        "self._heap[0] < self._old[0]",
+        "self._heap[0] > self._old[0]",
+        "while it is renewed the later comes first",
+        STORE,
+    ),
+    Mutant(
+        f"{OPEN}._first",
+        "if not self._old:",
+        "if self._heap:",
+        "what is not renewed yet is overlooked",
+        STORE,
+    ),
+    Mutant(
+        f"{OPEN}.forget", "self._renew(2)", "pass", "it is renewed by nobody but who gathers", STORE
+    ),
+    Mutant(
+        f"{OPEN}._renew",
+        "self._empty -= 1",
+        "pass",
+        "renewal forgets that it took empty cells away",
+        STORE,
+    ),
+    Mutant(
+        f"{OPEN}.expect",
+        "if reason.cell is not None and reason.cell[0] <= instant:",
+        "if reason.cell is not None:",
+        "a nearer instant is not noticed",
+        STORE,
+    ),
+    Mutant(
+        f"{OPEN}.expect",
+        "self.forget(reason)",
+        "pass",
+        "what is expected sooner is expected later too",
+        STORE,
+    ),
+    Mutant(f"{OPEN}.release", "self._timed -= 1", "pass", "what was released is counted", STORE),
+    Mutant(
+        f"{OPEN}.release",
+        "self.stale = True",
+        "pass",
+        "what was left among the arrivals is not told",
+        STORE,
+    ),
+    Mutant(f"{OPEN}.all", " and request.id not in seen", "", "one is told twice", STORE),
+    Mutant(
+        f"{OPEN}._timed_ones", ", *self._old[:])", "]", "what is not renewed yet is not told", STORE
+    ),
+    Mutant(
+        f"{OPEN}.take_any",
+        "(self._old or self._heap).pop()",
+        "(self._heap or self._old).pop(0)",
+        "a stop leaves no heap",
+        STORE,
+    ),
+    Mutant(f"{OPEN}.next_instant", "return -math.inf", "return NEVER", "nobody comes again", STORE),
     # Instruments.
     Mutant(
-        INSTRUMENTS, "if self._is_held_up(turn):", "if False:", "who is held up is served", ORDER
+        f"{INSTRUMENTS}._grant",
+        "if self._is_held_up(claim):",
+        "if False:",
+        "who is held up is served",
+        ORDER,
     ),
-    Mutant(INSTRUMENTS, "taken.update(names)", "pass", "others are passed over", ORDER),
-    Mutant(INSTRUMENTS, "self._waiting.pop(turn, None)", "pass", "who gave up waits", ORDER),
+    Mutant(f"{INSTRUMENTS}._grant", "taken.update(names)", "pass", "others are passed over", ORDER),
     Mutant(
-        INSTRUMENTS, "self._with.get(name) is turn", "name in self._with", "who waits frees", ORDER
+        f"{INSTRUMENTS}.drop", "self._waiting.pop(claim, None)", "pass", "who gave up waits", ORDER
     ),
     Mutant(
-        INSTRUMENTS,
-        "if line is turn.line:\n                break",
-        "if line is turn.line:\n                continue",
+        f"{INSTRUMENTS}.drop",
+        "self._with.get(name) is claim",
+        "name in self._with",
+        "who waits frees",
+        ORDER,
+    ),
+    Mutant(
+        f"{INSTRUMENTS}._is_held_up",
+        "if line is claim.line:\n                break",
+        "if line is claim.line:\n                continue",
         "later lines bar as well",
         ORDER,
     ),
-    Mutant(INSTRUMENTS, " and not turn.line.started", "", "a line is for ever", ORDER),
     Mutant(
-        INSTRUMENTS,
-        "dict.fromkeys(names, turn)",
-        "dict.fromkeys(names[:1], turn)",
+        "_core.instruments:_is_at_a_line",
+        " and not claim.line.started",
+        "",
+        "a line is for ever",
+        ORDER,
+    ),
+    Mutant(
+        f"{INSTRUMENTS}._grant",
+        "dict.fromkeys(names, claim)",
+        "dict.fromkeys(names[:1], claim)",
         "one of several",
         ORDER,
     ),
     Mutant(
-        INSTRUMENTS,
+        f"{INSTRUMENTS}._grant",
         "if not left and not self._starts:",
         "if not left:",
         "not all are looked at",
         ORDER,
     ),
-    Mutant(INSTRUMENTS, "self._starts[line] = members", "pass", "nothing is reserved", CROWD),
     Mutant(
-        INSTRUMENTS,
-        "here = self._number in member.desks",
-        "here = line in self._lines",
+        f"{INSTRUMENTS}.reserve",
+        "self._starts[line] = members",
+        "pass",
+        "nothing is reserved",
+        CROWD,
+    ),
+    Mutant(
+        f"{INSTRUMENTS}._is_held_up",
+        "here = self._number in member.engines",
+        "here = [self._number] == [*member.engines]",
         "guests",
         CROWD,
     ),
     Mutant(
-        INSTRUMENTS, "if other is not None and _is_at_a_line(other):", "if False:", "between", CROWD
+        f"{INSTRUMENTS}._is_held_up",
+        "here = self._number in member.engines",
+        "here = self._number in [*member.engines][:1]",
+        "guests of a second one",
+        ORDER,
     ),
     Mutant(
-        INSTRUMENTS, "self._starts.pop(line, ())", "self._starts.get(line, ())", "bars on", CROWD
+        f"{INSTRUMENTS}._is_held_up",
+        "if other is not None and _is_at_a_line(other):",
+        "if False:",
+        "between",
+        CROWD,
     ),
-    # Several hands.
     Mutant(
-        RACK, "self.look_round()\n        return found", "return found", "nobody is woken", HANDS
+        f"{INSTRUMENTS}.free",
+        "self._starts.pop(line, ())",
+        "self._starts.get(line, ())",
+        "bars on",
+        CROWD,
+    ),
+    # One reader, and what ends before it comes there.
+    Mutant(
+        f"{FIFO}.look_through",
+        "else looked).append(item)",
+        "else looked).appendleft(item)",
+        "what was looked through is in disorder",
+        LIST,
     ),
     Mutant(
-        RACK,
-        "[True] if self._parked else CALM\n        self.look",
-        "CALM\n        self.look",
-        "no alert",
-        HANDS,
+        f"{FIFO}.look_through",
+        "self._looked, self._old = self._old, self._looked",
+        "pass",
+        "the last round is not before this one",
+        LIST,
     ),
-    Mutant(RACK, "return IDLE if self._shelves else STOP", "return STOP", "stops too early", HANDS),
-    Mutant(RACK, "min(free", "max(free", "the youngest shelf first", HANDS),
-    Mutant(RACK, "self._busy.pop(key, None)", "pass", "a key for ever", HANDS),
     Mutant(
-        RACK,
-        "if entry.completion is not None:\n                continue",
-        "",
-        "what has ended is begun",
-        HANDS,
+        f"{FIFO}.look_through",
+        "self._round = self.backlog()",
+        "self._round = len(self.items)",
+        "a round leaves some out",
+        LIST,
     ),
-    Mutant(RACK, "self.items.appendleft(STOP)", "pass", "only one hand stops", HANDS),
+    Mutant(f"{FIFO}.look_through", "self._round -= 1", "pass", "a round has no end", READING),
     Mutant(
-        RACK,
-        "for hand in self._parked:\n            hand.ring()",
+        f"{FIFO}.oldest",
+        "(self._looked, self._old, self.items)",
+        "(self._old, self._looked, self.items)",
+        "the younger comes first",
+        LIST,
+    ),
+    Mutant(
+        f"{FIFO}.front",
+        "(self._looked, self._old, self.items)",
+        "(self.items,)",
+        "what lies beside is not at the front",
+        LIST,
+    ),
+    Mutant(
+        f"{FIFO}.remove",
+        "(self._looked, self._old, self.items)",
+        "(self.items,)",
+        "what lies beside is not found",
+        LIST,
+    ),
+    Mutant(
+        f"{FIFO}.emptied",
+        "(self._looked, self._old, self.items)",
+        "(self.items, self._looked, self._old)",
+        "the younger goes first",
+        LIST,
+    ),
+    Mutant(f"{MAILBOX}.sweep", " or gone(item)", "", "what shall not be begun stays", LIST),
+    Mutant(f"{MAILBOX}.sweep", "item is not STOP and ", "", "a stop is swept", LIST),
+    Mutant(
+        f"{MAILBOX}.sweep",
+        "items.appendleft(SWEPT)",
+        "pass",
+        "what was looked through is overlooked",
+        LIST,
+    ),
+    Mutant(
+        f"{MAILBOX}.sweep",
+        "            self.attend()",
+        "            pass",
+        "who looked meanwhile sleeps on",
+        READING,
+    ),
+    Mutant(
+        f"{MAILBOX}.bury", "self.tombstones * 2", "self.tombstones", "nobody is told to sweep", LIST
+    ),
+    Mutant(
+        f"{MAILBOX}.bury",
+        "if self.front() is request:",
+        "if False:",
+        "what is at the front waits",
+        LIST,
+    ),
+    Mutant(
+        f"{MAILBOX}.bury",
+        "and self.remove(request)",
+        "and False",
+        "what has ended in a short one waits",
+        LIST,
+    ),
+    Mutant(f"{MAILBOX}.attend", "attention.clear()", "pass", "everybody unparks", READING),
+    # Several workers, and their lanes.
+    Mutant(
+        f"{KEYED}.take",
+        "self._look_round()\n        return found",
+        "return found",
+        "nobody is woken",
+        WORKERS,
+    ),
+    Mutant(
+        f"{KEYED}.take",
+        "[True] if self._parked else CALM\n        self._look",
+        "CALM\n        self._look",
+        "no attention",
+        WORKERS,
+    ),
+    Mutant(
+        f"{KEYED}._next",
+        "return IDLE if self._lanes else STOP",
+        "return STOP",
+        "stops too early",
+        WORKERS,
+    ),
+    Mutant(f"{KEYED}._next", "min(free", "max(free", "the youngest lane first", WORKERS),
+    Mutant(f"{KEYED}._drop_key", "self._busy.pop(key, None)", "pass", "a key for ever", WORKERS),
+    Mutant(
+        f"{KEYED}._taken",
+        "if message.completion is None:",
+        "if True:",
+        "what has ended has a key",
+        WORKERS,
+    ),
+    Mutant(
+        f"{KEYED}._next", "self.items.appendleft(STOP)", "pass", "only one worker stops", WORKERS
+    ),
+    Mutant(f"{KEYED}._next", "return AGAIN", "return IDLE", "who is tired sleeps", WORKERS),
+    Mutant(
+        f"{KEYED}.end",
+        "for worker in self._parked:\n            worker.unpark()",
         "pass",
         "who is parked stays",
-        HANDS,
+        WORKERS,
     ),
     Mutant(
-        RACK,
+        f"{KEYED}.emptied",
         "key=lambda pair: pair[0]",
         "key=lambda pair: -pair[0]",
-        "shelves are in disorder",
-        HANDS,
+        "lanes are in disorder",
+        WORKERS,
+    ),
+    Mutant(
+        f"{KEYED}.take", "self._drop_key(worker)", "pass", "who comes again keeps its key", WORKERS
+    ),
+    Mutant(
+        f"{KEYED}.let_go",
+        "            self._look_round()",
+        "            pass",
+        "who goes wakes nobody",
+        WORKERS,
+    ),
+    Mutant(
+        f"{KEYED}.let_go", "self._parked.remove(worker)", "pass", "who has gone is woken", WORKERS
+    ),
+    Mutant(
+        f"{KEYED}.sweep",
+        " or gone(pair[1])",
+        "",
+        "what shall not be begun stays in its lane",
+        WORKERS,
+    ),
+    Mutant(
+        f"{KEYED}.sweep",
+        "swept = [message for _, message in pairs]",
+        "pass",
+        "what comes out of lanes is lost",
+        WORKERS,
+    ),
+    Mutant(f"{KEYED}.sweep", "self._unswept.pop()", "pass", "a round of lanes has no end", WORKERS),
+    Mutant(
+        f"{KEYED}.sweep",
+        "if not lane.backlog():",
+        "if False:",
+        "a lane is kept for nothing",
+        WORKERS,
     ),
     # Ordering keys.
     Mutant(
-        "_delivery/ordering_keys.py",
+        "_delivery.ordering_keys:_Trace.__eq__",
         "mine.value is others.value or ",
         "",
         "nan is never the same",
-        HANDS,
+        WORKERS,
     ),
     Mutant(
-        "_delivery/ordering_keys.py",
+        "_delivery.ordering_keys:_Trace.__eq__",
         "or bool(mine.value == others.value)",
         "or self.hash == other.hash",
         "hashes",
-        HANDS,
+        WORKERS,
     ),
     Mutant(
-        "_delivery/ordering_keys.py",
-        "        self._clear()\n        while",
-        "        while",
+        "_delivery.ordering_keys:Keys.intern",
+        "        self._clear()\n",
+        "",
         "never cleared",
-        HANDS,
+        WORKERS,
+    ),
+    # Who is registered.
+    Mutant(
+        f"{REGISTRY}:Side.changed",
+        "self.version = object()",
+        "pass",
+        "no version is another",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Side.current",
+        "if self.version is version:",
+        "if True:",
+        "a change while a roster is made is missed",
+        REGISTER,
+    ),
+    Mutant(
+        f"{REGISTRY}:Side.current",
+        "if self.roster.made_for is version:",
+        "if False:",
+        "each look makes a roster",
+        REGISTER,
+    ),
+    Mutant(
+        f"{REGISTRY}:Side.discard",
+        "self.roster = _STALE",
+        "pass",
+        "the last roster keeps who has gone",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Roster.__init__",
+        "None if disabled else version",
+        "version",
+        "who is disabled is not looked for",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Roster.__init__",
+        "in reversed(registrations)",
+        "in registrations",
+        "outlets are in disorder",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry._changed",
+        "channel.producers.changed()",
+        "pass",
+        "who is disabled is asked on",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.add",
+        "self._revived(topic) or ",
+        "",
+        "who comes back hears nothing of before",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.discard",
+        "where.pop(id(channel), None)",
+        "pass",
+        "where one was registered is kept",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.discard",
+        "self._retire(channel)",
+        "pass",
+        "what is asked about the gone is lost",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.enable",
+        "absence.reasons.pop(by, None)",
+        "absence.reasons.clear()",
+        "anybody enables",
+        ROSTERS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry._revived",
+        "self._clear()",
+        "pass",
+        "channels that are gone are kept",
+        ROSTERS,
     ),
     # What is told of them.
-    Mutant(STATISTICS, "pending += entry.left", "pending += len(entry.roster)", "all are pending"),
-    Mutant(REPORT, "verdict=outcome or note.verdict", "verdict=note.verdict", "outcomes are lost"),
-    Mutant(REPORT, "None if at_the_end else note.outcome", "note.outcome", "the end changes"),
+    Mutant(f"{SUMS}.shown", "pending += left", "pending += len(request.roster)", "all are pending"),
+    Mutant(
+        "_core.reporting:_missed",
+        "verdict=outcome or each.verdict",
+        "verdict=each.verdict",
+        "outcomes are lost",
+    ),
+    Mutant(
+        "_core.reporting:_missed",
+        "None if at_the_end else each.outcome",
+        "each.outcome",
+        "the end changes",
+    ),
 ]
 
 CONFTEST = """
@@ -486,6 +1027,32 @@ settings.register_profile(
 )
 settings.load_profile("mutants")
 """
+
+
+def place_of(name: str, tree: ast.AST) -> ast.stmt:
+    """The definition of that qualified name."""
+    for part in name.split("."):
+        for node in ast.iter_child_nodes(tree):
+            target = node.target if isinstance(node, ast.AnnAssign) else None
+            if part in (getattr(node, "name", None), getattr(target, "id", None)):
+                tree = node
+                break
+        else:
+            raise LookupError(f"no {part} of {name}")
+    assert isinstance(tree, ast.stmt)
+    return tree
+
+
+def mutated(text: str, name: str, mutant: Mutant) -> str:
+    """The source of its module, with the mistake in it."""
+    lines = text.splitlines(keepends=True)
+    place = place_of(name, ast.parse(text))
+    first, last = place.lineno - 1, place.end_lineno or place.lineno
+    within = "".join(lines[first:last])
+    if within.count(mutant.old) != 1:
+        raise LookupError(f"{within.count(mutant.old)} times in {mutant.function}: {mutant.old!r}")
+    within = within.replace(mutant.old, mutant.new)
+    return "".join([*lines[:first], within, *lines[last:]])
 
 
 class Bench:
@@ -529,14 +1096,22 @@ class Bench:
         """Make one mutant, and run the tests that must catch it."""
         mutant = MUTANTS[number]
         copy = self.copy(f"mutant{number}")
-        source = copy / mutant.file
-        text = source.read_text(encoding="utf-8")
-        if text.count(mutant.old) != 1:
-            raise LookupError(f"{text.count(mutant.old)} times in {mutant.file}: {mutant.old!r}")
-        source.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-        for compiled in (copy / "__pycache__").glob(f"{source.stem}.*"):
+        module, name = mutant.function.split(":")
+        source = copy.joinpath(*module.split(".")).with_suffix(".py")
+        source.write_text(mutated(source.read_text(encoding="utf-8"), name, mutant), "utf-8")
+        for compiled in (source.parent / "__pycache__").glob(f"{source.stem}.*"):
             compiled.unlink()
         return self.run(copy, mutant.caught_by)
+
+
+@pytest.mark.parametrize(
+    "mutant", MUTANTS, ids=[f"{each.function}-{each.breaks}" for each in MUTANTS]
+)
+def test_mutant_fits(mutant: Mutant) -> None:
+    """It has its place, and what becomes of that is a program."""
+    module, name = mutant.function.split(":")
+    source = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    ast.parse(mutated(source.read_text(encoding="utf-8"), name, mutant))
 
 
 Runs = Dict[Optional[int], "Future[subprocess.CompletedProcess[str]]"]

@@ -1,0 +1,67 @@
+"""Durations at the door, and the instants that they become.
+
+Inside the package time is float seconds of one clock; a *duration* exists only where a user names
+one. Pure: what the present instant is comes as an argument.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any, Optional
+
+from ..errors import BadType, BadValue
+
+__all__ = ["NEVER", "milliseconds", "past", "timeout_instant"]
+
+NEVER = math.inf
+"""The instant that does not come: a request without deadline, a wait without timeout."""
+
+
+def past(instant: float) -> float:
+    """The first instant that is past *instant*.
+
+    A reply stamped exactly at the deadline is in time, so an expiry has to come later than that,
+    by the smallest step there is; on a virtual clock anything less would come round for ever.
+    """
+    if math.isinf(instant):
+        return instant
+    # math.nextafter is younger than Python 3.8; one part in 2**52 is at least one step.
+    return instant + max(abs(instant) * 2.0**-52, 5e-324)
+
+
+def milliseconds(name: str, value: Any) -> float:
+    """A duration at the door, in seconds: any real number >= 0 but bool; None is for ever.
+
+    Raises
+    ------
+    BadType, BadValue
+        Naming *name* and *value*.
+    """
+    if value is None:
+        return NEVER
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise BadType(
+            f"{name} must be a number of milliseconds or None, not {value!r} "
+            f"({type(value).__name__})"
+        )
+    if not value >= 0:  # type: ignore[operator]
+        raise BadValue(f"{name} must be at least 0 ms, not {value!r}")
+    try:
+        return float(value) / 1000
+    except OverflowError:
+        return NEVER
+
+
+def timeout_instant(now: float, timeout: Optional[float]) -> float:
+    """A *timeout* in seconds, as everywhere in `threading`, as an instant; None is never."""
+    if timeout is None:
+        return NEVER
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
+        raise BadType(f"timeout must be a number of seconds or None, not {timeout!r}")
+    if timeout != timeout:
+        raise BadValue(f"timeout must be a number of seconds or None, not {timeout!r}")
+    try:
+        return now + float(timeout)
+    except OverflowError:
+        return NEVER

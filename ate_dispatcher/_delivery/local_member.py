@@ -1,0 +1,84 @@
+"""Members of this process: a mailbox for each, and what each of their workers parks on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional, Tuple
+
+from .._core.member import Member, Worker
+from .._time.clock import Parker, this_thread
+from .mailbox import Mailbox
+
+__all__ = ["LocalMember", "LocalWorker", "Progressed", "ThreadWorker"]
+
+Progressed = Tuple[int, int, float, str]
+"""The identity of the engine, the id of the request, the fraction and the text."""
+
+
+class LocalWorker:
+    """What workers that are threads have in common; the slots are those of the two classes."""
+
+    if not TYPE_CHECKING:
+        __slots__ = ()
+
+    ident: Optional[int]
+    """Its thread's, once that runs."""
+    progress: Optional[Progressed]
+    """How far it said it is with which request, which is not kept for that; replaced whole by its
+    own thread."""
+    awaits: Optional[Tuple[Any, bool]]
+    """The request that it waits for in the middle of its own, and whether for any reply."""
+    named: Any
+    """At what it was last found in a circle."""
+
+    def _alone(self) -> None:
+        self.ident = None
+        self.progress = None
+        self.awaits = None
+        self.named = None
+
+    def runs_here(self) -> bool:
+        """Whether the calling thread is its own."""
+        return self.ident == this_thread()
+
+
+class ThreadWorker(LocalWorker, Worker):
+    """A further worker of a member: one thread, with what it parks on."""
+
+    __slots__ = ("awaits", "ident", "named", "parker", "progress")
+
+    member: LocalMember
+
+    def __init__(self, member: LocalMember, parker: Parker) -> None:
+        super().__init__(member)
+        self._alone()
+        self.parker: Parker = parker
+
+    def unpark(self) -> None:
+        """Let it look again at what it waits for."""
+        self.parker.unpark(None)
+
+    def park(self, deadline: float) -> bool:
+        """Wait for that, or until *deadline* (False). Its own thread only."""
+        return self.parker.park_until(deadline)
+
+
+class LocalMember(LocalWorker, Member):
+    """A producer's member; as a worker, the producer's own thread."""
+
+    __slots__ = ("awaits", "ident", "mailbox", "named", "progress", "warned")
+
+    member: LocalMember
+
+    def __init__(self, producer: Any, mailbox: Mailbox, exclusive: Tuple[str, ...] = ()) -> None:
+        super().__init__(producer, exclusive)
+        self._alone()
+        self.mailbox: Mailbox = mailbox
+        #: Whether it was said that it is asked and was never started.
+        self.warned: bool = False
+
+    def unpark(self) -> None:
+        # Its parker came from the clock of its first dispatcher, after this was made.
+        self.mailbox.parker.unpark(None)
+
+    def park(self, deadline: float) -> bool:
+        return self.mailbox.parker.park_until(deadline)

@@ -1,0 +1,204 @@
+"""What a process has once: the section, its threads, and how it exits and forks.
+
+The **section** is one lock around the ledgers of all dispatchers. It is taken by the loops of
+producers, by listeners at their end, and by control loops; never by a public method, so nothing
+deadlocks in a signal handler or a finalizer. Inside, no user code runs, nothing waits, and nothing
+that is a user's is let go of (P16): what comes out for good goes to ``left``, and is dropped after
+leaving.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import queue
+import weakref
+from collections import deque
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Callable, Deque, Dict, List, Optional
+
+from typing_extensions import Protocol
+
+from .. import _log
+from .._core.member import Member
+from .._core.request import StartLine
+from .._delivery.mailbox import NO_GIL
+from .._observing.observers import Observers
+
+__all__ = [
+    "CURRENT_WORKER",
+    "EXIT_SECONDS",
+    "LINES",
+    "SECTION",
+    "Living",
+    "Section",
+    "alive",
+    "at_exit",
+    "living_dispatchers",
+    "living_participants",
+    "lost",
+    "nested",
+    "release",
+    "remember",
+    "started",
+    "unhurried",
+]
+
+EXIT_SECONDS = 2.0
+"""What open requests, and then the listeners, get at the exit of the interpreter."""
+
+
+class Section:
+    """A lock as cheap as the interpreter allows; *enter*, and *leave*, which takes None.
+
+    With a GIL it is a C queue with one token: whoever has the token is inside. A free one is taken
+    and given back in half of the time that a ``threading.Lock`` takes, whose ``acquire`` parses
+    keywords and goes to the system. Without a GIL many may want it at one instant, and hand-over by
+    a queue costs several times a lock's: there it is one.
+    """
+
+    __slots__ = ("enter", "leave", "left", "locked")
+
+    def __init__(self, gil: bool = not NO_GIL) -> None:
+        #: What came out for good, to be dropped outside by whoever leaves next.
+        self.left: Deque[Any] = deque()
+        if gil:
+            tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+            tokens.put(None)
+            self.enter: Any = tokens.get
+            self.leave: Any = tokens.put
+            self.locked: Any = tokens.empty
+        else:
+            lock = _thread.allocate_lock()
+            release = lock.release
+            self.enter = lock.acquire
+            self.leave = lambda _: release()
+            self.locked = lock.locked
+
+    def __enter__(self) -> None:
+        enter = self.enter
+        enter()
+
+    def __exit__(self, *_: object) -> None:
+        leave = self.leave
+        leave(None)
+        if self.left:
+            self.drop()
+
+    def drop(self) -> None:
+        """Let go of what came out. Outside."""
+        found: List[Any] = []
+        while self.left:
+            try:
+                found.append(self.left.popleft())
+            except IndexError:
+                break
+        release(*found)
+
+    def forked(self) -> None:
+        """In a forked child: a thread that is not there may have been inside."""
+        if self.locked():
+            leave = self.leave
+            leave(None)
+
+
+SECTION = Section()
+
+LINES: Dict[StartLine, List[Member]] = {}
+"""The start lines of all dispatchers that have not started, in their one order."""
+
+nested: Dict[int, Any] = {}
+"""The workers that wait for a request in the middle of another, by identity: without any there is
+no circle."""
+
+CURRENT_WORKER: ContextVar[Optional[Any]] = ContextVar("ate_dispatcher.worker", default=None)
+"""The worker that the calling thread, or whatever runs in its context, works for."""
+
+
+unhurried: Dict[int, Observers] = {}
+"""The observers of each control loop, by the ident of its thread: what may take long goes to them
+from there (P16, P17)."""
+
+
+def release(*things: Any) -> None:
+    """Let go of *things*, which may be a user's last: here, unless deadlines wait for this thread.
+
+    Outside the section. The caller drops its own references next.
+    """
+    observers = unhurried.get(_thread.get_ident())
+    if observers is not None:
+        observers.release(*things)
+
+
+def lost(message: str, *args: Any) -> None:
+    """Log a loss: here, unless deadlines wait for this thread. Outside the section."""
+    observers = unhurried.get(_thread.get_ident())
+    (_log.lost if observers is None else observers.lost)(message, *args)
+
+
+class Living(Protocol):
+    """What has a thread: how it takes the end of the interpreter, and a fork."""
+
+    def _ate_forked(self) -> None: ...
+
+
+alive: Dict[int, weakref.ref[Any]] = {}
+"""The participants whose threads were started and have not ended."""
+
+started: Dict[int, weakref.ref[Any]] = {}
+"""The dispatchers that were started and live."""
+
+at_exit: List[Callable[[], None]] = []
+"""Called in this order at the exit of the interpreter."""
+
+
+def remember(table: Dict[int, weakref.ref[Any]], thing: Any) -> None:
+    """Let *table* have *thing* as long as it lives."""
+    key = id(thing)
+    # Straight into C when it dies, where no signal handler comes in between.
+    table[key] = weakref.ref(thing, partial(table.pop, key))
+
+
+def _living(table: Dict[int, weakref.ref[Any]]) -> List[Any]:
+    return [
+        each for each in (reference() for reference in list(table.values())) if each is not None
+    ]
+
+
+def living_dispatchers() -> List[Any]:
+    """Those that were started and live."""
+    return _living(started)
+
+
+def living_participants() -> List[Any]:
+    """Those whose threads run."""
+    return _living(alive)
+
+
+def _exit() -> None:
+    for each in at_exit:
+        try:
+            each()
+        except Exception as error:
+            _log.failed("the end of the interpreter was not orderly", error)
+
+
+def _after_fork() -> None:
+    """The child has none of our threads, but perhaps the one that forked."""
+    SECTION.forked()
+    LINES.clear()
+    nested.clear()
+    unhurried.clear()
+    for dispatcher in living_dispatchers():
+        dispatcher._ate_forked()
+    started.clear()
+    for participant in living_participants():
+        participant._ate_forked()
+    alive.clear()
+
+
+atexit.register(_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,176 @@
+"""From ``send_request`` to the mailboxes, on the caller's thread, which it never blocks."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Hashable, Optional, Set, Tuple
+
+from .._core.durations import milliseconds
+from .._core.member import Member
+from .._core.outcomes import Completion
+from .._core.request import Request
+from .._delivery.local_member import LocalMember
+from .._delivery.mailbox import CLOSED
+from .._delivery.registry import Channel, Outlet, Roster, unhashable
+from .._observing.translate import event_opened
+from ..errors import DispatcherStopped
+from .engine import Engine, Order
+from .handle import Handle
+from .options import NONE, Options
+
+__all__ = ["hand_out", "send"]
+
+_LARGE = 1e15
+"""Milliseconds beyond which a ttl takes the careful way."""
+
+_NOBODY = Roster(object(), [])
+
+
+def send(
+    engine: Engine,
+    topic: Hashable,
+    args: Tuple[Any, ...],
+    kwargs: Dict[str, Any],
+    ttl: Any,
+    options: Optional[Options] = None,
+) -> Handle:
+    """Open a request and hand it to everybody registered for *topic*, or chosen by *options*."""
+    # Functions in attributes are called by way of locals: CPython makes only that quick.
+    clock, next_id, gate = engine.now, engine.next_id, engine.gate
+    now = clock()
+    if gate.refusal is not None:
+        raise DispatcherStopped(gate.refusal)
+    seen = engine.seen_ttl
+    if ttl is seen[0]:
+        deadline = now + seen[1]
+    elif (ttl.__class__ is int or ttl.__class__ is float) and 0 <= ttl < _LARGE:
+        seconds = ttl / 1000
+        engine.seen_ttl = ttl, seconds
+        deadline = now + seconds
+    else:
+        deadline = now + milliseconds("ttl", ttl)
+    try:
+        channel = engine.channels.get(topic)
+    except TypeError as error:
+        raise unhashable(topic, error) from error
+    roster = _NOBODY
+    if channel is None:
+        channel = engine.registry.find(topic)
+    if channel is not None:
+        roster = channel.producers.roster
+        if roster.version is not channel.producers.version:
+            roster = channel.producers.current()
+            if roster.disabled and options is None:
+                options = NONE
+    members = roster.members
+    if options is not None:
+        members, disabled = options.choose(members, roster.disabled)
+    elif members:
+        disabled = ()
+    if not members:
+        return _nobody(engine, topic, channel, now, deadline, () if options is None else disabled)
+    # As `Request.of`, in place.
+    request = Handle()
+    request.engine = engine
+    request.id = next_id()
+    request.topic = topic
+    request.channel = channel
+    request.roster = members
+    request.sent = now
+    request.deadline = request.until = deadline
+    # Two thirds of the time of (topic, *args).
+    request.call = (topic,) + args  # noqa: RUF005
+    request.kwargs = kwargs or None
+    request.chain = request.completion = request.cell = request.extras = None
+    request.awaited = False
+    outlet = roster.first
+    if options is None:
+        request.pending = roster.size
+    else:
+        request.pending = len(members)
+        if disabled:
+            request.more().disabled = disabled
+        over = options.prepare(request)
+        if over is not None:
+            engine.over(request, over)
+            return request
+        if members is not roster.members:
+            outlet = _outlets(members)
+    try:
+        # No `try` in here: the instruction that begins one is covered by none (P14).
+        # Before the puts, so that the ledger knows the request when the first reply comes (P5).
+        engine.arrivals.append(request)
+        if engine.hooks:
+            engine.observers.tell(event_opened, request)
+        if gate.held or (options is not None and options.after is not None):
+            # The control loop hands it out: all that have a start line in one order, and whatever
+            # is sent meanwhile behind them.
+            engine.hold(request)
+            return request
+        while outlet is not None:
+            append = outlet.append
+            append(request)
+            attention: Any = outlet.mailbox.attention
+            if attention:
+                if attention.__class__ is list:
+                    # Mailbox.attend, in place (P1): between parked threads this is all the time.
+                    unpark = outlet.mailbox.unpark
+                    unpark(None)
+                    attention.clear()
+                else:
+                    engine.post(Order.BURY, outlet.mailbox.owner, request)
+            outlet = outlet.next
+        if engine.disabled:
+            engine.crossed(request)
+        if deadline < engine.wakeup:
+            engine.post(Order.KEEP, request)
+    except BaseException:
+        # A signal handler raised, or the stack is full: this send does not return, nobody can want
+        # the answer. What says so calls nothing that needs a frame (P14).
+        orders = engine.orders
+        orders.items.append((Order.ABANDON, (request,)))
+        attention = orders.attention
+        if attention.__class__ is list:
+            unpark = orders.unpark
+            unpark(None)
+            attention.clear()
+        elif attention is CLOSED:
+            engine.post_mortem()
+        raise
+    return request
+
+
+def hand_out(engine: Engine, request: Request, spared: Set[int]) -> None:
+    """Hand a request that was held to its roster but for *spared* identities. The control loop."""
+    for member in request.roster:
+        if isinstance(member, LocalMember) and id(member) not in spared:
+            member.mailbox.put(request)
+            if member.mailbox.attention is CLOSED:
+                engine.post(Order.BURY, member, request)
+
+
+def _nobody(
+    engine: Engine,
+    topic: Hashable,
+    channel: Optional[Channel],
+    now: float,
+    deadline: float,
+    disabled: Tuple[Member, ...],
+) -> Handle:
+    """A request that nobody is asked."""
+    if engine.gate.refusal is not None:
+        # Stopped meanwhile, and so everybody is forgotten.
+        raise DispatcherStopped(engine.gate.refusal)
+    number = engine.next_id()
+    request = Handle.of(engine, number, topic, channel, (), now, deadline, None, None)
+    if disabled:
+        request.more().disabled = disabled
+    engine.over(request, Completion.NO_PRODUCERS)
+    return request
+
+
+def _outlets(members: Tuple[Member, ...]) -> Optional[Outlet]:
+    first: Optional[Outlet] = None
+    for member in reversed(members):
+        if isinstance(member, LocalMember):
+            first = Outlet(member.mailbox, None, first)
+    return first

@@ -1,0 +1,435 @@
+"""What each thread of a producer does, from its start to its STOP: one loop for all of them.
+
+Per request one pass through the section, in which the last answer is handed in and the next message
+is taken. The clock is read inside, straight after the method returned, so the order of stamps is
+the order in which the ledger hears of them; the next request begins at the same instant. A request
+that needs instruments, or has a start line, gets a claim in that pass and waits for it outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import abc
+from functools import partial
+from typing import Any, List, Optional, Tuple
+
+from typing_extensions import Protocol
+
+from .. import _log
+from .._core.durations import NEVER
+from .._core.effects import ACCEPTED, ASK, ENDED, ORDINARY
+from .._core.ledger import BUDGET
+from .._core.member import Claim, Start
+from .._core.outcomes import Standing
+from .._core.request import Request
+from .._delivery.local_member import LocalMember, ThreadWorker
+from .._delivery.mailbox import Mailbox
+from .._delivery.registry import is_disabled
+from .._delivery.sentinels import AGAIN, IDLE, STOP, SWEPT, Died, Sentinel
+from .._observing.deadlocks import LOOKS
+from .._observing.stacks import LOOPS
+from .._time.clock import Clock, spawn, this_thread
+from .engine import Engine
+from .gather import (
+    COMPLETION,
+    announce,
+    apply,
+    failed,
+    forward,
+    give_back,
+    unpark_all,
+    without_our_frame,
+)
+from .process import CURRENT_WORKER, SECTION, nested
+from .sweep import come_to, died
+from .waiting import look_for_circle
+
+__all__ = ["serve_all"]
+
+Later = List[Tuple[Request, int]]
+"""What brought effects on the way that are to be announced after the section."""
+
+Taken = Tuple[Any, Optional[Tuple[Any, ...]], Any, Optional[Claim]]
+"""A request with its arguments and perhaps a claim; or a sentinel, without arguments."""
+
+_FINISHED: Any = StopIteration("the stream has come to its end")
+"""In the place of an error."""
+
+_NO_ENGINE: Any = object()
+"""Before the first request."""
+
+_NO_TIME = float("nan")
+"""Then; it is neither before nor after any deadline."""
+
+
+class Serving(Protocol):
+    """A producer, as far as the loop knows it."""
+
+    _ate_stream: bool
+    _ate_workers: int
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def serve_all(clock: Clock, producer: Serving, member: LocalMember) -> None:
+    """Serve with all of *member*'s workers until STOP. The thread of *producer*."""
+    helpers: List[Tuple[Any, ThreadWorker]] = []
+    others = [ThreadWorker(member, clock.parker()) for _ in range(producer._ate_workers - 1)]
+    member.workers = (member, *others)
+    try:
+        for number, worker in enumerate(others, 2):
+            name = f"{_log.name_of(producer)}/{number}"
+            try:
+                thread = spawn(clock, partial(_help, producer, worker), name, worker.parker)
+            except RuntimeError as error:
+                _log.lost("%s works with fewer threads: %s", _log.name_of(producer), error)
+                member.workers = (member, *others[: number - 2])
+                break
+            helpers.append((thread, worker))
+        _work(producer, member)
+        for thread, worker in helpers:
+            clock.join(thread, worker.parker, NEVER)
+    finally:
+        with SECTION:
+            member.mailbox.end()
+
+
+def _help(producer: Serving, worker: ThreadWorker) -> None:
+    """The thread of another worker than the first."""
+    try:
+        _work(producer, worker)
+    except Died:
+        # Without a word, and the others go on.
+        pass
+    finally:
+        died(worker)
+
+
+def _work(producer: Serving, worker: Any) -> None:
+    """What each of them does."""
+    worker.ident = this_thread()
+    token = CURRENT_WORKER.set(worker)
+    try:
+        serve(producer, worker)
+    finally:
+        CURRENT_WORKER.reset(token)
+
+
+def serve(producer: Serving, worker: Any) -> None:
+    """The loop of *worker*'s thread, until its STOP.
+
+    In one piece because it is the hot path. What nearly every request needs is written out in it,
+    the *fast lane*: its reply is settled as ``Ledger.replied`` and ``gather.forward`` do it, and
+    the next one is begun as ``Ledger.began`` does. All else goes by way of `_hand_in` and `_take`.
+    """
+    enter, leave = SECTION.enter, SECTION.leave
+    member: LocalMember = worker.member
+    mailbox, items, unjudged = member.mailbox, member.mailbox.items, member.unjudged
+    popleft, streams = items.popleft, producer._ate_stream
+    plain = mailbox.__class__ is Mailbox and not member.exclusive
+    # Who is asked for predicates, or is not plain, takes nothing in passing.
+    in_passing = ASK if plain else 0
+    #: Whether there is more to see to after the section than the next call.
+    more = False
+    engine: Any = _NO_ENGINE
+    now: Any = _NO_TIME.__float__
+    counted: Any = None
+    hooks: Any = ()
+    later: Later = []
+    request: Any = IDLE
+    following: Any
+    call: Any
+    value: Any = None
+    outlet: Any
+    heard: Any
+    claim: Optional[Claim] = None
+    outlet = heard = value = error = call = kwargs = None
+    try:
+        while True:
+            enter()
+            try:
+                stamp = now()
+                effects = 0
+                if stamp <= request.until and error is None:
+                    # A value, and the request is open and wants no other look.
+                    request.chain = (value, None, member, worker.began, stamp, request.chain)
+                    request.pending = pending = request.pending - 1
+                    if pending <= 0:
+                        effects = counted(request, True, stamp)
+                    value = (request.topic, value)
+                    side = request.channel.listeners
+                    heard = side.roster
+                    if heard.version is not side.version:
+                        SECTION.left.append(heard)
+                        more = True
+                        heard = side.current()
+                    outlet = heard.first
+                    while outlet is not None:
+                        append = outlet.append
+                        append(value)
+                        attention = outlet.mailbox.attention
+                        if attention:
+                            if attention.__class__ is list:
+                                # Mailbox.attend, in place (P1).
+                                unpark = outlet.mailbox.unpark
+                                unpark(None)
+                                attention.clear()
+                            else:
+                                outlet.mailbox.attend()
+                        outlet = outlet.next
+                    if effects or hooks:
+                        effects |= ACCEPTED
+                        if (
+                            effects > ORDINARY
+                            or hooks
+                            or heard.heeding
+                            or request.extras is not None
+                            or engine.gate.refusal is not None
+                        ):
+                            apply(engine, request, effects, member)
+                            more = True
+                        else:
+                            outlet = heard.first
+                            while outlet is not None:
+                                if COMPLETION in outlet.attributes:
+                                    apply(engine, request, effects, member)
+                                    break
+                                outlet = outlet.next
+                elif request is not IDLE:
+                    effects = _hand_in(engine, worker, value, error, stamp)
+                    more = True
+                if claim is not None:
+                    give_back(engine, claim)
+                    claim = None
+                # Predicates are asked next, which may take long: then nothing has been begun.
+                if effects < in_passing:
+                    if items:
+                        following = popleft()
+                        if stamp <= following.until and following.engine is engine:
+                            worker.running = following
+                            worker.began = stamp
+                            call, kwargs = following.call, following.kwargs
+                        else:
+                            more = True
+                            following, call, kwargs, claim = _take(worker, following, later)
+                    else:
+                        # As Mailbox.take, in place (P1).
+                        more = True
+                        worker.running = None
+                        following = IDLE
+                        mailbox.attention = [True]
+                else:
+                    more = True
+                    worker.running = None
+                    following = AGAIN if effects >= ASK else mailbox.take(worker)
+                    following, call, kwargs, claim = _take(worker, following, later)
+            except BaseException as defect:
+                if engine is not _NO_ENGINE:
+                    engine.broken(defect)
+                raise
+            finally:
+                leave(None)
+            if unjudged:
+                come_to(member)
+            if effects > ORDINARY or request.awaited:
+                announce(engine, request, effects)
+            elif effects & ENDED:
+                request.call = request.kwargs = None
+            if error is not None:
+                if error is not _FINISHED:
+                    failed(producer, request.id, error)
+                error = None
+            if more:
+                more = False
+                _see_to(later)
+                # Parked for long, perhaps: this frame keeps nobody's payload (P15).
+                request, following = following, None
+                heard = outlet = side = append = unpark = value = None
+                if request.engine is not engine:
+                    if request.engine is None:
+                        if request is STOP:
+                            return
+                        if request is IDLE:
+                            mailbox.rest(worker)
+                        request = IDLE
+                        continue
+                    engine = request.engine
+                    now, hooks, counted = engine.now, engine.hooks, engine.ledger.counted
+                request = None
+                if claim is not None and not _begins(engine, worker, claim):
+                    request, claim, call, kwargs = IDLE, None, None, None
+                    continue
+            # The worker alone refers to the request from here: if it ends while this runs, for
+            # long perhaps, the ledger puts a stub there that holds nobody's results (P15).
+            request = following = heard = outlet = value = None
+            try:
+                if kwargs:
+                    value = producer.produce_dispatcher_output(*call, **kwargs)
+                else:
+                    value = producer.produce_dispatcher_output(*call)
+                if streams and isinstance(value, abc.Generator):
+                    value, error = _streamed(worker, value)
+            except Died:
+                raise
+            except BaseException as raised:
+                value, error = None, without_our_frame(raised)
+            # Before the section: it may be that nobody else has them any more (P16).
+            call = kwargs = None
+            request = worker.running
+    finally:
+        # At its STOP, or cut short by the end of its thread.
+        with SECTION:
+            if claim is not None and (claim.granted or claim.waits):
+                give_back(engine, claim)
+            worker.claim = None
+            mailbox.let_go(worker)
+
+
+# -- inside the section ------------------------------------------------------------------------
+
+
+def _hand_in(engine: Engine, worker: Any, value: Any, error: Any, stamp: float) -> int:
+    """An answer that is not in the fast lane: an error, a stream's end, after or near an end."""
+    # Only now: if it ended meanwhile, a stub stands for it.
+    request = worker.running
+    if error is _FINISHED:
+        effects = engine.ledger.finished(request, worker, stamp)
+    else:
+        effects = engine.ledger.replied(request, worker, value, error, stamp)
+    if effects & ACCEPTED:
+        forward(request, value)
+    apply(engine, request, effects, worker.member)
+    return effects
+
+
+def _take(worker: Any, item: Any, later: Later) -> Taken:
+    """From *item* on the first message that is not over; a bounded number of them is looked at."""
+    member: LocalMember = worker.member
+    worker.running = None
+    for number in range(BUDGET):
+        if item is SWEPT:
+            member.mailbox.items.appendleft(SWEPT)
+        elif item.__class__ is Sentinel:
+            return item, None, None, None
+        elif item.completion is None:
+            found = _come_to(worker, item, later)
+            if found is not None:
+                return found
+        # Whoever leaves the section lets go of what has ended (P16).
+        SECTION.left.append(item)
+        # Nothing is taken that is not looked at: it would have no place to go back to.
+        if number < BUDGET - 1:
+            item = member.mailbox.take(worker)
+    return AGAIN, None, None, None
+
+
+def _come_to(worker: Any, request: Any, later: Later) -> Optional[Taken]:
+    """The turn of *request*, which was open, has come: it begins, or has a claim, or is over."""
+    member, engine = worker.member, request.engine
+    ledger, stamp = engine.ledger, engine.now()
+    call, kwargs, claim = request.call, request.kwargs, None
+    effects = ledger.expired(request, stamp)
+    if request.completion is None and is_disabled(engine.disabled, member.producer):
+        # Disabled since it left the mailbox: nobody else has seen it.
+        effects = ledger.withdrawn(request, member, stamp)
+        apply(engine, request, effects, member)
+        later.append((request, effects))
+        return None
+    apply(engine, request, effects, member)
+    if request.completion is not None:
+        later.append((request, effects))
+        return None
+    if request.line is None and not member.exclusive:
+        ledger.began(request, worker, stamp)
+    else:
+        claim = worker.claim = Claim(request, worker, stamp)
+        if claim.names:
+            unpark_all(engine.instruments.ask(claim), worker)
+        if claim.granted or not claim.names:
+            effects = _goes_on(engine, claim, stamp)
+            if effects:
+                later.append((request, effects))
+    return request, call, kwargs, claim
+
+
+def _goes_on(engine: Engine, claim: Claim, now: float) -> int:
+    """It has its instruments: to the start line, if there is one, or to work."""
+    request, worker = claim.request, claim.worker
+    claim.taken = now
+    if claim.standing is None:
+        # The end was quicker.
+        return 0
+    ledger = engine.ledger
+    effects = ledger.expired(request, now)
+    if request.completion is not None:
+        apply(engine, request, effects, worker.member)
+        return effects
+    if request.line is None:
+        claim.standing = Standing.RUNNING
+        return ledger.began(request, worker, Start(now, claim.spent(now)) if claim.names else now)
+    effects = ledger.lined_up(request, claim, now)
+    apply(engine, request, effects, worker.member)
+    return effects
+
+
+# -- after the section -------------------------------------------------------------------------
+
+
+def _see_to(later: Later) -> None:
+    """What came up on the way, and what came out for good."""
+    if SECTION.left:
+        SECTION.drop()
+    while later:
+        request, effects = later.pop(0)
+        announce(request.engine, request, effects)
+
+
+def _begins(engine: Engine, worker: Any, claim: Claim) -> bool:
+    """Wait until it may begin; False if it shall not. On the thread of *worker*."""
+    looks = iter(LOOKS if nested else ())
+    began = engine.now()
+    look = began + next(looks, NEVER)
+    while claim.waits:
+        if not worker.park(look):
+            look_for_circle(worker)
+            look = began + next(looks, NEVER)
+        if claim.granted and claim.taken is None:
+            request = claim.request
+            with SECTION:
+                effects = _goes_on(engine, claim, engine.now())
+            announce(engine, request, effects)
+            request = None
+    claim.request = worker.claim = None
+    if claim.standing is None:
+        if claim.granted:
+            with SECTION:
+                give_back(engine, claim)
+        return False
+    if claim.lined is not None:
+        # On its own thread, since this is what a skew is measured by.
+        now = engine.now()
+        worker.began = Start(now, claim.spent(now))
+    return True
+
+
+def _streamed(worker: Any, generator: Any) -> Tuple[Any, Any]:
+    """Go through *generator*, each value a reply; the value and the error that it comes to."""
+    with contextlib.closing(generator):
+        for value in generator:
+            request = worker.running
+            engine = request.engine
+            with SECTION:
+                request = worker.running
+                effects = engine.ledger.streamed(request, worker, value, engine.now())
+                if effects & ACCEPTED:
+                    forward(request, value)
+                apply(engine, request, effects, worker.member)
+            announce(engine, request, effects)
+            if request.completion is not None:
+                # Over meanwhile: what comes of it now is late, or surplus.
+                return None, None
+            request = value = None
+    return None, _FINISHED
+
+
+LOOPS.add(serve.__code__)

@@ -1,0 +1,125 @@
+"""How a dispatcher ends: everybody is told to stop, nobody's ``stop()`` holds it up.
+
+On the control loop's thread, but for participants' overridden ``stop()``, which has a thread of its
+own each time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Set
+
+from .. import _log
+from .._core.durations import NEVER
+from .._time.clock import spawn
+from .engine import Engine, Order, Phase
+from .gather import announce, apply
+from .process import SECTION
+
+__all__ = ["GRACE", "Stopping"]
+
+GRACE = 0.1
+"""Seconds that an overridden ``stop()`` of a participant gets beyond the drain time."""
+
+
+class Stopping:
+    """What is known of the stop of one dispatcher; before there is one, nothing.
+
+    Attributes: *until*, when it waits no longer for what is open, or for who is to be stopped.
+    """
+
+    def __init__(self, engine: Engine, name: Callable[[], str]) -> None:
+        self._engine = engine
+        self._name = name
+        self._at_once = False
+        self._drain_until = NEVER
+        self._grace_until = NEVER
+        self._told: Set[int] = set()
+        self._stoppers = 0
+
+    @property
+    def until(self) -> float:
+        return min(self._drain_until, self._grace_until)
+
+    @property
+    def stoppers(self) -> int:
+        """How many overridden ``stop()`` have not come back."""
+        return self._stoppers
+
+    def begin(self, at_once: bool, drain_until: float) -> bool:
+        """A stop was ordered, perhaps again: the shorter drain counts. Whether it is the first."""
+        now = self._engine.now()
+        self._at_once = self._at_once or at_once
+        self._drain_until = min(self._drain_until, now if at_once else drain_until)
+        if self._engine.phase is not Phase.OPEN and self._engine.phase is not Phase.NEW:
+            return False
+        self._engine.phase = Phase.DRAINING
+        return True
+
+    def stop_all(self, side: str) -> None:
+        """Call the participants' own ``stop()``, each once."""
+        here: List[Any] = []
+        clock = self._engine.clock
+        for participant in self._engine.registry.participants(side):
+            if id(participant) in self._told:
+                continue
+            self._told.add(id(participant))
+            if participant._ate_stops_at_once():
+                participant.stop()
+                continue
+            self._stoppers += 1
+            name = f"{self._name()}-stopper"
+            try:
+                spawn(clock, self._stopper(participant), name, clock.parker())
+            except RuntimeError:
+                here.append(participant)
+        for participant in here:
+            # No thread for it: behind all others, for it may not come back.
+            self._stopper(participant)()
+
+    def stopper_done(self) -> None:
+        """One has come back."""
+        self._stoppers -= 1
+
+    def is_over(self) -> bool:
+        """Whether all that was open has ended, and everybody was stopped; or time is up."""
+        now = self._engine.now()
+        if now >= self._drain_until:
+            return True
+        if self._engine.ledger.open:
+            return False
+        if self._stoppers:
+            # An overridden stop() may hang: nothing else keeps us.
+            self._grace_until = min(self._grace_until, now + GRACE)
+        return not self._stoppers or now >= self._grace_until
+
+    def end_some(self) -> bool:
+        """End a part of what is open as STOPPED; whether there may be more. Bounded (P17)."""
+        engine = self._engine
+        with SECTION:
+            over = engine.ledger.open.gather()
+            ended, more = engine.ledger.stopped(engine.now(), self._at_once)
+            for request, effects in ended:
+                apply(engine, request, effects)
+            SECTION.left.extend(over)
+            del over
+        for request, effects in ended:
+            announce(engine, request, effects)
+        return more or bool(engine.ledger.open)
+
+    def begin_grace(self) -> None:
+        """From now on only participants that are being stopped are waited for, for a moment."""
+        self._drain_until, self._grace_until = NEVER, self._engine.now() + GRACE
+
+    def grace_is_over(self) -> bool:
+        return not self._stoppers or self._engine.now() >= self._grace_until
+
+    def _stopper(self, participant: Any) -> Callable[[], None]:
+        def stop() -> None:
+            try:
+                participant.stop()
+            except BaseException as error:
+                _log.failed(f"stop() of {_log.name_of(participant)} raised", error)
+            finally:
+                self._engine.post(Order.STOPPER_DONE)
+
+        return stop

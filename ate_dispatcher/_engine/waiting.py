@@ -1,0 +1,163 @@
+"""How a thread or a coroutine waits for a request.
+
+Nothing is made for a waiter until somebody waits. A waiter enlists with what it parks on, says so
+on the request, and then looks once more; whoever ends the request says that first and then looks
+for waiters, which it takes out (P9). What a wait that was cut short leaves behind costs nobody
+anything, and goes with the request's end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, List, Optional, Tuple
+
+from .. import _log
+from .._core.durations import NEVER
+from .._core.request import Request
+from .._delivery.local_member import LocalWorker
+from .._observing.deadlocks import LOOKS, circle_of
+from ..errors import DispatcherError
+from .engine import Engine, Phase
+from .process import CURRENT_WORKER, nested
+
+if TYPE_CHECKING:
+    # Imported where an event loop is served: most programs have none.
+    import asyncio
+
+__all__ = ["Seen", "look_for_circle", "own_worker", "wait_for", "wait_in_loop", "wake"]
+
+Seen = Optional[Tuple[Any]]
+"""For one who waits for the end, None; for one who waits for any reply, the newest it has seen."""
+
+
+def own_worker() -> Optional[LocalWorker]:
+    """The worker that the calling thread is, if it is one."""
+    worker = CURRENT_WORKER.get()
+    return worker if isinstance(worker, LocalWorker) and worker.runs_here() else None
+
+
+def wait_for(engine: Engine, request: Request, deadline: float, seen: Seen) -> bool:
+    """Block until *request* has ended, or moved beyond *seen*; or until *deadline*."""
+    clock = engine.clock
+    parker = clock.parker()
+    waiter = (parker, seen is not None)
+    worker = own_worker()
+    looks = iter(LOOKS if worker is not None else ())
+    began = clock.now()
+    look = began + next(looks, NEVER)
+    told = False
+    try:
+        if worker is not None:
+            # In the middle of another request: all may be waiting for each other.
+            worker.awaits = request, seen is not None
+            nested[id(worker)] = worker
+        while True:
+            _enlist(engine, request, waiter)
+            if _moved(request, seen):
+                return True
+            until = min(deadline, look)
+            if not told and engine.phase is Phase.NEW:
+                until = min(until, request.deadline)
+            if parker.park_until(until):
+                continue
+            if until == look and until < deadline:
+                look_for_circle(worker)
+                look = began + next(looks, NEVER)
+            elif until < deadline:
+                # Nothing ends before the dispatcher is started: somebody may have forgotten.
+                told = True
+                if engine.phase is Phase.NEW:
+                    _log.lost("request %d waits for its dispatcher to be started", request.id)
+            else:
+                return _moved(request, seen)
+    finally:
+        if worker is not None:
+            nested.pop(id(worker), None)
+            worker.awaits = None
+        _dismiss(engine, request, waiter)
+
+
+async def wait_in_loop(engine: Engine, request: Request, seen: Seen) -> None:
+    """The same in an event loop, which goes on meanwhile; perhaps for nothing: look again."""
+    import asyncio
+
+    if not getattr(engine.clock, "moved_by_loops", True):
+        raise DispatcherError(
+            "a coroutine does not move virtual time: let it pass before, or test on real time"
+        )
+    parker = LoopParker(asyncio.get_running_loop())
+    waiter = (parker, seen is not None)
+    try:
+        _enlist(engine, request, waiter)
+        if not _moved(request, seen):
+            await parker.future
+    finally:
+        _dismiss(engine, request, waiter)
+
+
+def wake(engine: Engine, request: Request) -> None:
+    """Wake who waits for *request*. Outside the section, by whoever has changed it there (P9)."""
+    ended = request.completion is not None
+    waiting = engine.waiting
+    waiters = waiting.pop(request.id, None) if ended else waiting.get(request.id)
+    if waiters is None:
+        return
+    for parker, each in _copy(waiters):
+        if ended or each:
+            parker.unpark(None)
+
+
+def look_for_circle(worker: Any) -> None:
+    """Say so if *worker*, which has waited for a while, is in a circle. On its own thread."""
+    found = circle_of(worker) if nested else None
+    if found is not None:
+        _log.lost("in a circle, until a deadline or for ever: %s", found)
+
+
+def _moved(request: Request, seen: Seen) -> bool:
+    """Whether it has ended, or, for one who has *seen* some replies, has newer ones."""
+    return request.completion is not None or (seen is not None and request.chain is not seen[0])
+
+
+def _enlist(engine: Engine, request: Request, waiter: Tuple[Any, bool]) -> None:
+    engine.waiting.setdefault(request.id, {})[id(waiter)] = waiter
+    request.awaited = True
+
+
+def _dismiss(engine: Engine, request: Request, waiter: Tuple[Any, bool]) -> None:
+    waiters = engine.waiting.get(request.id)
+    if waiters is not None:
+        waiters.pop(id(waiter), None)
+        # In this order: whoever enlists in it after the end looks at that next.
+        if request.completion is not None and not waiters:
+            engine.waiting.pop(request.id, None)
+
+
+def _copy(waiters: Any) -> List[Tuple[Any, bool]]:
+    while True:
+        try:
+            return list(waiters.values())
+        except RecursionError:
+            raise
+        except RuntimeError:
+            continue
+
+
+class LoopParker:
+    """What wakes a coroutine: unparked from any thread, heard in its event loop."""
+
+    __slots__ = ("_loop", "future")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    def unpark(self, _: None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._heard)
+        except RuntimeError:
+            # The loop was closed meanwhile: nobody waits there any more.
+            pass
+
+    def _heard(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)

@@ -1,0 +1,68 @@
+"""Who may take part, and how it comes to be registered; on the thread of the call."""
+
+from __future__ import annotations
+
+from typing import Any, Hashable, Optional, Tuple
+
+from .._delivery.registry import Registration, unhashable
+from .._engine.engine import Engine
+from .._engine.gather import COMPLETION
+from ..errors import BadType, DispatcherStopped
+from .listener import ResultListener
+from .participant import Participant
+from .producer import Producer
+
+__all__ = ["admit", "check_switch", "register"]
+
+
+def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
+    """Refuse what is no *kind*, or cannot be one."""
+    if not isinstance(participant, kind):
+        raise BadType(f"{parameter} must be a {kind.__name__}, not {participant!r}")
+    if isinstance(participant, Producer) and isinstance(participant, ResultListener):
+        raise BadType(f"{parameter} must not be a Producer and a ResultListener at once")
+    shown = type(participant).__qualname__
+    if "_ate_mailbox" not in participant.__dict__:
+        raise BadType(f"{parameter} of class {shown} has not called super().__init__()")
+    inherited = getattr(type(participant), method) is getattr(kind, method)
+    if inherited and method not in participant.__dict__:
+        raise BadType(f"{parameter} of class {shown} does not override {method}")
+
+
+def register(
+    engine: Engine, participant: Participant, side: str, topics: Tuple[Hashable, ...], start: bool
+) -> None:
+    """Let *participant* be on *side* of *topics*; DispatcherStopped when it comes too late."""
+    for topic in topics:
+        try:
+            hash(topic)
+        except TypeError as error:
+            raise unhashable(topic, error) from error
+    if engine.gate.refusal is not None:
+        raise DispatcherStopped(engine.gate.refusal)
+    participant._ate_join_clock(engine.clock)
+    member: Any = participant
+    heeding = False
+    if isinstance(participant, Producer):
+        member = participant._ate_member
+        participant._ate_joins(engine)
+    elif isinstance(participant, ResultListener):
+        heeding = participant._ate_heeds(COMPLETION)
+    registration = Registration(participant, member, participant._ate_mailbox, heeding)
+    for topic in topics:
+        engine.registry.add(topic, side, registration)
+    if engine.gate.refusal is not None:
+        # A stop came in between and may not have seen it.
+        for topic in topics:
+            engine.registry.discard(topic, side, participant)
+        raise DispatcherStopped(engine.gate.refusal)
+    if start and participant.ident is None:
+        participant.start()
+
+
+def check_switch(producer: Any, by: Optional[str]) -> None:
+    """Refuse what cannot be disabled or enabled."""
+    if not isinstance(producer, Producer):
+        raise BadType(f"producer must be a Producer, not {producer!r}")
+    if by is not None and not isinstance(by, str):
+        raise BadType(f"by must be text, not {by!r}")

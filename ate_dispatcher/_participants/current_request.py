@@ -1,0 +1,82 @@
+"""What a producer may ask about the request that it is serving."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Hashable, Optional
+
+from .._core.durations import NEVER
+from .._core.member import Member
+from .._core.request import Request
+from .._delivery.local_member import LocalWorker
+from .._engine.engine import Engine
+from .._engine.process import CURRENT_WORKER
+from .._observing.translate import event_progressed
+from ..errors import BadType, BadValue
+
+__all__ = ["CurrentRequest", "current_request"]
+
+
+class CurrentRequest:
+    """What a producer may ask about the request it is serving. Valid on any thread."""
+
+    __slots__ = ("_member", "_request", "_worker")
+
+    def __init__(self, request: Request, worker: LocalWorker, member: Member) -> None:
+        self._request = request
+        self._worker = worker
+        self._member = member
+
+    @property
+    def id(self) -> int:
+        return self._request.id
+
+    @property
+    def topic(self) -> Hashable:
+        return self._request.topic
+
+    @property
+    def remaining_ms(self) -> Optional[float]:
+        """Milliseconds until the deadline, 0 when it has passed; None without one."""
+        if self._request.deadline == NEVER:
+            return None
+        now: float = self._request.engine.clock.now()
+        return max(0.0, (self._request.deadline - now) * 1000)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the request is over, for whatever reason: nobody wants the answer any more."""
+        return self._request.completion is not None
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the work is, from 0 to 1: seen in ``handle.progress`` and by hooks.
+
+        Never blocks. Of no consequence when the request is over.
+        """
+        if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real):
+            raise BadType(f"fraction must be a number from 0 to 1, not {fraction!r}")
+        if not 0 <= fraction <= 1:
+            raise BadValue(f"fraction must be from 0 to 1, not {fraction!r}")
+        if not isinstance(text, str):
+            raise BadType(f"text must be a str, not {text!r}")
+        request = self._request
+        if request.completion is None:
+            engine: Engine = request.engine
+            self._worker.progress = id(engine), request.id, float(fraction), text
+            if engine.hooks:
+                told = (request, self._member, engine.now(), fraction, text)
+                engine.observers.tell(event_progressed, *told)
+
+
+def current_request() -> Optional[CurrentRequest]:
+    """The request that the calling thread is serving as a producer; None elsewhere.
+
+    It goes with the context: what a producer's method runs in a copy of its context sees it, too.
+    """
+    worker = CURRENT_WORKER.get()
+    running = None if worker is None else worker.running
+    return (
+        None
+        if worker is None or running is None
+        else CurrentRequest(running, worker, worker.member)
+    )

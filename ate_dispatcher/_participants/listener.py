@@ -1,0 +1,65 @@
+"""The listener that users subclass: it hears results, on a thread of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _log
+from .._core.report import Reply, Report
+from .._delivery.sentinels import STOP
+from .participant import Participant
+
+__all__ = ["ResultListener"]
+
+
+class ResultListener(Participant):
+    """Hears results: subclass it and override :meth:`process_dispatcher_result`.
+
+    All three callbacks run on this listener's own thread, one at a time; a slow or raising one
+    delays nobody else, and what it raises is logged. The two optional ones are overridden in the
+    class before the listener is registered, or set on the object at any time.
+    """
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> Any:
+        """One accepted value of one producer: override this.
+
+        All listeners of a topic see the same order, which is that of arrival.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has not implemented process_dispatcher_result"
+        )
+
+    def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any:
+        """A producer raised in time: *reply* has ``producer`` and ``error``. Optional."""
+
+    def process_dispatcher_completion(self, topic: Any, report: Report) -> Any:
+        """A request ended, after its last result: the report as it stood then. Optional."""
+
+    def run(self) -> None:
+        """The thread's loop, until ``stop()``. Subclasses may wrap it."""
+        mailbox = self._ate_mailbox
+        items = mailbox.items
+        popleft = items.popleft
+        while True:
+            try:
+                while items:
+                    item = popleft()
+                    if item.__class__ is tuple:
+                        topic, value = item
+                        self.process_dispatcher_result(topic, value)
+                    elif item is STOP:
+                        return
+                    else:
+                        item(self)
+            except BaseException as error:
+                _log.failed(f"{_log.name_of(self)} raised while it processed a result", error)
+                continue
+            # Parked for long, perhaps: nobody's results stay alive in this frame.
+            item = topic = value = None
+            mailbox.park()
+
+    def _ate_heeds(self, callback: str) -> bool:
+        """Whether it overrides the optional *callback*, in its class or on itself."""
+        return callback in self.__dict__ or getattr(type(self), callback) is not getattr(
+            ResultListener, callback
+        )

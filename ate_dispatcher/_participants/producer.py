@@ -1,0 +1,165 @@
+"""The producer that users subclass: it answers requests, on a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from functools import partial
+from typing import Any, List, Optional, Sequence, Tuple, Union
+
+from .._core.outcomes import Standing
+from .._delivery.keyed_mailbox import KeyedMailbox
+from .._delivery.local_member import LocalMember, LocalWorker
+from .._delivery.sentinels import Leaving
+from .._engine.engine import Engine
+from .._engine.serve import serve_all
+from .._engine.sweep import ended
+from .._time.clock import REAL
+from ..errors import BadType, BadValue
+from .participant import Participant
+
+__all__ = ["Producer"]
+
+
+class Producer(Participant):
+    """Answers requests: subclass it and override :meth:`produce_dispatcher_output`.
+
+    ``stop()`` finishes what is queued, then ends the thread; ``start()`` may come before or after
+    registering. One producer may be registered for many topics and with several dispatchers.
+
+    Parameters
+    ----------
+    name: str, optional
+        By default the class's name and a number.
+    daemon: bool, optional
+        Whether its thread keeps the interpreter alive; True by default: it does not.
+    stream: bool, optional
+        When the method is a generator, each value that it yields is a reply of its own, and its
+        end is the one verdict; once nobody wants more it is closed at the next value. Otherwise a
+        generator is a value like any other.
+    exclusive: str or sequence of str, optional
+        The instruments that it needs for itself alone. Of all producers that name one of them, one
+        at a time is in its method for requests of the same dispatcher; who comes first is served
+        first, and who names several gets them all at one moment. If the request ends before it has
+        them it is not executed (verdict ``SKIPPED``).
+    workers: int, optional
+        How many requests it may serve at a time, each on a thread of its own: the method must allow
+        that. The first is its own thread, on which ``run()`` is; the others are daemons called
+        ``<name>/2`` and so on. Requests are begun in order; those of one
+        ``options(ordering_key=...)`` are also served one after the other.
+
+    Raises
+    ------
+    BadType, BadValue
+        Naming the parameter and the value.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: Optional[str] = None,
+        daemon: bool = True,
+        stream: bool = False,
+        exclusive: Union[str, Sequence[str]] = (),
+        workers: int = 1,
+    ) -> None:
+        """Keyword arguments only, all optional; see the class."""
+        if not isinstance(stream, bool):
+            raise BadType(f"stream must be True or False, not {stream!r}")
+        if isinstance(workers, bool) or not isinstance(workers, int):
+            raise BadType(f"workers must be a number of threads, not {workers!r}")
+        if workers < 1:
+            raise BadValue(f"workers must be at least 1 thread, not {workers!r}")
+        names = _instrument_names(exclusive)
+        super().__init__(name=name, daemon=daemon)
+        if workers > 1:
+            self._ate_mailbox = KeyedMailbox()
+            self._ate_place = REAL, self._ate_mailbox.parker
+        self._ate_stream = stream
+        self._ate_workers = workers
+        self._ate_member = LocalMember(self, self._ate_mailbox, names)
+        self._ate_mailbox.owner = self._ate_member
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer one request: override this.
+
+        Called on this producer's own thread, one request at a time, in the order they were sent
+        (with ``workers=n`` on n threads, n at a time); may block as long as it likes. What it
+        returns is the value of the reply; it is stamped straight after the return and counts if the
+        stamp is not past the deadline. What it raises is the answer too (verdict ERROR): it is
+        logged, and the thread goes on.
+
+        Parameters
+        ----------
+        topic: hashable
+            The topic of the request.
+        args, kwargs
+            As given to ``send_request``, by reference; *kwargs* is a dict of its own.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has not implemented produce_dispatcher_output"
+        )
+
+    def run(self) -> None:
+        """The thread's loop, until ``stop()``. Subclasses may wrap it."""
+        mailbox, member = self._ate_mailbox, self._ate_member
+        # Only a dispatcher sends requests: while none has it, what comes is STOP.
+        while self._ate_workers > 1 and not member.engines and not mailbox.items:
+            mailbox.park()
+        serve_all(self._ate_clock or REAL, self, member)
+
+    def _ate_put_stop(self, engines: Optional[List[Engine]] = None) -> None:
+        # Behind what was sent to it and is still to be handed out, by one dispatcher after the
+        # other, each once: what comes later need not be waited for.
+        if engines is None:
+            found = [reference() for reference in list(self._ate_member.engines.values())]
+            engines = [engine for engine in found if engine is not None]
+        while engines:
+            engine = engines.pop()
+            if engine.hands_out_first():
+                engine.hold(Leaving(partial(self._ate_put_stop, engines)))
+                return
+        super()._ate_put_stop()
+
+    def _ate_joins(self, engine: Engine) -> None:
+        """It is registered with *engine*, perhaps again."""
+        engines = self._ate_member.engines
+        engines[engine.number] = weakref.ref(engine, partial(engines.pop, engine.number))
+        # Several workers begin when there is somebody to work for.
+        self._ate_mailbox.attend()
+
+    def _ate_begins(self) -> None:
+        if self._ate_member.standing is Standing.NOT_STARTED:
+            self._ate_member.standing = Standing.QUEUED
+
+    def _ate_not_begun(self) -> None:
+        if self._ate_member.standing is Standing.QUEUED:
+            self._ate_member.standing = Standing.NOT_STARTED
+
+    def _ate_forked(self) -> None:
+        super()._ate_forked()
+        member = self._ate_member
+        if threading.current_thread() is not self:
+            member.standing = Standing.DEAD
+        for worker in member.workers:
+            if isinstance(worker, LocalWorker) and worker.runs_here():
+                if isinstance(self._ate_mailbox, KeyedMailbox):
+                    self._ate_mailbox.forked()
+            else:
+                worker.running = worker.claim = None
+
+    def _ate_ends(self) -> None:
+        member = self._ate_member
+        member.standing = Standing.DEAD
+        # Registered and asked meanwhile? Who looks at the attention from now on sees to it itself.
+        ended(member)
+
+
+def _instrument_names(exclusive: Any) -> Tuple[str, ...]:
+    """One name or several, each once, as plain strings: they are compared inside the section."""
+    names = (exclusive,) if isinstance(exclusive, str) else exclusive
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise BadType(f"exclusive must be a name or a sequence of names, not {exclusive!r}")
+    if not all(names):
+        raise BadValue(f"exclusive must be names that are not empty, not {exclusive!r}")
+    return tuple(dict.fromkeys(str.__str__(name) for name in names))
