@@ -55,15 +55,16 @@ from ..policies import Until
 from .effects import ACCEPTED, ALARM, ASK, DISCARDED, ENDED, FAILED, NOTED, REFUSED
 from .member import Claim, Member, Start, Worker
 from .open_requests import OpenRequests
-from .outcomes import AT_THE_END, NOT_BEGUN, WITHDRAWN_AT_ONCE, Completion, Standing, Verdict
+from .outcomes import AT_THE_END, WITHDRAWN_AT_ONCE, Completion, Standing, Verdict
 from .policy_state import PolicyState
-from .records import MEMBER, Close, Part, newest_first
+from .records import Close, Part
 from .request import OVER, Request, StartLine, Unanswered
 from .statistics import Sums
+from .verdicts import check, is_judged, is_run_by, judge_absent, lacks_answer_of
 
 __all__ = ["BUDGET", "Ledger"]
 
-BUDGET = 64
+BUDGET = 8
 """How many verdicts one pass may bring: about 100 us. The section is free between passes (P17)."""
 
 _ALL_REPLIED = Completion.ALL_REPLIED
@@ -85,7 +86,7 @@ class Ledger:
 
     def began(self, request: Request, worker: Worker, instant: float) -> int:
         """*worker* begins *request*, which is open, at *instant*. The hot loop does it in place."""
-        if request.completion is not None or self._is_judged(request, worker.member):
+        if request.completion is not None or is_judged(request, worker.member):
             return self._refuse()
         worker.running = request
         worker.began = instant
@@ -100,7 +101,7 @@ class Ledger:
         stamp: float,
     ) -> int:
         """The producer's method returned *value* or raised *error*, in *worker*."""
-        if not self._has_none(request, worker):
+        if not lacks_answer_of(request, worker):
             return self._refuse()
         effects = 0
         if request.completion is None:
@@ -139,7 +140,7 @@ class Ledger:
 
     def streamed(self, request: Request, worker: Worker, value: Any, stamp: float) -> int:
         """The generator in *worker* has yielded *value*, and goes on."""
-        if not self._has_none(request, worker):
+        if not lacks_answer_of(request, worker):
             return self._refuse()
         if request.completion is not None:
             return 0
@@ -150,7 +151,7 @@ class Ledger:
 
     def finished(self, request: Request, worker: Worker, stamp: float) -> int:
         """The generator in *worker* has come to its end: that is its answer."""
-        if not self._has_none(request, worker):
+        if not lacks_answer_of(request, worker):
             return self._refuse()
         overdue = self._time_ends(request, stamp) if request.completion is None else 0
         worker.running = None
@@ -171,7 +172,7 @@ class Ledger:
         if overdue:
             return overdue
         line = request.line
-        if line is None or claim in line.present or self._is_judged(request, claim.worker.member):
+        if line is None or claim in line.present or is_judged(request, claim.worker.member):
             return self._refuse()
         claim.standing, claim.lined = Standing.AT_LINE, now
         line.present.append(claim)
@@ -179,13 +180,13 @@ class Ledger:
 
     def declined(self, request: Request, member: Member, now: float) -> int:
         """*member* could not be asked."""
-        if self._runs(request, member):
+        if is_run_by(request, member):
             return self._refuse()
         return self._unanswered(request, member, Verdict.DECLINED, None, now)
 
     def withdrawn(self, request: Request, member: Member, now: float) -> int:
         """*member* shall not begin it any more, and has not."""
-        if self._runs(request, member):
+        if is_run_by(request, member):
             return self._refuse()
         line = request.line
         if line is not None:
@@ -300,33 +301,6 @@ class Ledger:
         self.refused += 1
         return REFUSED
 
-    def _runs(self, request: Request, member: Member) -> bool:
-        """Whether *member* is in it, while it is open."""
-        return request.completion is None and any(
-            [worker.running is request for worker in member.workers]
-        )
-
-    def _has_none(self, request: Request, worker: Worker) -> bool:
-        """Whether *worker* is in *request*, and its member has no other verdict on it."""
-        extras = request.extras
-        return worker.running is request and (
-            extras is None
-            or request.completion is not None
-            or id(worker.member) not in extras.unanswered
-        )
-
-    def _is_judged(self, request: Request, member: Member) -> bool:
-        """Whether *member* has a verdict on it already, or can have none, not being asked."""
-        if member not in request.roster:
-            return True
-        extras = request.extras
-        if extras is None:
-            return any(
-                record[MEMBER] is member and record.__class__ is not Part
-                for record in newest_first(request.chain)
-            )
-        return id(member) in extras.unanswered or request.has_answered(member)
-
     def _overdue(self, request: Request, now: float) -> Optional[Completion]:
         """What time alone has made of an open request until *now*."""
         need = request.need
@@ -354,46 +328,14 @@ class Ledger:
         judge: Optional[Mapping[Standing, Verdict]] = None,
     ) -> int:
         if request.left:
-            self._judge_absent(request, completion, judge or AT_THE_END[completion], now)
+            verdicts = judge or AT_THE_END[completion]
+            judge_absent(request, completion, verdicts, now, self.witness)
         extras = request.extras
         if extras is not None:
             self.open.forget(extras.need, extras.line)
         self.sums.add(request, completion)
         request.end(completion, now)
         return ENDED | ALARM if self.open.stale or self.open.left else ENDED
-
-    def _judge_absent(
-        self,
-        request: Request,
-        completion: Completion,
-        judge: Mapping[Standing, Verdict],
-        now: float,
-    ) -> None:
-        """Judge, and let those who run it have a stub in its place."""
-        judged = request.judged()
-        found = request.more().unanswered
-        engine = request.engine
-        running: List[Tuple[Worker, Unanswered]] = []
-        for member in request.roster:
-            if id(member) in judged:
-                continue
-            worker = member.worker_at(request)
-            standing = member.standing
-            if worker is not None:
-                standing = member.standing_of(worker, request)
-            each = Unanswered(request, member, judge[standing], standing, now)
-            found[id(member)] = each
-            if standing in NOT_BEGUN:
-                if each.verdict is Verdict.MISSING:
-                    member.unjudged.setdefault(engine, []).append(each)
-            elif worker is not None and standing is Standing.RUNNING:
-                running.append((worker, each))
-        if running and self.witness is not None:
-            places = self.witness([worker for worker, _ in running])
-            for (_, each), where in zip(running, places):
-                each.places = where
-        for worker, each in running:
-            worker.running = request.stub(worker, completion, each)
 
     def _unanswered(
         self,
@@ -408,7 +350,7 @@ class Ledger:
         overdue = self._time_ends(request, now)
         if overdue:
             return overdue
-        if self._is_judged(request, member):
+        if is_judged(request, member):
             return self._refuse()
         unanswered = request.more().unanswered
         unanswered[id(member)] = Unanswered(request, member, verdict, standing, now)
@@ -477,23 +419,9 @@ class Ledger:
         self.sums.judge(each, Verdict.LATE if each.late else Verdict.SURPLUS)
         return DISCARDED
 
-    # -- what must always hold -----------------------------------------------------------------
-
     def check(self) -> None:
         """Raise AssertionError if the books are not in order. Inside the section, or alone."""
         self.open.check()
         for request in self.open.all():
-            judged = request.judged()
-            answered = [id(member) for member in request.answered()]
-            roster = {id(member) for member in request.roster}
-            assert len(set(answered)) == len(answered), f"request {request.id}: answered twice"
-            assert judged <= roster, f"request {request.id}: a verdict on a stranger"
-            assert request.left == len(roster) - len(judged), f"request {request.id}: left"
-            assert request.until <= request.deadline, f"request {request.id}: until"
-            for member in request.roster:
-                for worker in member.workers:
-                    if worker.running is request:
-                        assert id(member) not in judged, f"request {request.id}: runs on"
-        shown = self.sums.shown(())
-        assert shown.fan_out == sum(shown.verdicts.values()), shown
-        assert min(shown.verdicts.values()) >= 0, shown
+            check(request)
+        self.sums.check()

@@ -2,7 +2,8 @@
 
 Callers append a new request to the *arrivals*, one atomic operation. One that ends while it is the
 oldest of them leaves again and was never anywhere else. The others are gathered, a few at a time:
-those with a deadline into a heap, those without into a dict. The heap has a cell for each reason
+those with a deadline into a heap, those without into pages, dicts so small that none takes long to
+grow. The heap has a cell for each reason
 why time alone may change a request: its deadline, its policy's quiet, its start line.
 
 A cell whose reason is gone early is emptied and stays. When half of them are empty the heap is
@@ -15,18 +16,23 @@ import heapq
 import itertools
 import math
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple, TypeVar
 
 from .durations import NEVER
 from .request import Request
 
 __all__ = ["OpenRequests"]
 
+T = TypeVar("T")
+
 _MANY = 64
 """Below so many empty cells the heap is left alone; and so many steps are one call's share."""
 
 _KEPT: List[Any] = []
 """The cell of a request that is in none, but no arrival any more."""
+
+_PAGE = 10
+"""What a number is shifted by to the number of its page."""
 
 _REASON, _REQUEST = 3, 4
 
@@ -40,7 +46,7 @@ class OpenRequests:
         self.stale: bool = False
         #: Ended ones that came out on the way, to be dropped outside by whoever finds them (P16).
         self.left: List[Request] = []
-        self._endless: Dict[int, Request] = {}
+        self._pages: Dict[int, Dict[int, Request]] = {}
         #: How many requests have a deadline's cell.
         self._timed = 0
         self._heap: List[List[Any]] = []
@@ -55,7 +61,10 @@ class OpenRequests:
         """It is no arrival any more, whether or not it is still in the queue."""
         if request.deadline == NEVER:
             request.cell = _KEPT
-            self._endless[request.id] = request
+            page = self._pages.get(request.id >> _PAGE)
+            if page is None:
+                page = self._pages[request.id >> _PAGE] = {}
+            page[request.id] = request
         else:
             # In the order of sending at one instant, before all else that is due then.
             request.cell = [request.deadline, 0, request.id, request, request]
@@ -81,7 +90,12 @@ class OpenRequests:
                 self.stale = True
             request.cell = _KEPT
         elif request.cell is _KEPT:
-            self._endless.pop(request.id, None)
+            # It may have been taken out by whoever ends it.
+            page = self._pages.get(request.id >> _PAGE)
+            if page is not None:
+                page.pop(request.id, None)
+                if not page:
+                    del self._pages[request.id >> _PAGE]
         else:
             self._timed -= 1
             self.forget(request)
@@ -104,8 +118,12 @@ class OpenRequests:
 
     def take_any(self) -> Tuple[bool, Optional[Request]]:
         """Whether there was anything; a gathered request, not kept any more, or an empty cell."""
-        if self._endless:
-            return True, self._endless.popitem()[1]
+        if self._pages:
+            number, page = self._pages.popitem()
+            _, request = page.popitem()
+            if page:
+                self._pages[number] = page
+            return True, request
         heap = self._old or self._heap
         if not heap:
             return False, None
@@ -125,14 +143,15 @@ class OpenRequests:
     def all(self) -> Iterator[Request]:
         """Every one that is open, in no order. On any thread; exact at a quiet moment."""
         seen = set()
-        for request in (*self._arrived(), *_copy(self._endless), *self._timed_ones()):
+        endless = [each for page in _copy(self._pages) for each in _copy(page)]
+        for request in (*self._arrived(), *endless, *self._timed_ones()):
             if request.completion is None and request.id not in seen:
                 seen.add(request.id)
                 yield request
 
     def __bool__(self) -> bool:
         """Whether any is open, or may be."""
-        return bool(self.arrivals or self._timed or self._endless)
+        return bool(self.arrivals or self._timed or self._pages)
 
     def _arrived(self) -> List[Request]:
         while True:
@@ -230,15 +249,17 @@ class OpenRequests:
         assert all(cell[_REASON].cell is cell for cell in cells if cell[_REASON] is not None)
         for heap in (self._heap, self._old):
             assert all(heap[(at - 1) // 2] <= heap[at] for at in range(1, len(heap)))
-        for request in (*self._endless.values(), *(cell[_REQUEST] for cell in timed)):
+        endless = [each for page in self._pages.values() for each in page.values()]
+        assert all(self._pages.values())
+        for request in (*endless, *(cell[_REQUEST] for cell in timed)):
             assert request.completion is None, request.id
             assert request.cell is not None
 
 
-def _copy(requests: Dict[int, Request]) -> List[Request]:
+def _copy(some: Dict[int, T]) -> List[T]:
     while True:
         try:
-            return list(requests.values())
+            return list(some.values())
         except RecursionError:
             raise
         except RuntimeError:

@@ -83,6 +83,12 @@ class Sums:
             completions=completions,
         )
 
+    def check(self) -> None:
+        """Raise AssertionError if they do not add up. Inside the section, or alone."""
+        shown = self.shown(())
+        assert shown.fan_out == sum(shown.verdicts.values()), shown
+        assert min(shown.verdicts.values()) >= 0, shown
+
 
 def _count(request: Request, left: int, verdicts: Dict[Verdict, int]) -> int:
     """Add the verdicts that *request* has to *verdicts*, with *left* members that have none.

@@ -47,6 +47,7 @@ class KeyedMailbox(Mailbox):
     """The mailbox, its lanes, and who is parked at it."""
 
     __slots__ = (
+        "_at_stop",
         "_busy",
         "_ended",
         "_keys",
@@ -68,6 +69,8 @@ class KeyedMailbox(Mailbox):
         self._unswept: List[Any] = []
         self._lanes_swept = False
         self._numbers = itertools.count()
+        #: STOP has come: what waits in the lanes is all that will be begun.
+        self._at_stop = False
         self._ended = False
 
     def hang(self, parker: Any) -> None:
@@ -89,11 +92,14 @@ class KeyedMailbox(Mailbox):
         pairs = [pair for lane in self._lanes.values() for pair in lane.emptied()]
         pairs.sort(key=lambda pair: pair[0])
         self._lanes.clear()
-        return [message for _, message in pairs] + super().emptied()
+        stops = [STOP] if self._at_stop else []
+        self._at_stop = False
+        return [message for _, message in pairs] + stops + super().emptied()
 
     def backlog(self) -> int:
         """How many messages wait, in the lanes too."""
-        return super().backlog() + sum(lane.backlog() for lane in self._lanes.values())
+        in_lanes = sum(lane.backlog() for lane in self._lanes.values())
+        return super().backlog() + in_lanes + self._at_stop
 
     def busy_with(self, key: Any) -> Optional[Reader]:
         """The worker that has *key*."""
@@ -192,7 +198,10 @@ class KeyedMailbox(Mailbox):
 
     def _look_round(self) -> None:
         """Wake a worker if there may be something for it."""
-        if self._parked and (self.items or any(key not in self._busy for key in self._lanes)):
+        if not self._parked:
+            return
+        more = not self._lanes if self._at_stop else self.items
+        if more or any(key not in self._busy for key in self._lanes):
             self._wake()
 
     def _next(self, worker: Reader) -> Any:
@@ -207,12 +216,16 @@ class KeyedMailbox(Mailbox):
                 del self._lanes[key]
             return self._taken(worker, key, message)
         for _ in range(_MANY):
-            message = self.oldest()
+            message = IDLE if self._at_stop else self.oldest()
+            if message is STOP:
+                self._at_stop = True
+            if self._at_stop:
+                if self._lanes:
+                    return IDLE
+                self._at_stop = False
+                return STOP
             if message is IDLE:
                 return IDLE
-            if message is STOP:
-                self.items.appendleft(STOP)
-                return IDLE if self._lanes else STOP
             # What has ended needs no key: the worker only passes by.
             key = None if message.completion is not None else message.key
             if key is None:

@@ -107,11 +107,19 @@ class Mailbox(Fifo):
                 return IDLE
             if item is not SWEPT:
                 return item
-            if self.has_older():
-                item = super().oldest()
-                if self.has_older():
-                    items.appendleft(SWEPT)
-                return item
+            item = super().oldest()
+            self._mark()
+            return item
+
+    def _mark(self) -> None:
+        """SWEPT stands in front of the items exactly while something older lies beside them."""
+        items = self.items
+        marked = bool(items) and items[0] is SWEPT
+        if self.has_older():
+            if not marked:
+                items.appendleft(SWEPT)
+        elif marked:
+            items.popleft()
 
     def rest(self, worker: Any) -> None:
         """After IDLE: park, unless there is something. Outside the section, on the reader."""
@@ -173,10 +181,11 @@ class Mailbox(Fifo):
         """*request* has ended in here. What came out, to be dropped outside; whether to sweep."""
         if self.attention is CLOSED:
             return [], False
-        if self.front() is request:
-            return [super().oldest()], False
-        if self.backlog() < _SHORT and self.remove(request):
-            return [request], False
+        if self.front() is request or self.backlog() < _SHORT:
+            was_in = self.remove(request)
+            self._mark()
+            if was_in:
+                return [request], False
         self.tombstones += 1
         if self.tombstones * 2 <= self.backlog():
             return [], False
@@ -203,8 +212,7 @@ class Mailbox(Fifo):
             limit,
             lambda item: item is not STOP and (item.completion is not None or gone(item)),
         )
-        if self.has_older():
-            items.appendleft(SWEPT)
+        self._mark()
         if items:
             # The reader may have looked, and parked, while they were out (P1).
             self.attend()

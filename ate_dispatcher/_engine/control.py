@@ -23,9 +23,9 @@ from .._time.clock import spawn, this_thread
 from .engine import Engine, Order, Phase
 from .gather import announce, apply, tell
 from .process import SECTION, unhurried
-from .scatter import hand_out
+from .scatter import hand_out_held
 from .stopping import Stopping
-from .sweep import buried, sweep, take_away, withdrawn
+from .sweep import buried, sweep, take_away
 
 __all__ = ["ControlLoop"]
 
@@ -300,35 +300,15 @@ class ControlLoop:
     def _hand_out_some(self) -> None:
         """A part of what the gate holds; the rest comes round again, behind other orders (P17)."""
         engine = self._engine
-        if engine.gate.hand_out(self._hand_out, _HELD):
+        if engine.gate.hand_out(partial(hand_out_held, engine), _HELD):
             engine.gate.ordered = True
             engine.leave(Order.HAND_OUT)
 
     def _hand_out_all(self) -> None:
         """All of it, with a look at the time in between."""
-        while self._engine.gate.hand_out(self._hand_out, _HELD):
-            self._expire()
-
-    def _hand_out(self, request: Request) -> None:
-        """Hand out what was held, but not to those who were disabled meanwhile."""
         engine = self._engine
-        disabled = engine.disabled
-        spared = [m for m in request.roster if disabled and is_disabled(disabled, m.producer)]
-        for member in spared:
-            withdrawn(member, request)
-        if request.completion is not None:
-            # All of them were.
-            return
-        line = request.line
-        if line is None:
-            hand_out(engine, request, {id(member) for member in spared})
-            return
-        needy = [member for member in request.roster if member.exclusive]
-        # Those of all dispatchers come into all mailboxes in one order: that of the lines.
-        with SECTION:
-            if needy:
-                engine.instruments.reserve(line, needy)
-            hand_out(engine, request, {id(member) for member in spared})
+        while engine.gate.hand_out(partial(hand_out_held, engine), _HELD):
+            self._expire()
 
     # -- stopping ------------------------------------------------------------------------------
 

@@ -10,14 +10,16 @@ from .._core.outcomes import Completion
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CLOSED
-from .._delivery.registry import Channel, Outlet, Roster, unhashable
+from .._delivery.registry import Channel, Outlet, Roster, is_disabled, unhashable
 from .._observing.translate import event_opened
 from ..errors import DispatcherStopped
 from .engine import Engine, Order
 from .handle import Handle
 from .options import NONE, Options
+from .process import SECTION
+from .sweep import withdrawn
 
-__all__ = ["hand_out", "send"]
+__all__ = ["hand_out", "hand_out_held", "send"]
 
 _LARGE = 1e15
 """Milliseconds beyond which a ttl takes the careful way."""
@@ -174,3 +176,24 @@ def _outlets(members: Tuple[Member, ...]) -> Optional[Outlet]:
         if isinstance(member, LocalMember):
             first = Outlet(member.mailbox, None, first)
     return first
+
+
+def hand_out_held(engine: Engine, request: Request) -> None:
+    """Hand out what was held, but not to those who were disabled meanwhile."""
+    disabled = engine.disabled
+    spared = [m for m in request.roster if disabled and is_disabled(disabled, m.producer)]
+    for member in spared:
+        withdrawn(member, request)
+    if request.completion is not None:
+        # All of them were.
+        return
+    line = request.line
+    if line is None:
+        hand_out(engine, request, {id(member) for member in spared})
+        return
+    needy = [member for member in request.roster if member.exclusive]
+    # Those of all dispatchers come into all mailboxes in one order: that of the lines.
+    with SECTION:
+        if needy:
+            engine.instruments.reserve(line, needy)
+        hand_out(engine, request, {id(member) for member in spared})

@@ -293,7 +293,7 @@ class VirtualClock:
                 heapq.heappush(self._timers, (deadline, outside, seq, token, parker))
             if outside:
                 self._outside.add(parker)
-            if not self.stopped and (self._holder in (here, None) or self._holder_is_gone()):
+            if not self.stopped and (self._holder in (here, None) or _is_gone(self._holder)):
                 self._hand_on()
         try:
             if outside:
@@ -324,7 +324,7 @@ class VirtualClock:
             except queue.Empty:
                 pass
             with self._lock:
-                if self._holder is not None and self._holder_is_gone():
+                if self._holder is not None and _is_gone(self._holder):
                     # A thread of the test that is not under this clock ended in its turn.
                     self._hand_on()
                 at = time.monotonic()
@@ -336,10 +336,10 @@ class VirtualClock:
                     continue
                 if at - granted >= self._patience:
                     self.stuck = True
-                    raise VirtualTimeStuck(self._explain(f"no progress in {at - granted:.1f} s"))
+                    raise VirtualTimeStuck(_explain(self, f"no progress in {at - granted:.1f} s"))
                 if self._grants - since > _TURNS:
                     self.stuck = True
-                    raise VirtualTimeStuck(self._explain("threads wake each other"))
+                    raise VirtualTimeStuck(_explain(self, "threads wake each other"))
                 grants, now = self._grants, self._now
 
     def _withdraw(self, parker: VirtualParker) -> None:
@@ -372,34 +372,15 @@ class VirtualClock:
             self.stuck = False
             parker.gate.put(None)
 
-    def _holder_is_gone(self) -> bool:
-        """Whether a thread of the test has ended while it was its turn."""
-        holder = self._holder
-        return holder != -1 and all(thread.ident != holder for thread in threading.enumerate())
-
     def _drop_stale(self) -> None:
         timers = self._timers
         while timers and timers[0][4].parked is not timers[0][3]:
             heapq.heappop(timers)
 
-    def _explain(self, what: str) -> str:
-        frames = sys._current_frames()
-        lines = [f"{what} at virtual time {self._now}:"]
-        # Whoever has the baton first: there it stands still.
-        for thread in sorted(threading.enumerate(), key=lambda each: each.ident != self._holder):
-            ident = thread.ident
-            if ident in self._ours and ident in frames:
-                role = "runs and does not come back" if ident == self._holder else "is parked"
-                lines.append(f"\n{thread.name} {role}:\n")
-                lines += traceback.format_stack(frames[ident])[
-                    -4 if ident == self._holder else -2 :
-                ]
-        if self._holder is None:
-            lines.append(
-                "\neverybody is parked and nobody waits for an instant: a request without a ttl"
-                " that nobody answers, or a dispatcher that was not started?"
-            )
-        return "\n".join(line.rstrip("\n") for line in lines)
+
+def _is_gone(holder: Optional[int]) -> bool:
+    """Whether a thread of the test has ended while it was its turn."""
+    return holder != -1 and all(thread.ident != holder for thread in threading.enumerate())
 
 
 def _seconds(name: str, value: Any, least: float = 0.0) -> float:
@@ -409,3 +390,21 @@ def _seconds(name: str, value: Any, least: float = 0.0) -> float:
     if not value >= least:
         raise BadValue(f"{name} must be at least {least:g} s, not {value!r}")
     return value
+
+
+def _explain(clock: VirtualClock, what: str) -> str:
+    frames = sys._current_frames()
+    lines = [f"{what} at virtual time {clock._now}:"]
+    # Whoever has the baton first: there it stands still.
+    for thread in sorted(threading.enumerate(), key=lambda each: each.ident != clock._holder):
+        ident = thread.ident
+        if ident in clock._ours and ident in frames:
+            role = "runs and does not come back" if ident == clock._holder else "is parked"
+            lines.append(f"\n{thread.name} {role}:\n")
+            lines += traceback.format_stack(frames[ident])[-4 if ident == clock._holder else -2 :]
+    if clock._holder is None:
+        lines.append(
+            "\neverybody is parked and nobody waits for an instant: a request without a ttl"
+            " that nobody answers, or a dispatcher that was not started?"
+        )
+    return "\n".join(line.rstrip("\n") for line in lines)

@@ -102,7 +102,8 @@ class Books(Ledger):
     def stored(self) -> int:
         """How many places for requests there are, full or empty."""
         store = self.open
-        return sum(map(len, (store.arrivals, store._endless, store._heap, store._old)))
+        stores = (store.arrivals, store._heap, store._old, *store._pages.values())
+        return sum(map(len, stores))
 
 
 def member(name: str = "m", standing: Standing = Standing.QUEUED) -> Member:
@@ -168,7 +169,7 @@ def everything(ledger: Ledger, *requests: Request) -> List[Any]:
 
 def kept(store: OpenRequests) -> int:
     """How many requests it keeps beside the arrivals."""
-    return store._timed + len(store._endless)
+    return store._timed + sum(map(len, store._pages.values()))
 
 
 def fields(thing: Any) -> List[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -105,6 +106,14 @@ def test_answer_at_the_deadline(books: Books) -> None:
     request = books.opened(a)
     assert books.answers(request, a, DEADLINE) == ACCEPTED | ENDED
     assert request.completion is Completion.ALL_REPLIED
+
+
+def test_answer_just_after_the_deadline(books: Books) -> None:
+    """The least that a clock can tell is late."""
+    a = member()
+    request = books.opened(a)
+    assert books.answers(request, a, DEADLINE * (1 + sys.float_info.epsilon)) == ENDED | DISCARDED
+    assert (request.completion, verdicts(request)) == (Completion.DEADLINE, [Verdict.LATE])
 
 
 def test_late_answer_to_an_open_request(books: Books) -> None:
@@ -890,6 +899,18 @@ def test_exactly_when_the_line_stops_waiting_one_may_still_come(books: Books) ->
     assert started(request)
     assert (a.running, b.running, c.running) == (request, request, None)
     assert books.next_instant() == DEADLINE
+
+
+def test_a_line_that_has_started_waits_for_nothing(books: Books) -> None:
+    """The instant until which it would have waited passes without a word."""
+    a = member("a")
+    request = lined(books, 2.0, a)
+    books.gathered()
+    comes(books, request, a, 1.0)
+    assert started(request)
+    assert books.next_instant() == DEADLINE
+    assert books.expire(2.5) == []
+    assert books.refused == 0
 
 
 def test_a_line_does_not_start_after_the_deadline(books: Books) -> None:

@@ -183,12 +183,13 @@ class Store(RuleBasedStateMachine):
         """Any that was taken in, and every one of them at last; what else was due of it or of
         others on the way is for who closes them.
         """
-        cells = len(self.store._heap) + len(self.store._old)
-        request = self.store.take_any()
-        if request is None and self.kept:
-            # There were too many empty cells in the way.
-            assert len(self.store._heap) + len(self.store._old) < cells
-        elif request is None:
+        request = None
+        for _ in range(len(self.store._heap) + len(self.store._old) + 1):
+            any_left, request = self.store.take_any()
+            if request is not None or not any_left:
+                break
+        if request is None:
+            assert not any_left
             assert self.kept == []
             assert [r for r in self.due if r.cell is not None] == []
             self.due.clear()

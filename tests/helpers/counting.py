@@ -58,8 +58,8 @@ def _after(judged: Callable[[], None], usual: Callable[..., Any]) -> Callable[..
 
 # -- the count ---------------------------------------------------------------------------------
 
-LINES = 160
-"""So many a pass may have for each verdict of its budget, and half as many for a member more."""
+LINES, LINES_OF_A_MEMBER = 2_000, 80
+"""So many a pass may have, about 100 us, and so many more for each member of a large request."""
 
 
 class Watch:
@@ -105,7 +105,7 @@ class Watch:
 
     def passes_were_short(self, roster: int = 0) -> None:
         """All that was done since it was told to forget came in small parts."""
-        most = LINES * (BUDGET + roster // 2)
+        most = LINES + LINES_OF_A_MEMBER * roster
         assert self.longest <= most, f"{self.longest} lines in one pass"
         assert self.verdicts <= 2 * BUDGET + 6 * roster, f"{self.verdicts} verdicts in one pass"
 

@@ -67,6 +67,7 @@ class Mutant(NamedTuple):
 
 LEDGER = "_core.ledger:Ledger"
 REQUEST = "_core.request:Request"
+VERDICTS = "_core.verdicts"
 NEED = "_core.policy_state:PolicyState"
 OPEN = "_core.open_requests:OpenRequests"
 SUMS = "_core.statistics:Sums"
@@ -83,6 +84,7 @@ MUTANTS = [
         "if stamp <= request.until or",
         "if stamp <= request.until + 0.1 or",
         "a step late",
+        EXAMPLES,
     ),
     Mutant(
         f"{LEDGER}._overdue",
@@ -172,9 +174,9 @@ MUTANTS = [
         f"{LEDGER}.replied", "effects = FAILED", "effects = ACCEPTED", "an error passes for a value"
     ),
     Mutant(
-        f"{LEDGER}._judge_absent",
-        "judge[standing], standing, now)",
-        "judge[standing], None, now)",
+        f"{VERDICTS}:judge_absent",
+        "verdicts[standing], standing, now)",
+        "verdicts[standing], None, now)",
         "nobody clears the mailboxes",
     ),
     Mutant(f"{LEDGER}._discarded", "return DISCARDED", "return 0", "nobody hears of late answers"),
@@ -271,7 +273,7 @@ MUTANTS = [
         EXAMPLES,
     ),
     Mutant(
-        f"{LEDGER}._judge_absent",
+        f"{VERDICTS}:judge_absent",
         "worker.running = request.stub(worker, completion, each)",
         "pass",
         "who hangs keeps what came of others",
@@ -280,7 +282,7 @@ MUTANTS = [
     # Sums.
     Mutant(f"{LEDGER}.come_to", "del waiting[:limit]", "pass", "settled again"),
     Mutant(
-        f"{LEDGER}._judge_absent",
+        f"{VERDICTS}:judge_absent",
         "if each.verdict is Verdict.MISSING:",
         "if False:",
         "never settled",
@@ -462,9 +464,9 @@ MUTANTS = [
         "request.sent + line.after, request)",
         "request.sent, request)",
         "starts without anybody",
-        LINES_MODEL,
+        EXAMPLES,
     ),
-    Mutant(f"{LEDGER}._start", "self.open.forget(line)", "pass", "starts twice", LINES_MODEL),
+    Mutant(f"{LEDGER}._start", "self.open.forget(line)", "pass", "starts twice", EXAMPLES),
     Mutant(
         f"{LEDGER}.lined_up",
         "            return overdue\n        line",
@@ -473,7 +475,7 @@ MUTANTS = [
         EXAMPLES,
     ),
     Mutant(
-        f"{LEDGER}._judge_absent",
+        f"{VERDICTS}:judge_absent",
         "standing = member.standing_of(worker, request)",
         "pass",
         "nobody tells those who wait",
@@ -528,13 +530,6 @@ MUTANTS = [
         "one stands at the line twice",
         REFUSALS,
     ),
-    Mutant(
-        f"{LEDGER}.lined_up",
-        " or claim in line.present",
-        "",
-        "one stands at the line twice in the model",
-        LINES_MODEL,
-    ),
     Mutant(f"{LEDGER}._unanswered", REFUSE, "pass", "a second verdict", REFUSALS),
     Mutant(f"{LEDGER}._unanswered", REFUSE, "pass", "a second verdict in the model"),
     Mutant(
@@ -562,8 +557,8 @@ MUTANTS = [
     ),
     Mutant(
         f"{LEDGER}.stopped",
-        "budget -= 1 + len(request.roster)",
-        "budget -= 1",
+        "budget -= len(request.roster)",
+        "pass",
         "a stop counts requests, not verdicts",
         EXAMPLES,
     ),
@@ -631,12 +626,12 @@ MUTANTS = [
     ),
     Mutant(f"{OPEN}.all", " and request.id not in seen", "", "one is told twice", STORE),
     Mutant(
-        f"{OPEN}._timed_ones", ", *self._old[:])", "]", "what is not renewed yet is not told", STORE
+        f"{OPEN}._timed_ones", ", *self._old[:]", ",", "what is not renewed yet is not told", STORE
     ),
     Mutant(
         f"{OPEN}.take_any",
-        "(self._old or self._heap).pop()",
-        "(self._heap or self._old).pop(0)",
+        "cell = heap.pop()",
+        "cell = heap.pop(0)",
         "a stop leaves no heap",
         STORE,
     ),
@@ -740,7 +735,7 @@ MUTANTS = [
     ),
     Mutant(
         f"{FIFO}.look_through",
-        "self._round = self.backlog()",
+        "self._round = len(self.items) + len(self._looked) + len(self._old)",
         "self._round = len(self.items)",
         "a round leaves some out",
         LIST,
@@ -777,7 +772,7 @@ MUTANTS = [
     Mutant(f"{MAILBOX}.sweep", " or gone(item)", "", "what shall not be begun stays", LIST),
     Mutant(f"{MAILBOX}.sweep", "item is not STOP and ", "", "a stop is swept", LIST),
     Mutant(
-        f"{MAILBOX}.sweep",
+        f"{MAILBOX}._mark",
         "items.appendleft(SWEPT)",
         "pass",
         "what was looked through is overlooked",
@@ -795,15 +790,15 @@ MUTANTS = [
     ),
     Mutant(
         f"{MAILBOX}.bury",
-        "if self.front() is request:",
-        "if False:",
+        "if self.front() is request or ",
+        "if ",
         "what is at the front waits",
         LIST,
     ),
     Mutant(
         f"{MAILBOX}.bury",
-        "and self.remove(request)",
-        "and False",
+        " or self.backlog() < _SHORT:",
+        ":",
         "what has ended in a short one waits",
         LIST,
     ),
@@ -825,8 +820,8 @@ MUTANTS = [
     ),
     Mutant(
         f"{KEYED}._next",
-        "return IDLE if self._lanes else STOP",
-        "return STOP",
+        "if self._lanes:",
+        "if False:",
         "stops too early",
         WORKERS,
     ),
@@ -839,8 +834,13 @@ MUTANTS = [
         "what has ended has a key",
         WORKERS,
     ),
+    Mutant(f"{KEYED}._next", "self._at_stop = True", "pass", "a stop is forgotten", WORKERS),
     Mutant(
-        f"{KEYED}._next", "self.items.appendleft(STOP)", "pass", "only one worker stops", WORKERS
+        f"{KEYED}._look_round",
+        "not self._lanes if self._at_stop else self.items",
+        "self.items",
+        "nobody wakes for a stop",
+        WORKERS,
     ),
     Mutant(f"{KEYED}._next", "return AGAIN", "return IDLE", "who is tired sleeps", WORKERS),
     Mutant(

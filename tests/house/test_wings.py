@@ -71,10 +71,11 @@ sometimes none, and to ask each time which would cost."""
 LONGEST_MODULE, LONGEST_CLASS, LONGEST_FUNCTION = 300, 250, 60
 
 LONG = {
+    "_core.ledger.Ledger": "all facts of one table, and what they have in common",
     "_engine.serve.serve": "the hot loop: what nearly every request needs, without a call",
     "_engine.scatter.send": "the hot path of callers, likewise",
 }
-"""The functions that may be longer, and why."""
+"""What may be longer, and why."""
 
 
 class Import(NamedTuple):
@@ -380,19 +381,20 @@ def test_is_short(module: str) -> None:
     too_long += [
         f"{each.name}: {each.length}"
         for each in definitions(module)
-        if isinstance(each.node, ast.ClassDef) and each.length > LONGEST_CLASS
+        if isinstance(each.node, ast.ClassDef)
+        if each.length > LONGEST_CLASS and each.name not in LONG
     ]
     assert too_long == []
 
 
 def test_functions_are_short() -> None:
     """But those in the list, for their reasons; who has become short leaves it."""
-    lengths = {
+    long = {
         each.name: each.length
         for module in modules()
         for each in definitions(module)
-        if not isinstance(each.node, ast.ClassDef)
+        if each.length > LONGEST_CLASS
+        or (each.length > LONGEST_FUNCTION and not isinstance(each.node, ast.ClassDef))
     }
-    long = {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION}
     assert {name: length for name, length in long.items() if name not in LONG} == {}
     assert sorted(LONG) == sorted(long)
