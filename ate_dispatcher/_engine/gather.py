@@ -45,6 +45,7 @@ __all__ = [
     "COMPLETION",
     "announce",
     "apply",
+    "engines_of",
     "failed",
     "forward",
     "give_back",
@@ -200,13 +201,13 @@ def _line_is_gone(engine: Engine, line: StartLine) -> None:
     if members is None:
         return
     unpark_all(engine.instruments.free(line))
-    others = {id(other): other for member in members for other in _engines(member)}
+    others = {id(other): other for member in members for other in engines_of(member)}
     others.pop(id(engine), None)
     for other in others.values():
         unpark_all(other.instruments.look_again(members))
 
 
-def _engines(member: Member) -> Any:
+def engines_of(member: Member) -> Any:
     """The dispatchers that *member* is registered with, as far as they live."""
     found = [reference() for reference in list(member.engines.values())]
     return [engine for engine in found if engine is not None]

@@ -13,10 +13,13 @@ from .._core.request import Request
 from .._delivery.local_member import LocalMember
 from .._delivery.registry import is_disabled
 from .engine import Engine
-from .gather import announce, apply, give_back, skipped, tell
+from .gather import announce, apply, engines_of, give_back, skipped, tell
 from .process import SECTION
 
 __all__ = ["buried", "come_to", "died", "ended", "sweep", "take_away", "withdrawn"]
+
+_LOOKS = 64
+"""How many messages are looked at in one pass that only takes out what has ended."""
 
 
 def ended(member: LocalMember) -> None:
@@ -51,8 +54,10 @@ def sweep(member: LocalMember) -> bool:
         return is_disabled(item.engine.disabled, member.producer)
 
     told: List[Tuple[Request, int]] = []
+    # A look takes less than a verdict.
+    off = any(is_disabled(engine.disabled, member.producer) for engine in engines_of(member))
     with SECTION:
-        out, more = member.mailbox.sweep(BUDGET, is_off)
+        out, more = member.mailbox.sweep(BUDGET if off else _LOOKS, is_off)
         for request in out:
             if request.completion is None:
                 engine = request.engine

@@ -390,7 +390,7 @@ def one_of(some: Sequence[T], choice: int) -> T:
     return some[choice % len(some)]
 
 
-TestTheMailboxAgainstItsModel = Workers.TestCase
+TestTheMailboxAgainstItsModel = pytest.mark.thorough(Workers.TestCase)
 TestTheMailboxAgainstItsModel.settings = settings(
     max_examples=120,
     stateful_step_count=28,

@@ -253,7 +253,7 @@ def one_of(some: Sequence[T], choice: int) -> T:
     return some[choice % len(some)]
 
 
-TestTheMailboxAgainstAList = Reading.TestCase
+TestTheMailboxAgainstAList = pytest.mark.thorough(Reading.TestCase)
 TestTheMailboxAgainstAList.settings = settings(
     max_examples=120,
     stateful_step_count=40,

@@ -302,7 +302,7 @@ def one_of(some: Sequence[T], choice: int) -> T:
     return some[choice % len(some)]
 
 
-TestTheRegistryAgainstItsModel = Register.TestCase
+TestTheRegistryAgainstItsModel = pytest.mark.thorough(Register.TestCase)
 TestTheRegistryAgainstItsModel.settings = settings(
     max_examples=80,
     stateful_step_count=40,

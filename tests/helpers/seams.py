@@ -31,7 +31,7 @@ WORKER_CALLS = Seam(serve.serve, "if kwargs:")
 WORKER_PARKS = Seam(Mailbox.rest, "park = self.parker.park")
 
 # What has ended is taken out of a mailbox: the rest is put back.
-CLEARED_MAILBOX_IS_FILLED = Seam(Mailbox.sweep, "items.appendleft(SWEPT)")
+CLEARED_MAILBOX_IS_FILLED = Seam(Mailbox.sweep, "self._mark()")
 
 # A request has been opened, and no mailbox has it yet.
 SEND_PUTS = Seam(scatter.send, "append = outlet.append")

@@ -48,7 +48,7 @@ LIST = f"{READING}::TestTheMailboxAgainstAList"
 ROSTERS = f"{REGISTER}::TestTheRegistryAgainstItsModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
-pytestmark = [pytest.mark.mutants, pytest.mark.thorough, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.mutants, pytest.mark.timeout(300)]
 
 
 class Mutant(NamedTuple):

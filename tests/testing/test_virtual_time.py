@@ -103,6 +103,7 @@ def digest(log: Log) -> str:
     return hashlib.sha256(repr(list(log)).encode()).hexdigest()
 
 
+@pytest.mark.thorough
 def test_the_same_story_a_thousand_times() -> None:
     """Equal instants, immediate answers, expiry and a cancel: one log, 1,000 times of 1,000."""
     first = a_scenario_of_ties()

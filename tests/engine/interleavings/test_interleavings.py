@@ -22,7 +22,7 @@ from .kept import Kept, kept
 from .scenarios import SCENARIOS
 from .variants import VARIANTS, Variant, make
 
-LONG = [pytest.mark.interleavings, pytest.mark.thorough, pytest.mark.timeout(600)]
+LONG = [pytest.mark.interleavings, pytest.mark.timeout(600)]
 """All long runs share two processes, so the first result may wait for a busy machine."""
 
 
