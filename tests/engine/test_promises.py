@@ -155,6 +155,28 @@ def test_what_was_kept_for_the_start_is_served_before_a_stop(stop: Any) -> None:
     world.close()
 
 
+def test_the_gate_opens_although_others_go_on_sending(world: World) -> None:
+    """Whoever sends meanwhile waits behind the barrier, but not for ever."""
+    world.producer(0)
+    engine = inside.engine_of(world.dispatcher)
+    held: List[int] = []
+
+    def others_send() -> None:
+        held.append(engine.describe().held)
+        if held[-1]:
+            assert len(held) < 30, held
+            for _ in range(50):
+                world.send(ttl=None)
+
+    inside.before_each_round(world.dispatcher, others_send)
+    world.dispatcher.options(ttl=None, barrier=True).send_request("t")
+    for _ in range(500):
+        world.send(ttl=None)
+    world.clock.settle()
+    assert max(held) > 300
+    assert engine.describe().held == 0
+
+
 def test_a_stop_waits_for_what_two_dispatchers_have_to_hand_out(world: World) -> None:
     """A producer of both ends after the last request of either."""
     other = world.second()

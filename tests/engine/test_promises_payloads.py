@@ -331,6 +331,23 @@ class Ways:
         del handle
         held.let_go()
 
+    @staticmethod
+    def value_of_one_that_others_overtook(scene: Scene) -> None:
+        """It waits among the arrivals, behind one that is open, until another one ends."""
+        scene.add(Answer(lambda *_: scene.thing()), "a")
+        scene.add(Answer(lambda *_: None), "b")
+        held = Held(scene)
+        # More than two looks at them take in.
+        for _ in range(200):
+            scene.dispatcher.send_request("t", ttl=None)
+        handle = scene.dispatcher.send_request("a", ttl=None)
+        while not handle.done():
+            time.sleep(0.001)
+        del handle
+        for _ in range(2):
+            ended(scene.dispatcher.send_request("b", ttl=None))
+        held.let_go()
+
 
 WAYS = [each for each in vars(Ways) if not each.startswith("_")]
 
