@@ -243,8 +243,8 @@ MAILBOX: Tuple[Variant, ...] = (
         (
             ("        engine.orders.close()\n", ""),
             (
-                "            pass\n        engine.observers.close(",
-                "            pass\n        engine.orders.close()\n        engine.observers.close(",
+                "            pass\n        if engine.observers.backlog():\n",
+                "            pass\n        engine.orders.close()\n        if engine.observers.backlog():\n",
             ),
         ),
         ("callback_and_early_stop",),
