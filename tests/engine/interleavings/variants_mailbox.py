@@ -244,8 +244,10 @@ MAILBOX: Tuple[Variant, ...] = (
             ("        engine.orders.close()\n", ""),
             (
                 "            pass\n        if engine.observers.backlog():\n",
-                "            pass\n        engine.orders.close()\n"
-                "        if engine.observers.backlog():\n",
+                (
+                    "            pass\n        engine.orders.close()\n"
+                    "        if engine.observers.backlog():\n"
+                ),
             ),
         ),
         ("callback_and_early_stop",),
