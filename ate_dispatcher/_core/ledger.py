@@ -49,7 +49,7 @@ to a user, and any object of his other than to hand it on.
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Tuple
 
 from ..policies import Until
 from .effects import ACCEPTED, ALARM, ASK, DISCARDED, ENDED, FAILED, NOTED, REFUSED
@@ -76,11 +76,11 @@ class Ledger:
     def __init__(self) -> None:
         #: Tells where workers are in their code, for those that run at an end.
         self.witness: Optional[Callable[[Sequence[Any]], List[Any]]] = None
-        self.open = OpenRequests()
-        self.arrivals = self.open.arrivals
-        self.sums = Sums()
+        self.open: OpenRequests = OpenRequests()
+        self.arrivals: Deque[Request] = self.open.arrivals
+        self.sums: Sums = Sums()
         #: How many illegal facts there were.
-        self.refused = 0
+        self.refused: int = 0
 
     # -- facts about one member ----------------------------------------------------------------
 

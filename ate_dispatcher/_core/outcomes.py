@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Mapping
+from typing import TYPE_CHECKING, Mapping
 
 __all__ = [
     "AT_THE_END",
@@ -20,7 +20,8 @@ class Completion(enum.Enum):
     """Why a request ended. Each request ends exactly once, with exactly one of these."""
 
     # By identity: a member is one object, and Enum hashes in Python, by name.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     ALL_REPLIED = "all_replied"
     """Every member has a verdict; ``report.complete`` tells whether all of them are OK."""
@@ -46,7 +47,8 @@ class Verdict(enum.Enum):
     """What became of one member of a request. The sum over all verdicts is the fan-out."""
 
     # By identity: a member is one object, and Enum hashes in Python, by name.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     OK = "ok"
     """Answered in time with a value."""
@@ -74,7 +76,8 @@ class Standing(enum.Enum):
     """Where a member without an answer stands."""
 
     # By identity: a member is one object, and Enum hashes in Python, by name.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     QUEUED = "queued"
     """The request waits in its mailbox."""

@@ -211,7 +211,7 @@ class KeyedMailbox(Mailbox):
         if free:
             key = min(free, key=lambda each: self._lanes[each].front()[0])
             lane = self._lanes[key]
-            message = lane.oldest()[1]
+            message: Any = lane.oldest()[1]
             if not lane.backlog():
                 del self._lanes[key]
             return self._taken(worker, key, message)

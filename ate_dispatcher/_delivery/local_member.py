@@ -46,8 +46,6 @@ class ThreadWorker(LocalWorker, Worker):
 
     __slots__ = ("awaits", "ident", "named", "parker", "progress")
 
-    member: LocalMember
-
     def __init__(self, member: LocalMember, parker: Parker) -> None:
         super().__init__(member)
         self._alone()
@@ -66,8 +64,6 @@ class LocalMember(LocalWorker, Member):
     """A producer's member; as a worker, the producer's own thread."""
 
     __slots__ = ("awaits", "ident", "mailbox", "named", "progress", "warned")
-
-    member: LocalMember
 
     def __init__(self, producer: Any, mailbox: Mailbox, exclusive: Tuple[str, ...] = ()) -> None:
         super().__init__(producer, exclusive)

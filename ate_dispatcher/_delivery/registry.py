@@ -177,10 +177,10 @@ class Channel:
     __slots__ = ("__weakref__", "hash", "listeners", "producers", "topic")
 
     def __init__(self, topic: Hashable, disabled: Disabled) -> None:
-        self.topic = topic
-        self.hash = hash(topic)
-        self.producers = Side(disabled)
-        self.listeners = Side({})
+        self.topic: Hashable = topic
+        self.hash: int = hash(topic)
+        self.producers: Side = Side(disabled)
+        self.listeners: Side = Side({})
 
     def merge(self, other: Channel) -> None:
         for mine, others in ((self.producers, other.producers), (self.listeners, other.listeners)):

@@ -68,7 +68,18 @@ from __future__ import annotations
 import enum
 import itertools
 from functools import partial
-from typing import Any, Deque, Dict, Hashable, List, NamedTuple, Tuple
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Hashable,
+    Iterator,
+    List,
+    NamedTuple,
+    Tuple,
+)
 
 from .. import _log
 from .._core.durations import NEVER
@@ -80,7 +91,7 @@ from .._core.request import Request
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.ordering_keys import Keys
-from .._delivery.registry import Channel, Registry
+from .._delivery.registry import Channel, Disabled, Registry
 from .._observing.observers import Observers
 from .._observing.translate import event_opened
 from .._time.clock import Clock
@@ -93,7 +104,8 @@ __all__ = ["Engine", "Order", "Phase", "State"]
 class Phase(enum.Enum):
     """How far a dispatcher is in its life; moved on by its control loop alone."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     NEW = "new"
     """Not started: what is sent is held at the gate."""
@@ -110,7 +122,8 @@ class Phase(enum.Enum):
 class Order(enum.Enum):
     """What anybody may leave for the control loop to do; with what data."""
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
     KEEP = "keep"
     """*request*: it is open, and due before the loop would wake."""
@@ -172,30 +185,30 @@ class Engine:
     before which a deadline must be told; *phase*.
     """
 
-    numbers = itertools.count(1)
+    numbers: Iterator[int] = itertools.count(1)
 
     def __init__(self, clock: Clock) -> None:
         self.clock: Clock = clock
-        self.now = clock.now
-        self.ledger = Ledger()
+        self.now: Callable[[], float] = clock.now
+        self.ledger: Ledger = Ledger()
         self.arrivals: Deque[Request] = self.ledger.arrivals
         self.number: int = next(self.numbers)
-        self.instruments = Instruments(self.number, LINES)
-        self.keys = Keys()
-        self.registry = Registry()
+        self.instruments: Instruments = Instruments(self.number, LINES)
+        self.keys: Keys = Keys()
+        self.registry: Registry = Registry()
         self.channels: Dict[Hashable, Channel] = self.registry.channels
-        self.disabled = self.registry.disabled
-        self.observers = Observers(clock, partial(self.leave, Order.LAGGING))
-        self.hooks = self.observers.hooks
-        self.orders = Mailbox()
+        self.disabled: Disabled = self.registry.disabled
+        self.observers: Observers = Observers(clock, partial(self.leave, Order.LAGGING))
+        self.hooks: List[Any] = self.observers.hooks
+        self.orders: Mailbox = Mailbox()
         self.orders.owner = self
         self.waiting: Dict[int, Dict[int, Tuple[Any, bool]]] = {}
-        self.gate = Gate()
+        self.gate: Gate = Gate()
         self.wakeup: float = -NEVER
         self.phase: Phase = Phase.NEW
         #: Whether its thread was started, or is about to be: somebody will hand out what is held.
         self.starts: bool = False
-        self.next_id = itertools.count(1).__next__
+        self.next_id: Callable[[], int] = itertools.count(1).__next__
         #: The last ttl in milliseconds, by identity, and the same in seconds.
         self.seen_ttl: Tuple[Any, float] = (None, NEVER)
 

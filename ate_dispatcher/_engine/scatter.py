@@ -66,10 +66,10 @@ def send(
     members = roster.members
     if options is not None:
         members, disabled = options.choose(members, roster.disabled)
-    elif members:
+    else:
         disabled = ()
     if not members:
-        return _nobody(engine, topic, channel, now, deadline, () if options is None else disabled)
+        return _nobody(engine, topic, channel, now, deadline, disabled)
     # As `Request.of`, in place.
     request = Handle()
     request.engine = engine

@@ -81,6 +81,7 @@ def take_away(engine: Engine, member: LocalMember) -> None:
     """What *member*'s workers have come to, but not begun, is withdrawn too."""
     for worker in member.workers:
         request: Any = None
+        effects = 0
         with SECTION:
             claim = worker.claim
             if claim is not None and claim.waits and is_disabled(engine.disabled, member.producer):

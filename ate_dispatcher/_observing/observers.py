@@ -46,7 +46,7 @@ class Observers:
     """
 
     def __init__(self, clock: Clock, lagging: Callable[[int], Any] = lambda waiting: None) -> None:
-        self.mailbox = Mailbox()
+        self.mailbox: Mailbox = Mailbox()
         self._lagging = lagging
         self.mailbox.hang(clock.parker())
         self.hooks: List[_Registration] = []
