@@ -264,7 +264,9 @@ class ControlLoop:
                     self._engine.clock, observers.serve, name, observers.mailbox.parker
                 )
             except RuntimeError as error:
-                _log.lost("hooks and done callbacks are not called: %s", error)
+                # At the exit of the interpreter there are no new threads: the end sees to it.
+                if observers.has_calls():
+                    _log.lost("hooks and done callbacks are not called: %s", error)
 
     def _observers_lag(self, waiting: int) -> None:
         """Say so on a thread that is there for that: a hook keeps the observers' own."""

@@ -92,6 +92,14 @@ class Observers:
         """How much waits."""
         return len(self.mailbox.items)
 
+    def has_calls(self) -> bool:
+        """Whether something waits that is to be called, and not only to be let go of."""
+        try:
+            return any(item is not STOP and item[0] is not _nothing for item in self.mailbox.items)
+        except RuntimeError:
+            # It changed under the look.
+            return True
+
     @property
     def ended(self) -> bool:
         """Whether the thread, or the dispatcher that has none, has ended."""

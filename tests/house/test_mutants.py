@@ -10,7 +10,9 @@ gone, or a text that it has not got, fails: the list follows the code. Run it wi
 from __future__ import annotations
 
 import ast
+import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -1055,10 +1057,41 @@ def mutated(text: str, name: str, mutant: Mutant) -> str:
     return "".join([*lines[:first], within, *lines[last:]])
 
 
+SERVER = """
+import json, os, signal, sys
+import pytest, hypothesis.stateful
+
+for line in sys.stdin:
+    folder, log, arguments = json.loads(line)
+    child = os.fork()
+    if not child:
+        signal.alarm(240)
+        out = os.open(log, os.O_WRONLY | os.O_CREAT)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.path.insert(0, folder)
+        os.environ["PYTHONPATH"] = folder
+        status = pytest.main(arguments)
+        sys.stdout.flush()
+        os._exit(status)
+    _, status = os.waitpid(child, 0)
+    print(os.WEXITSTATUS(status) if os.WIFEXITED(status) else -1, flush=True)
+"""
+"""Imports take longer than most runs."""
+
+
+class Done(NamedTuple):
+    """How a run of pytest has ended, and what it has printed."""
+
+    returncode: int
+    stdout: str
+
+
 class Bench:
     """Copies of the package, and one folder with the tests, where they run against a copy."""
 
     def __init__(self, folder: Path) -> None:
+        self.servers: queue.Queue[subprocess.Popen[str]] = queue.Queue()
         self.folder = folder
         self.tests = folder / "tests"
         self.tests.mkdir()
@@ -1073,26 +1106,40 @@ class Bench:
         shutil.copytree(str(PACKAGE), str(self.folder / name / PACKAGE.name))
         return self.folder / name / PACKAGE.name
 
-    def run(self, copy: Path, *files: str) -> subprocess.CompletedProcess[str]:
+    def run(self, copy: Path, *files: str) -> Done:
         """pytest, without plugins of this machine, until the first failure."""
+        log = copy.parent / "log"
+        server = self.servers.get()
+        try:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(json.dumps([str(copy.parent), str(log), [*QUICK, *files]]) + "\n")
+            server.stdin.flush()
+            return Done(int(server.stdout.readline()), log.read_text(encoding="utf-8"))
+        finally:
+            self.servers.put(server)
+
+    def serve(self) -> subprocess.Popen[str]:
+        """Start a process that runs pytest in children of its own, and has imported what it can."""
         environ = {
             name: value for name, value in os.environ.items() if not name.startswith("PYTEST")
         }
-        return subprocess.run(
-            [sys.executable, "-m", "pytest", *QUICK, *files],
+        server = subprocess.Popen(
+            [sys.executable, "-c", SERVER],
             cwd=str(self.tests),
             env={
                 **environ,
-                "PYTHONPATH": str(copy.parent),
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
             },
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
             text=True,
-            timeout=240,
         )
+        self.servers.put(server)
+        return server
 
-    def try_out(self, number: int) -> subprocess.CompletedProcess[str]:
+    def try_out(self, number: int) -> Done:
         """Make one mutant, and run the tests that must catch it."""
         mutant = MUTANTS[number]
         copy = self.copy(f"mutant{number}")
@@ -1114,14 +1161,14 @@ def test_mutant_fits(mutant: Mutant) -> None:
     ast.parse(mutated(source.read_text(encoding="utf-8"), name, mutant))
 
 
-Runs = Dict[Optional[int], "Future[subprocess.CompletedProcess[str]]"]
+Runs = Dict[Optional[int], "Future[Done]"]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """That of the package as it is, under None, and one for each mutant; two at a time."""
     bench = Bench(tmp_path_factory.mktemp("bench").resolve())
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with bench.serve(), bench.serve(), ThreadPoolExecutor(max_workers=2) as pool:
         futures: Runs = {None: pool.submit(bench.run, bench.copy("unchanged"))}
         futures.update({n: pool.submit(bench.try_out, n) for n in range(len(MUTANTS))})
         yield futures

@@ -25,6 +25,9 @@ from .variants import VARIANTS, Variant, make
 LONG = [pytest.mark.interleavings, pytest.mark.timeout(600)]
 """All long runs share two processes, so the first result may wait for a busy machine."""
 
+SCALE = os.environ.get("INTERLEAVINGS_SCALE", "1.0")
+"""How many times the schedules that a scenario is worth; variants always get all of theirs."""
+
 
 # -- in the ordinary suite ---------------------------------------------------------------------
 
@@ -91,7 +94,7 @@ def runs(
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         futures = {
-            name: pool.submit(explored, adapter.PACKAGE, name)
+            name: pool.submit(explored, adapter.PACKAGE, "--scale", SCALE, name)
             for name in SCENARIOS
             if name in chosen
         }
