@@ -353,7 +353,9 @@ class Ledger:
         if is_judged(request, member):
             return self._refuse()
         unanswered = request.more().unanswered
-        unanswered[id(member)] = Unanswered(request, member, verdict, standing, now)
+        unanswered[id(member)] = Unanswered(
+            request, member, verdict, standing, now, member.worker_at(request)
+        )
         request.pending -= 1
         if not request.pending:
             return NOTED | self._end(request, _ALL_REPLIED, now)

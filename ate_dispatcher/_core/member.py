@@ -153,9 +153,11 @@ class Member(Worker):
                 return worker
         return None
 
-    def held_up_by(self, request: Any) -> HeldUp:
-        """What keeps it from beginning *request*: its own work, or who has its instruments."""
-        worker = self.worker_at(request)
+    def held_up_by(self, worker: Optional[Worker]) -> HeldUp:
+        """What keeps it from beginning what its *worker*, if any, has come to.
+
+        Its own work, or who has its instruments.
+        """
         if worker is None:
             works = [each.work for each in self.workers]
             return tuple([("", self, work) for work in works]) if all(works) else ()
@@ -170,11 +172,12 @@ class Member(Worker):
         )
 
     def standing_on(self, request: Any) -> Standing:
-        worker = self.worker_at(request)
-        return self.standing if worker is None else self.standing_of(worker, request)
+        return self.standing_of(self.worker_at(request), request)
 
-    def standing_of(self, worker: Worker, request: Any) -> Standing:
-        """Where it stands with its *worker*, which has come to *request*."""
+    def standing_of(self, worker: Optional[Worker], request: Any) -> Standing:
+        """Where it stands on *request* with its *worker*, which has come to it, if any has."""
+        if worker is None:
+            return self.standing
         claim = worker.claim
         if claim is None or worker.runs(request):
             return Standing.RUNNING

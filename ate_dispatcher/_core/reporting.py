@@ -164,7 +164,7 @@ def _open(request: Request, member: Member, now: float, seen: Optional[Record]) 
 
 def _held_up(member: Member, request: Request) -> HeldUp:
     try:
-        return member.held_up_by(request)
+        return member.held_up_by(member.worker_at(request))
     except (AttributeError, KeyError):
         # It went on while we looked, without any lock.
         return ()

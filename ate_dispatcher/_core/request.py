@@ -56,7 +56,9 @@ class Unanswered:
         verdict: Verdict,
         standing: Optional[Standing],
         stamp: float,
+        worker: Optional[Worker] = None,
     ) -> None:
+        """*worker* of the member has come to the request, if any has."""
         # Not the request itself: this may wait long for its member's turn.
         self.id: int = request.id
         self.topic: Hashable = request.topic
@@ -68,14 +70,13 @@ class Unanswered:
         #: What it had spent after its turn had come, if it had not begun.
         self.spent: Spent = (None, None)
         self.held_up_by: HeldUp = ()
-        worker = member.worker_at(request)
         if worker is not None:
             if worker.claim is not None:
                 self.spent = worker.claim.spent(stamp)
             if standing is Standing.RUNNING:
                 self.began = worker.began
         if standing is Standing.QUEUED or standing is Standing.AT_INSTRUMENT:
-            self.held_up_by = member.held_up_by(request)
+            self.held_up_by = member.held_up_by(worker)
         #: Where in its code a running one was at the end, if somebody wanted to know.
         self.places: Places = ()
         #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.

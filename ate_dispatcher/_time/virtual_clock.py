@@ -8,10 +8,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import queue
-import sys
 import threading
 import time
-import traceback
 from collections import deque
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
@@ -25,10 +23,16 @@ from ..errors import (
     VirtualTimeStuck,
 )
 from .clock import Parker, QueueParker
+from .stuck import explain
 from .virtual_parker import ClockThread, VirtualParker
 
 __all__ = ["VirtualClock"]
 
+Timer = Tuple[float, bool, int, int, VirtualParker]
+"""An instant, what comes first at one, a token, and who waits."""
+
+_FAREWELL = 1.0
+"""Real seconds for which a thread that has nothing to do any more is waited for."""
 
 _TURNS = 100_000
 """More turns than this at one instant are a circle of threads that wake each other."""
@@ -65,7 +69,7 @@ class VirtualClock:
         #: The thread that holds the baton; None while it is free.
         self._holder: Optional[int] = threading.get_ident()
         self._ready: Deque[VirtualParker] = deque()
-        self._timers: List[Tuple[float, bool, int, int, VirtualParker]] = []
+        self._timers: List[Timer] = []
         self._settling: Deque[VirtualParker] = deque()
         #: The threads that live under this clock, and who of them comes first at one instant.
         self._ours: Dict[int, int] = {}
@@ -76,6 +80,8 @@ class VirtualClock:
         #: Whether somebody has waited in vain: a thread that blocks for real has the baton.
         self.stuck: bool = False
         self._grants = 0
+        #: Threads that have given the baton away for good, and may have some lines to go.
+        self._leaving: List[threading.Thread] = []
 
     # -- for tests and scripted work -----------------------------------------------------------
 
@@ -125,10 +131,10 @@ class VirtualClock:
         """
         self.settle()
         with self._lock:
-            self._drop_stale()
-            if not self._timers:
+            timers = _without_stale(self._timers)
+            if not timers:
                 return False
-            instant = self._timers[0][0]
+            instant = timers[0][0]
         self.parker().park_until(instant)
         self.settle()
         return True
@@ -220,6 +226,7 @@ class VirtualClock:
             if parker.ident == here:
                 # Not so if it could not be started: then this is somebody else.
                 self._ours.pop(here, None)
+                self._leaving.append(threading.current_thread())
                 if self._holder == here:
                     self._hand_on()
 
@@ -309,8 +316,10 @@ class VirtualClock:
             with self._lock:
                 self._outside.discard(parker)
                 parker.unparked = False
-        if outside and not parker.woken:
-            self._refuse_if_stopped()
+        if outside:
+            _see_off(self._leaving)
+            if not parker.woken:
+                self._refuse_if_stopped()
         return parker.woken
 
     def _wait_outside(self, parker: VirtualParker) -> None:
@@ -334,12 +343,14 @@ class VirtualClock:
                     since = self._grants
                 if not parker.gate.empty():
                     continue
+                why = None
                 if at - granted >= self._patience:
+                    why = f"no progress in {at - granted:.1f} s"
+                elif self._grants - since > _TURNS:
+                    why = "threads wake each other"
+                if why is not None:
                     self.stuck = True
-                    raise VirtualTimeStuck(_explain(self, f"no progress in {at - granted:.1f} s"))
-                if self._grants - since > _TURNS:
-                    self.stuck = True
-                    raise VirtualTimeStuck(_explain(self, "threads wake each other"))
+                    raise VirtualTimeStuck(explain(self._holder, self._ours, self._now, why))
                 grants, now = self._grants, self._now
 
     def _withdraw(self, parker: VirtualParker) -> None:
@@ -357,8 +368,7 @@ class VirtualClock:
         """Give the baton to whoever is next. Under the lock, with the baton free to give."""
         self._holder = None
         if not self._ready and self._outside:
-            self._drop_stale()
-            timers = self._timers
+            timers = _without_stale(self._timers)
             if self._settling and not (timers and timers[0][0] <= self._now):
                 self._make_ready(self._settling.popleft(), unparked=True)
             elif timers:
@@ -372,10 +382,22 @@ class VirtualClock:
             self.stuck = False
             parker.gate.put(None)
 
-    def _drop_stale(self) -> None:
-        timers = self._timers
-        while timers and timers[0][4].parked is not timers[0][3]:
-            heapq.heappop(timers)
+
+def _without_stale(timers: List[Timer]) -> List[Timer]:
+    """Them, without those at the front that nobody waits for any more."""
+    while timers and timers[0][4].parked is not timers[0][3]:
+        heapq.heappop(timers)
+    return timers
+
+
+def _see_off(leaving: List[threading.Thread]) -> None:
+    """Who has left is not alive any more when the test looks, but for one that lingers."""
+    while leaving:
+        try:
+            thread = leaving.pop()
+        except IndexError:
+            return
+        threading.Thread.join(thread, _FAREWELL)
 
 
 def _is_gone(holder: Optional[int]) -> bool:
@@ -390,21 +412,3 @@ def _seconds(name: str, value: Any, least: float = 0.0) -> float:
     if not value >= least:
         raise BadValue(f"{name} must be at least {least:g} s, not {value!r}")
     return value
-
-
-def _explain(clock: VirtualClock, what: str) -> str:
-    frames = sys._current_frames()
-    lines = [f"{what} at virtual time {clock._now}:"]
-    # Whoever has the baton first: there it stands still.
-    for thread in sorted(threading.enumerate(), key=lambda each: each.ident != clock._holder):
-        ident = thread.ident
-        if ident in clock._ours and ident in frames:
-            role = "runs and does not come back" if ident == clock._holder else "is parked"
-            lines.append(f"\n{thread.name} {role}:\n")
-            lines += traceback.format_stack(frames[ident])[-4 if ident == clock._holder else -2 :]
-    if clock._holder is None:
-        lines.append(
-            "\neverybody is parked and nobody waits for an instant: a request without a ttl"
-            " that nobody answers, or a dispatcher that was not started?"
-        )
-    return "\n".join(line.rstrip("\n") for line in lines)

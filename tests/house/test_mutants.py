@@ -177,8 +177,8 @@ MUTANTS = [
     ),
     Mutant(
         f"{VERDICTS}:judge_absent",
-        "verdicts[standing], standing, now)",
-        "verdicts[standing], None, now)",
+        "verdicts[standing], standing, now, worker)",
+        "verdicts[standing], None, now, worker)",
         "nobody clears the mailboxes",
     ),
     Mutant(f"{LEDGER}._discarded", "return DISCARDED", "return 0", "nobody hears of late answers"),
@@ -478,8 +478,8 @@ MUTANTS = [
     ),
     Mutant(
         f"{VERDICTS}:judge_absent",
-        "standing = member.standing_of(worker, request)",
-        "pass",
+        "member.standing if worker is None else member.standing_of(worker, request)",
+        "member.standing",
         "nobody tells those who wait",
         LINES_MODEL,
     ),

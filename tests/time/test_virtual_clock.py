@@ -10,7 +10,7 @@ import inside
 import pytest
 from virtual import Attentive, Scripted, World
 
-from ate_dispatcher import Dispatcher
+from ate_dispatcher import Dispatcher, Producer
 from ate_dispatcher.testing import (
     ClockStopped,
     ScriptedProducer,
@@ -238,3 +238,29 @@ def test_a_join_with_a_timeout_leaves_nothing_and_keeps_to_it() -> None:
     for thread in (world.dispatcher, hung):
         thread.join(30)
         assert not thread.is_alive()
+
+
+def test_a_thread_that_has_ended_is_not_alive_any_more() -> None:
+    """However slowly the interpreter sees it off: the test goes on when it is over."""
+
+    class Slow(Producer):
+        def produce_dispatcher_output(self, topic: Any) -> None:
+            pass
+
+        def _delete(self) -> None:
+            time.sleep(0.05)
+            # What a thread does last of all.
+            super()._delete()  # type: ignore[misc]
+
+    clock = VirtualClock()
+    dispatcher = Dispatcher(clock=clock)
+    producer = Slow()
+    dispatcher.register_result_producer(producer, "t", start=True)
+    dispatcher.start()
+    producer.stop()
+    clock.advance(1)
+    assert not producer.is_alive()
+    dispatcher.stop()
+    clock.settle()
+    assert not dispatcher.is_alive()
+    clock.stop()
