@@ -476,9 +476,10 @@ def test_observers_that_do_not_keep_up_are_told_of(
         load(dispatcher, hook)
         came(hook.entered)
         told = _said(caplog, "keep up")
-        assert len(told) == 1
-        (number,) = [int(word) for word in told[0].split() if word.isdigit()]
-        assert 10_000 <= number < 10_500
+        numbers = [int(word) for text in told for word in text.split() if word.isdigit()]
+        assert 10_000 <= numbers[0] < 10_500
+        # What is only let go of there counts, too: it may be that there is a doubling.
+        assert len(numbers) == 1 or (len(numbers) == 2 and numbers[1] >= 2 * numbers[0])
     finally:
         hook.gate.set()
         dispatcher.stop(immediate=True)
