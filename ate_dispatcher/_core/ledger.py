@@ -144,7 +144,7 @@ class Ledger:
             return self._refuse()
         if request.completion is not None:
             return 0
-        if self._overdue(request, stamp) is not None:
+        if stamp > request.until and self._overdue(request, stamp) is not None:
             return self._time_ends(request, stamp)
         request.chain = Part((value, None, worker.member, worker.began, stamp, request.chain))
         return ACCEPTED | (self._heard(request, False, stamp) if request.pending < 0 else 0)

@@ -6,6 +6,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from ..policies import All, AllOf, AnyOf, First, Policy, Quorum, Stall, StopOnError, Until
 from .outcomes import Completion
+from .records import Record
+from .report import Reply
 
 __all__ = ["PolicyState"]
 
@@ -26,6 +28,7 @@ class PolicyState:
         "oks",
         "policy",
         "said",
+        "shown",
         "stalls",
         "untils",
     )
@@ -47,6 +50,8 @@ class PolicyState:
         self.error: Optional[BaseException] = None
         #: The part of the policy that said yes.
         self.said: Optional[Policy] = None
+        #: The newest record that predicates were shown, and the replies up to it.
+        self.shown: Tuple[Optional[Record], Tuple[Reply, ...]] = (None, ())
         self._yes: Dict[int, bool] = {}
         #: Where the next instant is kept at which quiet may end it, see `OpenRequests`.
         self.cell: Optional[List[Any]] = None

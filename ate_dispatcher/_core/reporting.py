@@ -8,7 +8,7 @@ from .durations import NEVER
 from .member import HeldUp, Member, Spent
 from .outcomes import Completion, Standing, Verdict
 from .records import BEGAN, ERROR, MEMBER, STAMP, Close, Part, Record, newest_first
-from .report import MemberReport, Reply, Report, innermost, shown
+from .report import MemberReport, Reply, Report, innermost, made, shown
 from .request import Request, Unanswered
 
 __all__ = ["replies_between", "report_of"]
@@ -43,7 +43,8 @@ def report_of(request: Request, now: float, at_the_end: bool = False) -> Report:
             break
     extras, ttl = request.extras, request.deadline - request.sent
     ended = request.ended if completion is not None else now
-    return Report(
+    return made(
+        Report,
         id=request.id,
         topic=request.topic,
         completion=completion,
@@ -104,16 +105,14 @@ def _times(
 def _answered(record: Record, sent: float) -> MemberReport:
     error, began = record[ERROR], record[BEGAN]
     if error is None and began.__class__ is float and began >= sent:
-        # What most lines are. A frozen dataclass assigns field by field, in 3 us: all others are
-        # those that the class has by default.
-        line = object.__new__(MemberReport)
-        line.__dict__.update(
+        # What most lines are.
+        return made(
+            MemberReport,
             producer=record[MEMBER].name,
             verdict=Verdict.OK,
             waited_ms=(began - sent) * 1000,
             ran_ms=(record[STAMP] - began) * 1000,
         )
-        return line
     return MemberReport(
         producer=record[MEMBER].name,
         verdict=Verdict.OK if error is None else Verdict.ERROR,

@@ -24,9 +24,9 @@ from .._core.effects import (
 from .._core.ledger import BUDGET, Ledger
 from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
-from .._core.records import Record
+from .._core.records import Close, Record, newest_first
 from .._core.report import Reply, Report
-from .._core.reporting import report_of
+from .._core.reporting import replies_between, report_of
 from .._core.request import Extras, Request, StartLine
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
@@ -271,7 +271,14 @@ def _ask(engine: Engine, request: Request) -> None:
     if need is None:
         return
     yes = []
-    replies = getattr(request, "replies", ())
+    # Each reply is made once, however often one asks. Replaced whole: several may ask at once.
+    seen, replies = need.shown
+    newest = request.chain
+    if any(record.__class__ is Close for record in newest_first(newest, seen)):
+        # The end of a stream says of the part before it that it was the last.
+        seen, replies = None, ()
+    replies = (*replies, *replies_between(seen, newest, request.sent))
+    need.shown = newest, replies
     try:
         yes = [until for until in need.untils if until.predicate(replies)]
     except BaseException as raised:

@@ -304,17 +304,26 @@ def _see_to(later: Later) -> None:
 
 def _streamed(worker: Any, generator: Any) -> Tuple[Any, Any]:
     """Go through *generator*, each value a reply; the value and the error that it comes to."""
+    enter, leave = SECTION.enter, SECTION.leave
+    engine = worker.running.engine
+    streamed, now, hooks = engine.ledger.streamed, engine.now, engine.hooks
     with contextlib.closing(generator):
         for value in generator:
-            request = worker.running
-            engine = request.engine
-            with SECTION:
+            enter()
+            try:
+                # Only now: if it ended meanwhile, a stub stands for it.
                 request = worker.running
-                effects = engine.ledger.streamed(request, worker, value, engine.now())
+                effects = streamed(request, worker, value, now())
                 if effects & ACCEPTED:
                     forward(request, value)
-                apply(engine, request, effects, worker.member)
-            announce(engine, request, effects)
+                if effects != ACCEPTED or hooks:
+                    apply(engine, request, effects, worker.member)
+            finally:
+                leave(None)
+            if SECTION.left:
+                SECTION.drop()
+            if effects != ACCEPTED or request.awaited:
+                announce(engine, request, effects)
             if request.completion is not None:
                 # Over meanwhile: what comes of it now is late, or surplus.
                 return None, None

@@ -6,6 +6,7 @@ from .. import events
 from .._core.durations import NEVER
 from .._core.member import Member
 from .._core.records import BEGAN, ERROR, MEMBER, STAMP, Part, Record
+from .._core.report import made
 from .._core.reporting import report_of
 from .._core.request import Request, Unanswered
 
@@ -24,7 +25,15 @@ def event_opened(request: Request) -> events.Event:
     deadline = None if request.deadline == NEVER else request.deadline
     members = tuple(member.name for member in request.roster)
     numbers = tuple([member.number for member in request.roster])
-    return events.RequestOpened(request.sent, request.id, request.topic, deadline, members, numbers)
+    return made(
+        events.RequestOpened,
+        at=request.sent,
+        request=request.id,
+        topic=request.topic,
+        deadline=deadline,
+        members=members,
+        numbers=numbers,
+    )
 
 
 def event_replied(request: Request, record: Record) -> events.Event:
@@ -32,9 +41,16 @@ def event_replied(request: Request, record: Record) -> events.Event:
     elapsed_ms, ran_ms = (stamp - request.sent) * 1000, (stamp - record[BEGAN]) * 1000
     if error is None:
         more = record.__class__ is Part
-        return events.ReplyAccepted(
-            *(stamp, request.id, request.topic, member.name, elapsed_ms, ran_ms, more),
-            member.number,
+        return made(
+            events.ReplyAccepted,
+            at=stamp,
+            request=request.id,
+            topic=request.topic,
+            producer=member.name,
+            elapsed_ms=elapsed_ms,
+            ran_ms=ran_ms,
+            more=more,
+            member=member.number,
         )
     return events.ProducerFailed(
         *(stamp, request.id, request.topic, member.name, elapsed_ms, ran_ms, error), member.number
@@ -84,13 +100,14 @@ def event_skipped(each: Unanswered, at: float) -> events.Event:
 def event_completed(request: Request) -> events.Event:
     report = report_of(request, request.ended, at_the_end=True)
     assert report.completion is not None
-    return events.RequestCompleted(
-        request.ended,
-        request.id,
-        request.topic,
-        report.completion,
-        report.elapsed_ms,
-        tuple((member.producer, member.verdict) for member in report.members),
-        report,
-        tuple([member.number for member in request.roster]),
+    return made(
+        events.RequestCompleted,
+        at=request.ended,
+        request=request.id,
+        topic=request.topic,
+        completion=report.completion,
+        elapsed_ms=report.elapsed_ms,
+        verdicts=tuple([(member.producer, member.verdict) for member in report.members]),
+        report=report,
+        numbers=tuple([member.number for member in request.roster]),
     )
