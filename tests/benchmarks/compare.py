@@ -10,7 +10,8 @@ round and their median is printed with their min..max. A figure counts when two 
 Threads are pinned, because a scheduler that moves them makes any hand-over bimodal: once all on one
 CPU, once the caller, the listeners and the dispatcher's thread on one and the producers on another.
 
-`simplequeue` is the floor: the same threads relaying over bare `SimpleQueue`s, without ttl or ids.
+`simplequeue` is the floor: the same threads relaying over bare `SimpleQueue`s, without ttl or ids;
+`honest` the same with the least that keeps a lock, a deadline, a stamp, a record and a handle.
 The exit status is 1 if any process failed.
 """
 

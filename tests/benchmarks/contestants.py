@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import queue
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Callable, Dict, Sequence, Type
 
@@ -124,6 +125,52 @@ class SimpleQueueRelay(Contestant):
         super().close()
 
 
+class Asked:
+    """A request of the honest floor: what nobody who keeps a deadline can do without."""
+
+    __slots__ = ("args", "chain", "deadline", "done", "pending", "topic")
+
+    def __init__(self, topic: Any, args: tuple[Any, ...], deadline: float, pending: int) -> None:
+        self.topic = topic
+        self.args = args
+        self.deadline = deadline
+        self.pending = pending
+        self.chain: Any = None
+        self.done = False
+
+
+class HonestRelay(SimpleQueueRelay):
+    """The floor, and the least that promises anything: one lock, a deadline, a record, a count."""
+
+    def start(self, producers: int, hears: Sequence[Hear]) -> None:
+        self.lock = threading.Lock()
+        super().start(producers, hears)
+
+    def serve(self, get: Callable[[], Any], puts: list[Callable[[Any], None]]) -> None:
+        self.pin()
+        enter, leave, now = self.lock.acquire, self.lock.release, time.perf_counter
+        began = now()
+        for asked in iter(get, None):
+            value = produce(asked.topic, *asked.args)
+            enter()
+            stamp = now()
+            if stamp <= asked.deadline:
+                asked.chain = (value, None, self, began, stamp, asked.chain)
+                asked.pending -= 1
+                if not asked.pending:
+                    asked.done = True
+                answer = (asked.topic, value)
+                for put in puts:
+                    put(answer)
+            leave()
+            began = stamp
+
+    def send(self, i: int) -> None:
+        asked = Asked(TOPIC, (i,), time.perf_counter() + 60.0, len(self.puts))
+        for put in self.puts:
+            put(asked)
+
+
 class QueueRelay(SimpleQueueRelay):
     """The same relay over `queue.Queue`."""
 
@@ -223,6 +270,7 @@ CONTESTANTS: Dict[str, Type[Contestant]] = {
     "ours": Dispatching,
     "0.1.0": Dispatching,
     "simplequeue": SimpleQueueRelay,
+    "honest": HonestRelay,
     "queue": QueueRelay,
     "futures": Futures,
     "pykka": Pykka,

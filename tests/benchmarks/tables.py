@@ -16,7 +16,7 @@ UNITS = {
     "burst enqueue": "sends/s without waiting, 4 producers, 2 listeners (more is better)",
     "burst drain": "results/s, first send to last result (more is better)",
 }
-BASELINES = {"0.1.0": "0.1.0", "simplequeue": "floor"}
+BASELINES = {"0.1.0": "0.1.0", "simplequeue": "floor", "honest": "honest"}
 
 
 def number(x: float) -> str:
