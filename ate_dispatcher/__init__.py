@@ -36,13 +36,22 @@ else:
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
     def __getattr__(name):
-        """Import what was asked for; a second time it is simply there."""
+        """Import all names at the first that is asked for; afterwards they are simply there.
+
+        All at once: a test may take modules out of ``sys.modules`` between two of them, and what
+        was imported again would be another copy.
+        """
         if name in ("dispatcher", "errors", "events", "policies"):
             return import_module(f"{__name__}.{name}")
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-        return globals().setdefault(name, value)
+        found = {}
+        for home, names in _HOMES.items():
+            module = import_module(f"{__name__}.{home}")
+            found.update((each, getattr(module, each)) for each in names)
+        for each, value in found.items():
+            globals().setdefault(each, value)
+        return globals()[name]
 
     def __dir__():
         return sorted({*globals(), *__all__})

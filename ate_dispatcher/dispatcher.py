@@ -13,15 +13,16 @@
 from __future__ import annotations
 
 import logging
-import threading
 import weakref
 from functools import partial
+from threading import Thread, current_thread
 from types import TracebackType
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type, Union
 
 from typing_extensions import Literal, Self
 
 from . import _log
+from ._callables import check_callable
 from ._core.durations import NEVER, milliseconds
 from ._core.statistics import Statistics
 from ._engine.control import ControlLoop
@@ -261,8 +262,7 @@ class Dispatcher(Participant):
         logged once and removed. One whose class has a method ``joins`` is told by
         ``joins(dispatcher)`` whom it serves, before.
         """
-        if not callable(hook):
-            raise BadType(f"hook must be callable, not {hook!r}")
+        check_callable("hook", hook)
         if isinstance(hook, type) and any("__call__" in vars(base) for base in hook.__mro__):
             raise BadType(f"hook must be one {hook.__name__}, not the class: {hook.__name__}(...)")
         joins = getattr(type(hook), "joins", None)
@@ -296,7 +296,7 @@ class Dispatcher(Participant):
         """The thread's loop, until :meth:`stop`. Subclasses may wrap it."""
         self._ate_loop.run()
 
-    def stop(self, immediate: bool = False, drain: Optional[float] = 2000) -> None:
+    def stop(self, *, immediate: bool = False, drain: Optional[float] = 2000) -> None:
         """Take nothing new, end what is open, stop the participants; returns at once.
 
         Open requests run to their end, but for at most *drain* milliseconds (None: until their
@@ -310,7 +310,7 @@ class Dispatcher(Participant):
         drain: real number or None
             Milliseconds.
         """
-        if not isinstance(immediate, (bool, int)):
+        if not isinstance(immediate, bool):
             raise BadType(f"immediate must be True or False, not {immediate!r}")
         engine = self._ate_engine
         until = engine.now() + milliseconds("drain", drain)
@@ -366,7 +366,7 @@ class Dispatcher(Participant):
 
     def _ate_join_observers(self, until: float) -> None:
         engine, thread = self._ate_engine, self._ate_loop.observers_thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread is not current_thread():
             engine.clock.join(thread, engine.observers.mailbox.parker, until)
 
     def _ate_begins(self) -> None:
@@ -422,7 +422,7 @@ def _log_traffic(event: Any) -> None:
 def _start_thread(run: Any, name: str) -> None:
     """On a thread that has no name: give way to one that has."""
     try:
-        threading.Thread(target=run, name=name, daemon=True).start()
+        Thread(target=run, name=name, daemon=True).start()
     except RuntimeError:
         run()
 
@@ -433,7 +433,7 @@ def _start_thread(run: Any, name: str) -> None:
 def _join_all(threads: Sequence[Any], clock: Clock, until: float) -> None:
     """Wait for *threads* until then, all together, but for the calling one."""
     for thread in threads:
-        if thread.ident is not None and thread is not threading.current_thread():
+        if thread.ident is not None and thread is not current_thread():
             clock.join(thread, thread._ate_mailbox.parker, until)
 
 

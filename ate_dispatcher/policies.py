@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Tuple
 
+from ._callables import check_callable
 from .errors import BadType, BadValue
 
 __all__ = ["All", "AllOf", "AnyOf", "First", "Policy", "Quorum", "Stall", "StopOnError", "Until"]
@@ -94,8 +95,7 @@ class Until(Policy):
     predicate: Callable[[Tuple[Any, ...]], Any]
 
     def __post_init__(self) -> None:
-        if not callable(self.predicate):
-            raise BadType(f"predicate must be callable, not {self.predicate!r}")
+        check_callable("predicate", self.predicate)
 
     def __str__(self) -> str:
         return f"Until({getattr(self.predicate, '__name__', type(self.predicate).__name__)})"

@@ -43,6 +43,7 @@ from .waiting import wake
 
 __all__ = [
     "COMPLETION",
+    "ERROR",
     "announce",
     "apply",
     "engines_of",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, AsyncIterator, Callable, Generator, Iterator, List, Optional, Tuple
 
+from .._callables import check_callable
 from .._core.durations import timeout_instant
 from .._core.outcomes import Completion, Verdict
 from .._core.records import ERROR, VALUE, Close, Part, Record, newest_first
@@ -14,9 +15,9 @@ from .._core.report import Progress, Reply, Report
 from .._core.reporting import replies_between, report_of
 from .._core.request import Request
 from .._delivery.local_member import LocalWorker
-from ..errors import BadType, BadValue, IncompleteError, RequestTimeout
+from ..errors import BadValue, IncompleteError, RequestTimeout
 from .engine import Engine, Order
-from .waiting import wait_for, wait_in_loop
+from .waiting import InLoop, running_loop, wait_for, wait_in_loop
 
 __all__ = ["Handle"]
 
@@ -153,11 +154,32 @@ class Handle(Request):
 
         Callbacks and hooks run one at a time in the order of events; one that raises is logged.
         Called soon also if the request has already ended; if the dispatcher has ended too, at once
-        on the calling thread.
+        on the calling thread. Added where an asyncio event loop runs it is called in that loop,
+        as a Future's is: so ``asyncio.wait`` takes handles.
         """
-        if not callable(callback):
-            raise BadType(f"callback must be callable, not {callback!r}")
+        check_callable("callback", callback)
+        loop = running_loop()
+        if loop is not None:
+            callback = InLoop(loop, callback)
         self.engine.post(Order.CALL_WHEN_DONE, self, callback)
+
+    def remove_done_callback(self, callback: Callable[[Handle], Any]) -> int:
+        """Do not call *callback* any more; how many times it was there, as far as it is known yet.
+
+        One that was added just now may be called all the same.
+        """
+        extras = self.extras
+        removed = 0
+        if extras is not None:
+            for each in list(extras.callbacks):
+                if each == callback:
+                    try:
+                        extras.callbacks.remove(each)
+                    except ValueError:
+                        # The end was quicker.
+                        continue
+                    removed += 1
+        return removed
 
     # -- in an event loop ----------------------------------------------------------------------
 

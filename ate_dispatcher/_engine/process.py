@@ -12,11 +12,11 @@ from __future__ import annotations
 import _thread
 import atexit
 import os
-import queue
 import weakref
 from collections import deque
 from contextvars import ContextVar
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Callable, Deque, Dict, List, Optional
 
 from typing_extensions import Protocol
@@ -65,7 +65,7 @@ class Section:
         #: What came out for good, to be dropped outside by whoever leaves next.
         self.left: Deque[Any] = deque()
         if gil:
-            tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+            tokens: SimpleQueue[None] = SimpleQueue()
             tokens.put(None)
             self.enter: Any = tokens.get
             self.leave: Any = tokens.put

@@ -8,7 +8,8 @@ anything, and goes with the request's end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Optional, Tuple
+import sys
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     # Imported where an event loop is served: most programs have none.
     import asyncio
 
-__all__ = ["Seen", "look_for_circle", "own_worker", "wait_for", "wait_in_loop", "wake"]
+__all__ = [
+    "InLoop",
+    "Seen",
+    "look_for_circle",
+    "own_worker",
+    "running_loop",
+    "wait_for",
+    "wait_in_loop",
+    "wake",
+]
 
 Seen = Optional[Tuple[Any]]
 """For one who waits for the end, None; for one who waits for any reply, the newest it has seen."""
@@ -140,6 +150,35 @@ def _copy(waiters: Any) -> List[Tuple[Any, bool]]:
             raise
         except RuntimeError:
             continue
+
+
+def running_loop() -> Optional[asyncio.AbstractEventLoop]:
+    """The event loop that runs on the calling thread, if any does."""
+    # Nothing runs in one where it was never imported.
+    events = sys.modules.get("asyncio.events")
+    return None if events is None else events._get_running_loop()
+
+
+class InLoop:
+    """A callback that is called in its event loop. Equal to the callback itself, to be found."""
+
+    __slots__ = ("_callback", "_loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[Any], Any]) -> None:
+        self._loop = loop
+        self._callback = callback
+
+    def __call__(self, argument: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._callback, argument)
+        except RuntimeError:
+            # The loop was closed meanwhile: nobody waits there any more.
+            pass
+
+    def __eq__(self, other: object) -> bool:
+        return self._callback == (other._callback if isinstance(other, InLoop) else other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class LoopParker:

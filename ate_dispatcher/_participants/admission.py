@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Hashable, Optional, Tuple
 
+from .. import _log
+from .._callables import check_callable
+from .._delivery.mailbox import CLOSED
 from .._delivery.registry import Registration, unhashable
 from .._engine.engine import Engine
-from .._engine.gather import COMPLETION
-from ..errors import BadType, DispatcherStopped
+from .._engine.gather import COMPLETION, ERROR
+from ..errors import BadType, BadValue, DispatcherStopped
 from .listener import ResultListener
 from .participant import Participant
 from .producer import Producer
 
 __all__ = ["admit", "check_switch", "register"]
+
+OPTIONAL = (ERROR, COMPLETION)
+"""What a listener may override as well."""
 
 
 def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
@@ -27,6 +33,14 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     inherited = getattr(type(participant), method) is getattr(kind, method)
     if inherited and method not in participant.__dict__:
         raise BadType(f"{parameter} of class {shown} does not override {method}")
+    for each in (method, *(OPTIONAL if kind is ResultListener else ())):
+        check_callable(f"{each} of {parameter} of class {shown}", getattr(participant, each))
+    participant._ate_check_names()
+    if participant._ate_mailbox.attention is CLOSED:
+        raise BadValue(
+            f"{parameter} {_log.name_of(participant)} has ended, and a thread runs only once: "
+            f"make a new {shown}"
+        )
 
 
 def register(

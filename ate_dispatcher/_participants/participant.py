@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import Dict, Iterator, Optional, Tuple
+from threading import current_thread
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .. import _log
 from .._core.durations import NEVER, timeout_instant
@@ -15,11 +16,27 @@ from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.sentinels import STOP
 from .._engine.process import SECTION, alive, release, remember
 from .._time.clock import REAL, Clock, Parker
-from ..errors import ClockMismatch
+from ..errors import BadValue, ClockMismatch
 
 __all__ = ["Participant"]
 
 _numbers: Dict[str, Iterator[int]] = {}
+
+
+_FREE = {"_target", "_args", "_kwargs", "_name", "_daemonic"}
+"""Attributes of a thread that nothing reads here, or that have a public way to be set."""
+
+_METHODS = {
+    name
+    for name, value in vars(threading.Thread).items()
+    if name.startswith("_") and not name.startswith("__") and callable(value)
+}
+"""What a thread calls of itself."""
+
+
+def _names_in_use(attributes: Dict[str, Any]) -> List[str]:
+    """Those of a new thread's *attributes* that it needs for itself."""
+    return [name for name in attributes if name.startswith("_") and name not in _FREE]
 
 
 def _telling_name(owner: object) -> str:
@@ -41,6 +58,7 @@ class Participant(threading.Thread):
     def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
         """Keyword arguments only, all optional; see the class. Starts nothing."""
         super().__init__(name=name or _telling_name(self), daemon=daemon)
+        self._ate_thread = {name: self.__dict__[name] for name in _names_in_use(self.__dict__)}
         self._ate_mailbox = Mailbox()
         # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
         self._ate_clock: Optional[Clock] = None
@@ -50,6 +68,7 @@ class Participant(threading.Thread):
 
     def start(self) -> None:
         """Start the thread; a second time is a RuntimeError, as for any thread."""
+        self._ate_check_names()
         if self.ident is not None:
             super().start()
             return
@@ -64,6 +83,7 @@ class Participant(threading.Thread):
             self._ate_begins()
             clock.expected(parker)
             super().start()
+            self.__dict__.pop("_ate_thread", None)
         except BaseException:
             if self.ident is None:
                 clock.left(parker)
@@ -85,6 +105,22 @@ class Participant(threading.Thread):
             super().join(None if endless else min(deadline - REAL.now(), threading.TIMEOUT_MAX))
         else:
             clock.join(self, self._ate_mailbox.parker, timeout_instant(clock.now(), timeout))
+
+    def _ate_check_names(self) -> None:
+        """Refuse attributes that take the place of what `threading.Thread` needs for itself."""
+        own = self.__dict__
+        if "_ate_thread" not in own:
+            # It was started.
+            return
+        taken = {name for name, value in self._ate_thread.items() if own.get(name) is not value}
+        taken.update(name for name in _METHODS if name in own)
+        for kind in type(self).__mro__[: type(self).__mro__.index(Participant)]:
+            taken.update(name for name in _METHODS if name in vars(kind))
+        if taken:
+            raise BadValue(
+                f"{min(taken)} of {_log.name_of(self)} is a name that threading.Thread uses for "
+                "itself: call the attribute something else"
+            )
 
     def _ate_stops_at_once(self) -> bool:
         """Whether its ``stop()`` is ours, and so comes back."""
@@ -127,7 +163,7 @@ class Participant(threading.Thread):
     def _ate_forked(self) -> None:
         """In a forked child, which has none of our threads, but perhaps the one that forked."""
         self._ate_mailbox.emptied()
-        if threading.current_thread() is self:
+        if current_thread() is self:
             # In the middle of its method: when that returns, the child's copy ends.
             self._ate_mailbox.items.append(STOP)
         else:

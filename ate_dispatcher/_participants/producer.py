@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from functools import partial
+from threading import current_thread
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from .._core.outcomes import Standing
@@ -139,7 +139,7 @@ class Producer(Participant):
     def _ate_forked(self) -> None:
         super()._ate_forked()
         member = self._ate_member
-        if threading.current_thread() is not self:
+        if current_thread() is not self:
             member.standing = Standing.DEAD
         for worker in member.workers:
             if isinstance(worker, LocalWorker) and worker.runs_here():

@@ -1,5 +1,6 @@
 """What time it is, and how a thread waits for it.
 
+Nothing that a test patches in `time`, `threading` or `queue` is looked up when it is used.
 All instants inside the package are float seconds of one clock; durations exist only at the door.
 The clock is an object so that a virtual one can drive the same real threads: whatever a thread of
 ours parks on is a :class:`Parker` that the clock made, and whoever unparks it tells the clock so.
@@ -8,9 +9,11 @@ ours parks on is a :class:`Parker` that the clock made, and whoever unparks it t
 from __future__ import annotations
 
 import _thread
-import queue
 import threading
-import time
+from importlib.machinery import BuiltinImporter
+from importlib.util import module_from_spec
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Callable, Optional
 
 from typing_extensions import Protocol
@@ -85,7 +88,7 @@ class QueueParker:
     __slots__ = ("park", "permits", "unpark")
 
     def __init__(self) -> None:
-        self.permits: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.permits: SimpleQueue[Any] = SimpleQueue()
         self.park: Any = self.permits.get
         self.unpark: Any = self.permits.put
 
@@ -94,16 +97,24 @@ class QueueParker:
             self.park()
             return True
         while True:
-            remaining = deadline - time.perf_counter()
+            remaining = deadline - REAL.now()
             try:
                 if remaining <= 0:
                     self.permits.get(False)
                 else:
                     self.permits.get(True, min(remaining, _LONGEST_WAIT))
                 return True
-            except queue.Empty:
+            except Empty:
                 if remaining <= _LONGEST_WAIT:
                     return False
+
+
+def _own_time() -> Any:
+    """A copy of the module `time` that nobody else has: a test may have patched the other."""
+    spec: Any = BuiltinImporter.find_spec("time")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class RealClock:
@@ -113,7 +124,8 @@ class RealClock:
     from its deadline. A step of the wall clock changes neither.
     """
 
-    now = staticmethod(time.perf_counter)
+    # In a class: what freezes time for a test looks for such functions in modules.
+    now = staticmethod(_own_time().perf_counter)
     parker = staticmethod(QueueParker)
 
     def adopt(
@@ -129,7 +141,7 @@ class RealClock:
     def join(self, thread: threading.Thread, parker: Any, deadline: float) -> None:
         remaining = deadline - self.now()
         while thread.is_alive() and remaining > 0:
-            threading.Thread.join(thread, min(remaining, _LONGEST_WAIT))
+            Thread.join(thread, min(remaining, _LONGEST_WAIT))
             remaining = deadline - self.now()
 
 
@@ -149,7 +161,7 @@ def spawn(clock: Clock, target: Callable[[], Any], name: str, parker: Parker) ->
         finally:
             clock.left(parker)
 
-    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread = Thread(target=run, name=name, daemon=True)
     try:
         clock.expected(parker)
         thread.start()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 import traceback
+from threading import enumerate as all_threads
 from typing import Container, Optional
 
 __all__ = ["explain"]
@@ -18,7 +18,7 @@ def explain(holder: Optional[int], ours: Container[Optional[int]], now: float, w
     frames = sys._current_frames()
     lines = [f"{what} at virtual time {now}:"]
     # Whoever has the baton first: there it stands still.
-    for thread in sorted(threading.enumerate(), key=lambda each: each.ident != holder):
+    for thread in sorted(all_threads(), key=lambda each: each.ident != holder):
         ident = thread.ident
         if ident in ours and ident in frames:
             role = "runs and does not come back" if ident == holder else "is parked"

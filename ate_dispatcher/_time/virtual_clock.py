@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import queue
 import threading
-import time
 from collections import deque
+from queue import Empty, SimpleQueue
+from threading import Thread, current_thread, get_ident
+from threading import enumerate as all_threads
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
 from .._core.durations import NEVER, milliseconds
@@ -22,7 +23,7 @@ from ..errors import (
     DispatcherError,
     VirtualTimeStuck,
 )
-from .clock import Parker, QueueParker
+from .clock import REAL, Parker, QueueParker
 from .stuck import explain
 from .virtual_parker import ClockThread, VirtualParker
 
@@ -67,7 +68,7 @@ class VirtualClock:
         self._lock = threading.RLock()
         self._numbers = itertools.count()
         #: The thread that holds the baton; None while it is free.
-        self._holder: Optional[int] = threading.get_ident()
+        self._holder: Optional[int] = get_ident()
         self._ready: Deque[VirtualParker] = deque()
         self._timers: List[Timer] = []
         self._settling: Deque[VirtualParker] = deque()
@@ -92,9 +93,9 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         """Let *seconds* of virtual time pass: for scripted work, and for the test's own thread."""
         seconds = _seconds("seconds", seconds)
-        own = getattr(threading.current_thread(), "_ate_clock", self)
+        own = getattr(current_thread(), "_ate_clock", self)
         if own is not self and own is not None:
-            raise ClockMismatch(f"{threading.current_thread().name} belongs to another clock")
+            raise ClockMismatch(f"{current_thread().name} belongs to another clock")
         self.parker().park_until(self._now + seconds)
         self._refuse_if_stopped()
 
@@ -172,7 +173,7 @@ class VirtualClock:
 
     def parker(self) -> VirtualParker:
         """See ``Clock.parker``."""
-        return VirtualParker(self, queue.SimpleQueue())
+        return VirtualParker(self, SimpleQueue())
 
     def adopt(
         self, parker: Parker, thread: threading.Thread, parked: Callable[[], Optional[bool]]
@@ -183,17 +184,17 @@ class VirtualClock:
         self._refuse_if_stopped()
         # The same queue: a thread that is parked on it already will be let go by it.
         adopted = VirtualParker(self, parker.permits, thread.ident)
-        patience = time.monotonic() + self._patience
+        patience = REAL.now() + self._patience
         while thread.is_alive():
             if parked():
                 with self._lock:
                     adopted.parked = next(self._numbers)
                     self._ours[thread.ident or 0] = adopted.seq
                 break
-            if time.monotonic() > patience:
+            if REAL.now() > patience:
                 raise VirtualTimeStuck(f"{thread.name} was started and does not come to its loop")
             # It was started before it belonged to this clock: real time until it parks.
-            time.sleep(0.0005)
+            QueueParker().park_until(REAL.now() + 0.0005)
         return adopted
 
     def expected(self, parker: VirtualParker) -> None:
@@ -208,7 +209,7 @@ class VirtualClock:
     def entered(self, parker: VirtualParker) -> None:
         """See ``Clock.entered``."""
         with self._lock:
-            parker.ident = threading.get_ident()
+            parker.ident = get_ident()
             self._ours[parker.ident] = parker.seq
         parker.gate.get()
         with self._lock:
@@ -222,11 +223,11 @@ class VirtualClock:
                 self._ready.remove(parker)
             for joiner in parker.joiners:
                 self._unpark(joiner)
-            here = threading.get_ident()
+            here = get_ident()
             if parker.ident == here:
                 # Not so if it could not be started: then this is somebody else.
                 self._ours.pop(here, None)
-                self._leaving.append(threading.current_thread())
+                self._leaving.append(current_thread())
                 if self._holder == here:
                     self._hand_on()
 
@@ -245,12 +246,12 @@ class VirtualClock:
                 with self._lock:
                     if waiter in parker.joiners:
                         parker.joiners.remove(waiter)
-        threading.Thread.join(thread, min(self._patience, max(0.0, deadline - self._now)))
+        Thread.join(thread, min(self._patience, max(0.0, deadline - self._now)))
 
     # -- the baton -----------------------------------------------------------------------------
 
     def _only_outside(self, what: str) -> None:
-        if threading.get_ident() in self._ours:
+        if get_ident() in self._ours:
             raise DispatcherError(
                 f"{what}() is for the test's own thread; participants call clock.sleep()"
             )
@@ -277,7 +278,7 @@ class VirtualClock:
             self._ready.append(parker)
 
     def _wait(self, parker: VirtualParker, deadline: float) -> bool:
-        here = threading.get_ident()
+        here = get_ident()
         with self._lock:
             if parker.unparked:
                 parker.unparked = False
@@ -325,18 +326,18 @@ class VirtualClock:
     def _wait_outside(self, parker: VirtualParker) -> None:
         """Wait for the baton, and see to it that somebody has it, and gets on."""
         grants, now = self._grants, self._now
-        since, granted = grants, time.monotonic()
+        since, granted = grants, REAL.now()
         while True:
             try:
                 parker.gate.get(True, self._patience / 10)
                 return
-            except queue.Empty:
+            except Empty:
                 pass
             with self._lock:
                 if self._holder is not None and _is_gone(self._holder):
                     # A thread of the test that is not under this clock ended in its turn.
                     self._hand_on()
-                at = time.monotonic()
+                at = REAL.now()
                 if self._grants != grants:
                     granted = at
                 if self._now != now:
@@ -397,12 +398,12 @@ def _see_off(leaving: List[threading.Thread]) -> None:
             thread = leaving.pop()
         except IndexError:
             return
-        threading.Thread.join(thread, _FAREWELL)
+        Thread.join(thread, _FAREWELL)
 
 
 def _is_gone(holder: Optional[int]) -> bool:
     """Whether a thread of the test has ended while it was its turn."""
-    return holder != -1 and all(thread.ident != holder for thread in threading.enumerate())
+    return holder != -1 and all(thread.ident != holder for thread in all_threads())
 
 
 def _seconds(name: str, value: Any, least: float = 0.0) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from threading import current_thread
 from typing import Any, Callable, List, Optional, Tuple
 
+from .._callables import check_callable
 from .._core.durations import NEVER, timeout_instant
-from ..errors import BadType, ClockStopped
+from ..errors import ClockStopped
 
 __all__ = ["ClockThread", "VirtualParker"]
 
@@ -60,8 +62,7 @@ class ClockThread(threading.Thread):
         args: Tuple[Any, ...],
         name: Optional[str],
     ) -> None:
-        if not callable(target):
-            raise BadType(f"target must be callable, not {target!r}")
+        check_callable("target", target)
         super().__init__(target=target, args=args, name=name, daemon=True)
         self._ate_clock = clock
         self._ate_parker = clock.parker()
@@ -89,6 +90,6 @@ class ClockThread(threading.Thread):
 
     def join(self, timeout: Optional[float] = None) -> None:
         clock = self._ate_clock
-        if self.ident is None or self is threading.current_thread():
+        if self.ident is None or self is current_thread():
             super().join(timeout)
         clock.join(self, self._ate_parker, timeout_instant(clock.now(), timeout))

@@ -20,6 +20,7 @@ from typing import (
     Union,
 )
 
+from .._callables import check_callable
 from .._core.durations import NEVER, milliseconds, timeout_instant
 from .._core.report import Reply, Report
 from .._delivery.sentinels import Died
@@ -65,8 +66,7 @@ def answers(value: Any = None, *, after_ms: float = 0) -> Outcome:
 
 def computes(function: Callable[..., Any], *, after_ms: float = 0) -> Outcome:
     """Answer with what ``function(topic, *args, **kwargs)`` returns, or raises."""
-    if not callable(function):
-        raise BadType(f"function must be callable, not {function!r}")
+    check_callable("function", function)
     return Outcome(after_ms, function)
 
 

@@ -1,0 +1,361 @@
+"""What cannot work is refused where it is handed in, and says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import subprocess
+import sys
+import threading
+from typing import Any, AsyncIterator, Callable
+from unittest import mock
+
+import pytest
+from freezegun import freeze_time
+from rig import PATIENCE, Answer, Gated, ended, over
+
+from ate_dispatcher import Dispatcher, Producer, ResultListener, Until
+from ate_dispatcher.errors import BadType, BadValue, RequestTimeout, VirtualTimeStuck
+from ate_dispatcher.testing import VirtualClock, computes
+
+
+@pytest.fixture
+def dispatcher() -> Any:
+    """A started one."""
+    with Dispatcher() as made:
+        yield made
+
+
+# -- async functions that nobody would await ---------------------------------------------------
+
+
+async def asks(*_: Any) -> int:
+    """A coroutine function."""
+    return 1
+
+
+async def streams(*_: Any) -> AsyncIterator[int]:
+    """An asynchronous generator function."""
+    yield 1
+
+
+class Asks:
+    """An object that is called like one."""
+
+    async def __call__(self, *_: Any) -> int:
+        return 1
+
+
+ASYNC = [asks, streams, Asks(), functools.partial(asks, 1), functools.partial(Asks(), 1)]
+
+
+@pytest.mark.parametrize("function", ASYNC, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda dispatcher, function: dispatcher.add_hook(function),
+        lambda dispatcher, function: Dispatcher(hooks=[function]),
+        lambda dispatcher, function: dispatcher.send_request("t").add_done_callback(function),
+        lambda dispatcher, function: Until(function),
+        lambda dispatcher, function: computes(function),
+        lambda dispatcher, function: VirtualClock().thread(function),
+    ],
+    ids=["hook", "hooks", "callback", "predicate", "script", "thread"],
+)
+def test_async_functions_are_refused(
+    dispatcher: Dispatcher, door: Callable[..., Any], function: Any
+) -> None:
+    """Their code would never run."""
+    with pytest.raises(BadType, match="must not be async"):
+        door(dispatcher, function)
+
+
+def test_async_producers_and_listeners_are_refused(dispatcher: Dispatcher) -> None:
+    """Each method that would be called."""
+
+    class Asking(Producer):
+        async def produce_dispatcher_output(self, topic: Any, *args: Any) -> int:
+            return 1
+
+    class Streaming(Producer):
+        async def produce_dispatcher_output(self, topic: Any, *args: Any) -> AsyncIterator[int]:
+            yield 1
+
+    class Hearing(ResultListener):
+        async def process_dispatcher_result(self, topic: Any, result: Any) -> None:
+            pass
+
+    for producer in (Asking(), Streaming(stream=True)):
+        with pytest.raises(BadType, match=r"produce_dispatcher_output .* must not be async"):
+            dispatcher.register_result_producer(producer, "t")
+    with pytest.raises(BadType, match=r"process_dispatcher_result .* must not be async"):
+        dispatcher.register_result_listener(Hearing(), "t")
+    assert dispatcher.send_request("t").results() == []
+
+
+@pytest.mark.parametrize("method", ["process_dispatcher_error", "process_dispatcher_completion"])
+def test_async_callbacks_of_a_listener_are_refused(dispatcher: Dispatcher, method: str) -> None:
+    """The optional ones too."""
+
+    class Hearing(ResultListener):
+        def process_dispatcher_result(self, topic: Any, result: Any) -> None:
+            pass
+
+    setattr(Hearing, method, asks)
+    with pytest.raises(BadType, match=f"{method} .* must not be async"):
+        dispatcher.register_result_listener(Hearing(), "t")
+
+
+# -- participants that cannot serve ------------------------------------------------------------
+
+
+def test_who_has_ended_is_refused(dispatcher: Dispatcher) -> None:
+    """A second lot with the producers of the first, a notebook's cell run twice."""
+    producer = Answer()
+    dispatcher.register_result_producer(producer, "t", start=True)
+    producer.stop()
+    over(producer)
+    for start in (True, False):
+        with pytest.raises(BadValue, match=r"has ended.*make a new Answer"):
+            dispatcher.register_result_producer(producer, "other", start=start)
+    assert dispatcher.send_request("other").results() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_started", False),
+        ("_started", threading.Event()),
+        ("_stop", threading.Event()),
+        ("_delete", None),
+        ("_ident", "SN 123"),
+        ("_initialized", 0),
+        ("_bootstrap", print),
+    ],
+)
+def test_names_that_threads_use_are_refused(dispatcher: Dispatcher, name: str, value: Any) -> None:
+    """Before anything breaks, naming the attribute; also one that is set after the registration."""
+    if not hasattr(threading.Thread(), name):
+        pytest.skip("threads of this Python have no such attribute")
+    producer = Answer()
+    usual = {key: value for key, value in vars(producer).items() if key == name}
+    dispatcher.register_result_producer(producer, "t")
+    setattr(producer, name, value)
+    for door in (
+        producer.start,
+        lambda: dispatcher.register_result_producer(producer, "other"),
+    ):
+        with pytest.raises(BadValue, match=f"{name} of Answer.* is a name that threading.Thread"):
+            door()
+    vars(producer).pop(name)
+    vars(producer).update(usual)
+    producer.start()
+    assert dispatcher.send_request("t").wait(PATIENCE)
+
+
+def test_a_method_that_threads_have_is_refused(dispatcher: Dispatcher) -> None:
+    """A subclass cannot have one of its own by that name."""
+
+    class Resetting(Answer):
+        def _delete(self) -> None:
+            """Not the thread's."""
+
+    with pytest.raises(BadValue, match=r"_delete of Resetting.* is a name"):
+        dispatcher.register_result_producer(Resetting(), "t")
+
+
+def test_other_names_are_the_users(dispatcher: Dispatcher) -> None:
+    """Also those of a thread that nothing reads."""
+
+    class Site(Answer):
+        def __init__(self) -> None:
+            super().__init__()
+            self._target = self._args = self._kwargs = self.state = self._mode = 1
+
+    producer = Site()
+    dispatcher.register_result_producer(producer, "t", start=True)
+    assert dispatcher.send_request("t").report().members[0].producer == producer.name
+
+
+def test_stop_takes_keywords_only(dispatcher: Dispatcher) -> None:
+    """500 would have meant: at once."""
+    with pytest.raises(TypeError):
+        dispatcher.stop(500)  # type: ignore[call-arg]
+    for wrong in (500, None, "no"):
+        with pytest.raises(BadType, match="immediate must be True or False"):
+            dispatcher.stop(immediate=wrong)  # type: ignore[arg-type]
+
+
+# -- handles in event loops --------------------------------------------------------------------
+
+
+def test_asyncio_waits_for_handles(dispatcher: Dispatcher) -> None:
+    """As for futures: all of them, the first, those that come in time."""
+    gate = threading.Event()
+    slow = Answer(lambda *_: gate.wait(PATIENCE))
+    dispatcher.register_result_producer(slow, "slow", start=True)
+    dispatcher.register_result_producer(Answer(), "quick", start=True)
+
+    async def waits() -> None:
+        quick = dispatcher.send_request("quick", ttl=None)
+        late = dispatcher.send_request("slow", ttl=None)
+        both: Any = {quick, late}
+        done, pending = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+        assert (done, pending) == ({quick}, {late})
+        gate.set()
+        await asyncio.wait(both, timeout=10)
+        assert late.done()
+        reports = await asyncio.gather(quick, late)
+        assert [each.completion for each in reports] == [quick.completion, late.completion]
+        for each in asyncio.as_completed([quick, late]):
+            await each
+        await asyncio.wait_for(late, 10)
+
+    asyncio.run(waits())
+
+
+def test_a_callback_that_is_added_in_a_loop_is_called_there(dispatcher: Dispatcher) -> None:
+    """On the loop's thread, once; one that was removed is not."""
+    gate = threading.Event()
+    dispatcher.register_result_producer(Answer(lambda *_: gate.wait(PATIENCE)), "t", start=True)
+    threads = []
+
+    async def adds() -> None:
+        called = asyncio.Event()
+
+        def told(handle: Any) -> None:
+            threads.append(threading.current_thread())
+            called.set()
+
+        def removed(handle: Any) -> None:
+            threads.append(None)
+
+        handle = dispatcher.send_request("t", ttl=None)
+        handle.add_done_callback(removed)
+        handle.add_done_callback(told)
+        while not handle.remove_done_callback(removed):
+            await asyncio.sleep(0.001)
+        assert handle.remove_done_callback(removed) == 0
+        gate.set()
+        await asyncio.wait_for(called.wait(), PATIENCE)
+        await asyncio.sleep(0)
+
+    asyncio.run(adds())
+    assert threads == [threading.main_thread()]
+
+
+def test_a_callback_of_a_loop_that_is_closed_is_forgotten(dispatcher: Dispatcher) -> None:
+    """It harms nobody."""
+    gate = threading.Event()
+    dispatcher.register_result_producer(Answer(lambda *_: gate.wait(PATIENCE)), "t", start=True)
+    handle = dispatcher.send_request("t", ttl=None)
+
+    async def adds() -> None:
+        handle.add_done_callback(lambda _: None)
+
+    asyncio.run(adds())
+    gate.set()
+    ended(handle)
+    assert dispatcher.send_request("t").wait(PATIENCE)
+
+
+# -- what tests patch --------------------------------------------------------------------------
+
+FIRST_USE_IN_A_PATCH = """
+import sys
+from unittest import mock
+import ate_dispatcher
+
+with mock.patch.dict(sys.modules):
+    dispatcher = ate_dispatcher.Dispatcher()
+
+dispatcher.start()
+assert dispatcher.options(need=ate_dispatcher.Quorum(1)).send_request("t").wait(5)
+try:
+    dispatcher.send_request("t").results(require="all")
+except ate_dispatcher.IncompleteError:
+    print("caught")
+dispatcher.stop()
+"""
+
+
+def test_modules_that_are_patched_away_leave_one_copy_of_the_names() -> None:
+    """``mock.patch.dict(sys.modules)`` forgets what was imported in it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE_IN_A_PATCH], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("caught\n", "")
+
+
+def sites(dispatcher: Dispatcher) -> None:
+    """One that answers, one that hangs."""
+    dispatcher.register_result_producer(Answer(lambda *_: 1), "t", start=True)
+    dispatcher.register_result_producer(Gated(), "hung", start=True)
+
+
+def time_passes(dispatcher: Dispatcher) -> None:
+    """Answers come, and deadlines pass, when they should."""
+    assert dispatcher.send_request("t", ttl=None).results(timeout=PATIENCE) == [1]
+    with pytest.raises(RequestTimeout):
+        dispatcher.send_request("hung", ttl=None).results(timeout=0.05)
+    hung = dispatcher.send_request("hung", ttl=50)
+    assert hung.wait(PATIENCE)
+    assert 50 <= hung.report().elapsed_ms < 1000 * PATIENCE
+
+
+@pytest.mark.parametrize("started", ["before", "within"])
+def test_a_frozen_date_freezes_nothing_of_ours(started: str) -> None:
+    """Whether the dispatcher was started before or while time stood still."""
+    with contextlib.ExitStack() as stack:
+        if started == "before":
+            dispatcher = stack.enter_context(Dispatcher())
+            sites(dispatcher)
+            stack.enter_context(freeze_time("2020-02-29"))
+        else:
+            stack.enter_context(freeze_time("2020-02-29"))
+            dispatcher = stack.enter_context(Dispatcher())
+            sites(dispatcher)
+        time_passes(dispatcher)
+        dispatcher.stop(immediate=True)
+
+
+def test_a_thread_that_blocks_is_reported_while_the_date_is_frozen() -> None:
+    """A virtual clock has its patience in real time."""
+    clock = VirtualClock(patience=0.2)
+    gate = threading.Event()
+    blocks = clock.thread(gate.wait, PATIENCE)
+    with freeze_time("2020-02-29"):
+        blocks.start()
+        with pytest.raises(VirtualTimeStuck):
+            clock.advance(1)
+    gate.set()
+    over(blocks)
+    clock.stop()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "time.perf_counter",
+        "time.monotonic",
+        "time.sleep",
+        "time.time",
+        "queue.SimpleQueue",
+        "queue.Empty",
+        "threading.current_thread",
+        "threading.Thread",
+        "threading.enumerate",
+        "logging.getLogger",
+    ],
+)
+def test_what_a_test_patches_is_not_ours(name: str) -> None:
+    """A mock in the place of a function of the standard library changes nothing for us."""
+    dispatcher = Dispatcher()
+    sites(dispatcher)
+    with mock.patch(name):
+        dispatcher.start()
+        time_passes(dispatcher)
+        dispatcher.stop(immediate=True)
+        dispatcher.join(PATIENCE)
+    assert not dispatcher.is_alive()
