@@ -28,7 +28,7 @@ from ._core.statistics import Statistics
 from ._engine.control import ControlLoop
 from ._engine.engine import Engine, Order
 from ._engine.handle import Handle
-from ._engine.options import Options, options_of
+from ._engine.options import Options, check_keywords, options_of
 from ._engine.process import (
     EXIT_SECONDS,
     at_exit,
@@ -45,13 +45,17 @@ from ._participants.listener import ResultListener
 from ._participants.participant import Participant
 from ._participants.producer import Producer
 from ._time.clock import REAL, Clock, spawn, spawn_raw
-from .errors import BadType, DispatcherError
+from .errors import BadType, BadValue, DispatcherError
 from .policies import Policy
 
 __all__ = ["ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"]
 
 Some = Union[Producer, str, Sequence[Union[Producer, str]]]
 """One producer or its name, or several."""
+
+
+_UNNAMED = 5000.0
+"""The ttl of a sender whose options named none; told from another by identity."""
 
 
 class Dispatcher(Participant):
@@ -181,6 +185,8 @@ class Dispatcher(Participant):
         DispatcherStopped
             After :meth:`stop`. Before :meth:`start` a request is kept, its deadline runs.
         """
+        if kwargs:
+            check_keywords(kwargs)
         return send(self._ate_engine, topic, args, kwargs, ttl)
 
     def producers(self) -> List[Producer]:
@@ -210,7 +216,7 @@ class Dispatcher(Participant):
     def options(
         self,
         *,
-        ttl: Optional[float] = 5000,
+        ttl: Optional[float] = _UNNAMED,
         need: Union[Policy, int, Literal["all", "first"], None] = None,
         only: Optional[Some] = None,
         without: Some = (),
@@ -347,6 +353,13 @@ class Dispatcher(Participant):
             Dispatcher.stop(self, immediate=True)
         _join_all(threads, engine.clock, until)
         self._ate_join_observers(until)
+        left = [each for each in threads if each is not current_thread() and each.is_alive()]
+        if left:
+            _log.lost(
+                "the end of the with block leaves behind who has not come back after %g s: %s",
+                EXIT_SECONDS,
+                ", ".join(map(_log.name_of, left)),
+            )
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -400,7 +413,17 @@ class Sender:
         self._options = options
 
     def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
-        """As :meth:`Dispatcher.send_request`; every keyword goes to the producers."""
+        """As :meth:`Dispatcher.send_request`; every keyword goes to the producers.
+
+        ``ttl=`` is a BadValue if the options named none: it is easily meant as one of them.
+        """
+        if kwargs:
+            if "ttl" in kwargs and self._ttl is _UNNAMED:
+                raise BadValue(
+                    f"ttl={kwargs['ttl']!r} would go to the producers: "
+                    f"write options(ttl={kwargs['ttl']!r}, ...), or options(ttl=None) before"
+                )
+            check_keywords(kwargs)
         return send(self._engine, topic, args, kwargs, self._ttl, self._options)
 
 

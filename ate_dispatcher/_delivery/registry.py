@@ -20,6 +20,7 @@ from collections import deque
 from functools import partial
 from typing import Any, Callable, Deque, Dict, Hashable, List, NamedTuple, Optional, Tuple
 
+from .. import _log
 from ..errors import BadType
 from .mailbox import Mailbox
 
@@ -106,6 +107,9 @@ class Roster:
             first = Outlet(each.mailbox, each.participant.__dict__, first)
         self.first: Optional[Outlet] = first
 
+
+_MANY = 1_000
+"""So many topics are looked at for one that reads alike."""
 
 _STALE = Roster(object(), [])
 """Made for no version that there is."""
@@ -254,6 +258,20 @@ class Registry:
         """
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
+
+    def hint(self, topic: Hashable) -> str:
+        """What to say of *topic*, which nobody is on: which of the others reads most like it."""
+        from difflib import get_close_matches
+
+        there = [
+            _log.text_of(channel.topic)
+            for channel in _values(self.channels)[:_MANY]
+            if channel.producers
+        ]
+        close = get_close_matches(_log.text_of(topic), there, 1)
+        if close:
+            return f", but for {close[0]}"
+        return f"; producers are on {', '.join(there[:3])}" if there else "; no producer is on any"
 
     def disable(self, producer: Any, by: Hashable) -> None:
         """Take *producer* out of all rosters. All of it each time, if one was cut short."""

@@ -61,6 +61,7 @@ class ControlLoop:
             Order.CANCEL: self._cancel,
             Order.ABANDON: self._abandon,
             Order.NOBODY: self._nobody,
+            Order.UNHEARD: self._unheard,
             Order.HAND_OUT: self._hand_out_some,
             Order.BURY: self._bury,
             Order.SWEEP: self._sweep,
@@ -224,6 +225,14 @@ class ControlLoop:
         engine = self._engine
         with SECTION:
             apply(engine, request, engine.ledger.nobody(request))
+
+    def _unheard(self, topic: Any) -> None:
+        """Where users' code may be called: it takes the texts of their topics."""
+        self._engine.observers.lost(
+            "nobody is registered for topic %s%s; said once",
+            _log.Later(_log.text_of, topic),
+            _log.Later(self._engine.registry.hint, topic),
+        )
 
     def _bury(self, member: LocalMember, request: Request) -> None:
         if member.mailbox.attention is CLOSED:

@@ -78,6 +78,7 @@ from typing import (
     Iterator,
     List,
     NamedTuple,
+    Set,
     Tuple,
 )
 
@@ -133,6 +134,8 @@ class Order(enum.Enum):
     """*request*: its send was cut short by an exception, wherever that was."""
     NOBODY = "nobody"
     """*request*: it was over when it was sent."""
+    UNHEARD = "unheard"
+    """*topic*: something was sent on it for the first time, and nobody is registered for it."""
     HAND_OUT = "hand_out"
     """The gate holds something."""
     BURY = "bury"
@@ -209,6 +212,8 @@ class Engine:
         #: Whether its thread was started, or is about to be: somebody will hand out what is held.
         self.starts: bool = False
         self.next_id: Callable[[], int] = itertools.count(1).__next__
+        #: Topics of requests that nobody was asked, as far as it was said.
+        self.unheard: Set[Hashable] = set()
         #: The last ttl in milliseconds, by identity, and the same in seconds.
         self.seen_ttl: Tuple[Any, float] = (None, NEVER)
 

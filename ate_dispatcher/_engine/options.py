@@ -15,7 +15,7 @@ from .._delivery.ordering_keys import Key
 from ..errors import BadType, BadValue
 from ..policies import All, Policy, policy_of
 
-__all__ = ["NONE", "Options", "options_of"]
+__all__ = ["NONE", "Options", "check_keywords", "options_of"]
 
 
 class Options:
@@ -78,6 +78,12 @@ class Options:
         return Completion.IMPOSSIBLE
 
 
+_MEANT = frozenset(["need", "only", "without", "barrier", "ordering_key"])
+"""Keywords that are options elsewhere."""
+
+_told: Set[str] = set()
+"""Those that were told of."""
+
 NONE = Options()
 """No options at all, where the careful way is needed for another reason."""
 
@@ -97,6 +103,27 @@ def options_of(
     if policy == All() and chosen is None and not spared and key is None and after is None:
         return None
     return Options(None if policy == All() else policy, chosen, spared, key, after)
+
+
+def check_keywords(kwargs: Dict[str, Any]) -> None:
+    """Of the keywords for producers, refuse what can only have been meant as an option.
+
+    What may have been is told of once in a process. On the thread of the call.
+    """
+    for name, value in kwargs.items():
+        if isinstance(value, Policy):
+            raise BadValue(
+                f"{name}={value!r} would go to the producers: "
+                f"write dispatcher.options({name}=...).send_request(...)"
+            )
+        if name in _MEANT and name not in _told:
+            _told.add(name)
+            _log.lost(
+                "%s= in send_request goes to the producers; the option is "
+                "dispatcher.options(%s=...).send_request(...). Said once",
+                name,
+                name,
+            )
 
 
 def _patience(barrier: Any) -> Optional[float]:

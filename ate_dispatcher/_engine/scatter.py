@@ -24,6 +24,9 @@ __all__ = ["hand_out", "hand_out_held", "send"]
 _LARGE = 1e15
 """Milliseconds beyond which a ttl takes the careful way."""
 
+_MANY = 100
+"""Of so many topics on which nobody is, it is said once; more are made on purpose."""
+
 _NOBODY = Roster(object(), [])
 
 
@@ -166,6 +169,9 @@ def _nobody(
     request = Handle.of(engine, number, topic, channel, (), now, deadline, None, None)
     if disabled:
         request.more().disabled = disabled
+    elif len(engine.unheard) < _MANY and topic not in engine.unheard:
+        engine.unheard.add(topic)
+        engine.post(Order.UNHEARD, topic)
     engine.over(request, Completion.NO_PRODUCERS)
     return request
 

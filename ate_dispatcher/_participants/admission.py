@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Hashable, Optional, Tuple
 
 from .. import _log
@@ -20,6 +21,9 @@ __all__ = ["admit", "check_switch", "register"]
 OPTIONAL = (ERROR, COMPLETION)
 """What a listener may override as well."""
 
+_told: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The classes of listeners of which something was said."""
+
 
 def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     """Refuse what is no *kind*, or cannot be one."""
@@ -36,6 +40,8 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     for each in (method, *(OPTIONAL if kind is ResultListener else ())):
         check_callable(f"{each} of {parameter} of class {shown}", getattr(participant, each))
     participant._ate_check_names()
+    if kind is ResultListener:
+        _look_for_misspelt(participant)
     if participant._ate_mailbox.attention is CLOSED:
         raise BadValue(
             f"{parameter} {_log.name_of(participant)} has ended, and a thread runs only once: "
@@ -43,11 +49,36 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
         )
 
 
+def _reads_like_several(topic: Any) -> bool:
+    return isinstance(topic, tuple) and topic != () and all(isinstance(t, str) for t in topic)
+
+
+def _look_for_misspelt(listener: ResultListener) -> None:
+    """Say so if a method reads like a callback that nobody calls by that name."""
+    from difflib import get_close_matches
+
+    known = ("process_dispatcher_result", *OPTIONAL)
+    kind = type(listener)
+    for name in dir(kind):
+        if name.startswith("process_") and name not in known and kind not in _told:
+            close = get_close_matches(name, known, 1, 0.8)
+            if close:
+                _told.add(kind)
+                _log.lost("%s.%s is never called; %s would be", kind.__qualname__, name, close[0])
+
+
 def register(
     engine: Engine, participant: Participant, side: str, topics: Tuple[Hashable, ...], start: bool
 ) -> None:
     """Let *participant* be on *side* of *topics*; DispatcherStopped when it comes too late."""
     for topic in topics:
+        if _reads_like_several(topic) and engine.registry.find(topic) is None:
+            _log.lost(
+                "the tuple %r is registered as one topic; for several write them one by one: "
+                "register_...(participant, %s)",
+                topic,
+                ", ".join(map(repr, topic)),
+            )
         try:
             hash(topic)
         except TypeError as error:

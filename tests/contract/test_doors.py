@@ -8,14 +8,15 @@ import functools
 import subprocess
 import sys
 import threading
-from typing import Any, AsyncIterator, Callable
+import time
+from typing import Any, AsyncIterator, Callable, List
 from unittest import mock
 
 import pytest
 from freezegun import freeze_time
 from rig import PATIENCE, Answer, Gated, ended, over
 
-from ate_dispatcher import Dispatcher, Producer, ResultListener, Until
+from ate_dispatcher import Dispatcher, Producer, Quorum, ResultListener, Stall, Until
 from ate_dispatcher.errors import BadType, BadValue, RequestTimeout, VirtualTimeStuck
 from ate_dispatcher.testing import VirtualClock, computes
 
@@ -271,6 +272,7 @@ with mock.patch.dict(sys.modules):
     dispatcher = ate_dispatcher.Dispatcher()
 
 dispatcher.start()
+ate_dispatcher._log.logger.disabled = True
 assert dispatcher.options(need=ate_dispatcher.Quorum(1)).send_request("t").wait(5)
 try:
     dispatcher.send_request("t").results(require="all")
@@ -359,3 +361,128 @@ def test_what_a_test_patches_is_not_ours(name: str) -> None:
         dispatcher.stop(immediate=True)
         dispatcher.join(PATIENCE)
     assert not dispatcher.is_alive()
+
+
+# -- what was silent ---------------------------------------------------------------------------
+
+
+def told(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    """How many warnings of ours have *text* in them."""
+    return sum(text in each.getMessage() for each in caplog.records)
+
+
+def soon_told(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    """Whether there is one before long."""
+    until = time.monotonic() + PATIENCE
+    while not told(caplog, text) and time.monotonic() < until:
+        time.sleep(0.001)
+    return told(caplog, text) == 1
+
+
+def test_a_ttl_through_a_sender_that_has_none_is_refused(dispatcher: Dispatcher) -> None:
+    """It was meant as an option; with a ttl among the options it is a keyword of the producers."""
+    kept: List[Any] = []
+    dispatcher.register_result_producer(Answer(lambda *_, **k: kept.append(k)), "t", start=True)
+    with pytest.raises(BadValue, match=r"options\(ttl=50, \.\.\.\)"):
+        dispatcher.options(need=1).send_request("t", ttl=50)
+    for named in (5000, 5000.0, None):
+        dispatcher.options(ttl=named).send_request("t", ttl=50).wait(PATIENCE)
+    assert kept == [{"ttl": 50}] * 3
+
+
+@pytest.mark.parametrize("policy", [Quorum(3), Until(bool), Quorum(1) | Stall(5)])
+def test_a_policy_among_the_keywords_is_refused(dispatcher: Dispatcher, policy: Any) -> None:
+    """No producer wants one."""
+    for sender in (dispatcher, dispatcher.options(ttl=5)):
+        with pytest.raises(BadValue, match=r"dispatcher\.options\(need=\.\.\.\)"):
+            sender.send_request("t", need=policy)
+
+
+KEYWORDS = """
+from ate_dispatcher import Dispatcher
+
+for name in ("only", "barrier", "only", "mode"):
+    Dispatcher().send_request("t", **{name: 1})
+"""
+
+
+def test_keywords_that_are_options_elsewhere_are_told_of_once() -> None:
+    """They go to the producers all the same."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            KEYWORDS,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2, lines
+    assert "only= in send_request goes to the producers" in lines[0]
+    assert "dispatcher.options(barrier=...)" in lines[1]
+
+
+def test_a_topic_that_nobody_is_on_is_told_of_once(
+    dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the one that reads alike; not if somebody is registered and off."""
+    producer = Answer()
+    dispatcher.register_result_producer(producer, "typo", start=True)
+    for _ in range(3):
+        assert dispatcher.send_request("tpyo").results() == []
+    assert soon_told(caplog, "nobody is registered for topic 'tpyo', but for 'typo'")
+    dispatcher.send_request(17).wait()
+    assert soon_told(caplog, "nobody is registered for topic 17; producers are on 'typo'")
+    dispatcher.disable(producer)
+    dispatcher.send_request("typo").wait()
+    dispatcher.stop()
+    dispatcher.join(PATIENCE)
+    assert told(caplog, "nobody is registered") == 2
+
+
+def test_a_tuple_of_texts_as_a_topic_is_told_of(
+    dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be meant."""
+    producer = Answer(lambda *_: 1)
+    dispatcher.register_result_producer(producer, ("a", "b"), ("site", 3), start=True)
+    assert told(caplog, "the tuple ('a', 'b') is registered as one topic") == 1
+    assert told(caplog, "register_...(participant, 'a', 'b')") == 1
+    dispatcher.register_result_producer(producer, ("a", "b"))
+    assert told(caplog, "the tuple") == 1
+    assert dispatcher.send_request(("a", "b")).results() == [1]
+
+
+def test_a_callback_that_is_misspelt_is_told_of(
+    dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A listener would wait for it in vain."""
+
+    class Hearing(ResultListener):
+        def process_dispatcher_result(self, topic: Any, result: Any) -> None:
+            pass
+
+        def process_dispatcher_errors(self, topic: Any, reply: Any) -> None:
+            pass
+
+        def process_lot(self) -> None:
+            pass
+
+    for _ in range(2):
+        dispatcher.register_result_listener(Hearing(), "t")
+    assert told(caplog, "process_dispatcher_errors is never called; process_dispatcher_e") == 1
+    assert told(caplog, "is never called") == 1
+
+
+def test_who_is_left_behind_by_a_with_block_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """It hangs in its method."""
+    clock = VirtualClock()
+    with Dispatcher(clock=clock) as dispatcher:
+        hung = Answer(lambda *_: clock.sleep(1e6), name="psu")
+        dispatcher.register_result_producer(hung, "t", start=True)
+        dispatcher.register_result_producer(Answer(), "t", start=True)
+        dispatcher.send_request("t", ttl=100)
+    assert told(caplog, "who has not come back after 2 s: psu") == 1
+    clock.stop()

@@ -54,6 +54,8 @@ LATE = {
         *("_core.outcomes", "_core.report", "_core.statistics", "_engine.handle", "_time.clock"),
         *("_participants.current_request", "dispatcher", "errors", "policies"),
     },
+    "_delivery.registry": {"difflib"},
+    "_participants.admission": {"difflib"},
     "_engine.waiting": {"asyncio"},
     "pytest_plugin": {"testing.leaks", "dispatcher", "errors", "testing"},
 }
