@@ -26,7 +26,11 @@ def is_async(function: Any) -> bool:
     kinds = [] if isinstance(function, type) else type(function).__mro__
     # What an object of the user's is called by.
     called = [vars(kind)["__call__"] for kind in kinds if "__call__" in vars(kind)][:1]
-    return any(
-        inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
-        for each in (function, *called)
-    )
+    try:
+        return any(
+            inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+            for each in (function, *called)
+        )
+    except Exception:
+        # It was asked for what functions have, and did not like that.
+        return False

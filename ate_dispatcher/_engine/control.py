@@ -228,11 +228,8 @@ class ControlLoop:
 
     def _unheard(self, topic: Any) -> None:
         """Where users' code may be called: it takes the texts of their topics."""
-        self._engine.observers.lost(
-            "nobody is registered for topic %s%s; said once",
-            _log.Later(_log.text_of, topic),
-            _log.Later(self._engine.registry.hint, topic),
-        )
+        texts = _log.Later(_log.text_of, topic), _log.Later(self._engine.registry.hint, topic)
+        self._engine.observers.lost("nobody is registered for topic %s%s; said once", *texts)
 
     def _bury(self, member: LocalMember, request: Request) -> None:
         if member.mailbox.attention is CLOSED:

@@ -212,8 +212,8 @@ class Engine:
         #: Whether its thread was started, or is about to be: somebody will hand out what is held.
         self.starts: bool = False
         self.next_id: Callable[[], int] = itertools.count(1).__next__
-        #: Topics of requests that nobody was asked, as far as it was said.
-        self.unheard: Set[Hashable] = set()
+        #: Hashes of topics on which nobody was, as far as it was said.
+        self.unheard: Set[int] = set()
         #: The last ttl in milliseconds, by identity, and the same in seconds.
         self.seen_ttl: Tuple[Any, float] = (None, NEVER)
 

@@ -169,8 +169,8 @@ def _nobody(
     request = Handle.of(engine, number, topic, channel, (), now, deadline, None, None)
     if disabled:
         request.more().disabled = disabled
-    elif len(engine.unheard) < _MANY and topic not in engine.unheard:
-        engine.unheard.add(topic)
+    elif len(engine.unheard) < _MANY and hash(topic) not in engine.unheard:
+        engine.unheard.add(hash(topic))
         engine.post(Order.UNHEARD, topic)
     engine.over(request, Completion.NO_PRODUCERS)
     return request

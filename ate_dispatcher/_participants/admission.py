@@ -77,7 +77,7 @@ def register(
                 "the tuple %r is registered as one topic; for several write them one by one: "
                 "register_...(participant, %s)",
                 topic,
-                ", ".join(map(repr, topic)),
+                repr(topic)[1:-1],
             )
         try:
             hash(topic)

@@ -79,14 +79,18 @@ class Participant(threading.Thread):
             self.__dict__["_ate_kept"] = {} if own is None else {"run": own}
         self.__dict__["run"] = self._ate_life
         clock, parker = self._ate_place
+        usual: Dict[str, Any] = {}
         try:
             self._ate_begins()
+            # From here on they change.
+            usual = self.__dict__.pop("_ate_thread", {})
             clock.expected(parker)
             super().start()
-            self.__dict__.pop("_ate_thread", None)
         except BaseException:
             if self.ident is None:
                 clock.left(parker)
+                if usual:
+                    self._ate_thread = usual
                 self._ate_unshadow()
                 self._ate_not_begun()
             raise

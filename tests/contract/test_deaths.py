@@ -24,6 +24,7 @@ from rig import (
 
 import ate_dispatcher
 from ate_dispatcher import Completion, Dispatcher, DispatcherStopped, Standing, Verdict
+from ate_dispatcher.errors import BadValue
 
 __all__ = ["pace"]
 
@@ -77,18 +78,16 @@ def test_a_producer_that_died_is_declined() -> None:
     sums_add_up(dispatcher)
 
 
-@pytest.mark.parametrize("registered", ["before", "after"])
 @mourned
-def test_a_producer_that_died_before_it_was_registered_is_declined(registered: str) -> None:
-    """Dead is dead, whether it had been known or not."""
+def test_a_producer_that_is_dead_is_declined() -> None:
+    """It is registered, but its thread has ended; to register it then is refused."""
     dead = Stillborn()
     with Dispatcher() as dispatcher:
-        if registered == "before":
-            dispatcher.register_result_producer(dead, "t")
+        dispatcher.register_result_producer(dead, "t")
         dead.start()
         over(dead)
-        if registered == "after":
-            dispatcher.register_result_producer(dead, "t")
+        with pytest.raises(BadValue, match="has ended"):
+            dispatcher.register_result_producer(dead, "other")
         handles = [dispatcher.send_request("t", ttl=None) for _ in range(5)]
         ended(*handles)
         assert [only(h).verdict for h in handles] == [Verdict.DECLINED] * 5

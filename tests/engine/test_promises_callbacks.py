@@ -90,6 +90,7 @@ def test_a_callback_may_add_another_after_the_end(calls: Callbacks) -> None:
     dispatcher.start()
     dispatcher.stop()
     over(dispatcher)
+    all_told(dispatcher)
 
     def first(handle: Any) -> None:
         calls.log.append(("first", "comes"))

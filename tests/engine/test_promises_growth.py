@@ -278,12 +278,12 @@ def test_options_that_name_many(watch: Watch) -> None:
         producers = [Answer() for _ in range(n)]
         for producer in producers:
             dispatcher.register_result_producer(producer, "t")
-        names = dispatcher.options(only=[producer.name for producer in producers])
-        selves = dispatcher.options(without=producers[1:])
+        names = dispatcher.options(ttl=None, only=[producer.name for producer in producers])
+        selves = dispatcher.options(ttl=None, without=producers[1:])
 
         def deed() -> None:
-            names.send_request("t", ttl=None)
-            selves.send_request("t", ttl=None)
+            names.send_request("t")
+            selves.send_request("t")
 
         lines = watch.counts(deed)
         dispatcher.stop()

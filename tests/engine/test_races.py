@@ -225,7 +225,7 @@ def test_a_stop_during_a_scatter_ends_the_request_all_the_same(
     gate = theatre.hold_ring(first)
     theatre.meanwhile(lambda: handles.append(theatre.dispatcher.send_request("t", ttl=None)))
     came(gate.held)
-    theatre.meanwhile(theatre.dispatcher.stop, immediate, 50)
+    theatre.meanwhile(lambda: theatre.dispatcher.stop(immediate=immediate, drain=50))
     over(theatre.dispatcher)
     gate.open.set()
     until(lambda: handles)
