@@ -53,7 +53,7 @@ def _reads_like_several(topic: Any) -> bool:
     return isinstance(topic, tuple) and topic != () and all(isinstance(t, str) for t in topic)
 
 
-def _look_for_misspelt(listener: ResultListener) -> None:
+def _look_for_misspelt(listener: object) -> None:
     """Say so if a method reads like a callback that nobody calls by that name."""
     from difflib import get_close_matches
 

@@ -203,7 +203,12 @@ def test_asyncio_waits_for_handles(dispatcher: Dispatcher) -> None:
         late = dispatcher.send_request("slow", ttl=None)
         both: Any = {quick, late}
         done, pending = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=10)
-        assert (done, pending) == ({quick}, {late})
+        assert (len(done), len(pending)) == (1, 1)
+        assert quick.done()
+        assert not late.done()
+        if sys.version_info >= (3, 11):
+            # Before that, what can be awaited is awaited by a task of its own.
+            assert (done, pending) == ({quick}, {late})
         gate.set()
         await asyncio.wait(both, timeout=10)
         assert late.done()
