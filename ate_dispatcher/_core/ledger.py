@@ -147,6 +147,7 @@ class Ledger:
         if stamp > request.until and self._overdue(request, stamp) is not None:
             return self._time_ends(request, stamp)
         request.chain = Part((value, None, worker.member, worker.began, stamp, request.chain))
+        request.has_part_of(worker.member)
         return ACCEPTED | (self._heard(request, False, stamp) if request.pending < 0 else 0)
 
     def finished(self, request: Request, worker: Worker, stamp: float) -> int:
@@ -206,11 +207,11 @@ class Ledger:
 
         Nothing is left when it is fewer.
         """
-        waiting = member.unjudged.get(engine, [])
+        waiting = member.unjudged.get(engine.number, [])
         judged = waiting[:limit]
         del waiting[:limit]
         if not waiting:
-            member.unjudged.pop(engine, None)
+            member.unjudged.pop(engine.number, None)
         for each in judged:
             self.sums.judge(each, Verdict.SKIPPED)
         return judged
@@ -290,9 +291,8 @@ class Ledger:
                 budget -= len(request.roster)
                 found.append(request)
         found.sort(key=lambda request: request.id)
-        judge = WITHDRAWN_AT_ONCE if at_once else None
-        ended = [(each, self._close(each, Completion.STOPPED, now, judge)) for each in found]
-        return ended, budget <= 0
+        verdicts = WITHDRAWN_AT_ONCE if at_once else AT_THE_END[Completion.STOPPED]
+        return [(r, self._close(r, Completion.STOPPED, now, verdicts)) for r in found], budget <= 0
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -318,17 +318,16 @@ class Ledger:
 
     def _end(self, request: Request, completion: Completion, now: float) -> int:
         self.open.release(request)
-        return self._close(request, completion, now)
+        return self._close(request, completion, now, AT_THE_END[completion])
 
     def _close(
         self,
         request: Request,
         completion: Completion,
         now: float,
-        judge: Optional[Mapping[Standing, Verdict]] = None,
+        verdicts: Mapping[Standing, Verdict],
     ) -> int:
         if request.left:
-            verdicts = judge or AT_THE_END[completion]
             judge_absent(request, completion, verdicts, now, self.witness)
         extras = request.extras
         if extras is not None:

@@ -138,9 +138,9 @@ class Member(Worker):
         self.engines: Dict[int, Any] = {}
         #: NOT_STARTED, then QUEUED while it serves, then DEAD.
         self.standing: Standing = Standing.NOT_STARTED
-        #: Who was not answered by it, and may still be, by the engine of the request: here and not
-        #: there, so that no dispatcher keeps a producer that was deregistered.
-        self.unjudged: Dict[Any, List[Any]] = {}
+        #: Who was not answered by it, and may still be, by the number of the request's engine: so
+        #: no dispatcher keeps a producer that was deregistered, and no producer a dispatcher.
+        self.unjudged: Dict[int, List[Any]] = {}
 
     @property
     def name(self) -> str:

@@ -118,6 +118,7 @@ class Extras:
         "line",
         "need",
         "unanswered",
+        "valued",
     )
 
     def __init__(self) -> None:
@@ -133,6 +134,8 @@ class Extras:
         #: Those who have answered, by identity, up to that record; see `Request.has_answered`.
         self.answered: Set[int] = set()
         self.answered_until: Optional[Record] = None
+        #: Those whose stream has brought a value, by identity.
+        self.valued: Set[int] = set()
         self.callbacks: List[Any] = []
 
 
@@ -256,22 +259,33 @@ class Request:
 
     def judged(self) -> Set[int]:
         """Those who have a verdict, by identity."""
-        judged = set() if self.extras is None else set(self.extras.unanswered)
-        judged.update([id(member) for member in self.answered()])
-        return judged
+        extras = self.extras
+        if extras is None:
+            return {id(member) for member in self.answered()}
+        self._count_answers(extras)
+        return extras.answered.union(extras.unanswered)
 
     def has_answered(self, member: Member) -> bool:
         """Whether *member* is among them; quick, however often it is asked. Inside the section."""
         extras = self.more()
+        self._count_answers(extras)
+        return id(member) in extras.answered
+
+    def has_part_of(self, member: Member) -> None:
+        """The newest record is a part of *member*'s stream: the end need not look at it again."""
+        extras = self.more()
+        extras.valued.add(id(member))
+        self._count_answers(extras)
+
+    def has_value_of(self, member: Member) -> bool:
+        """Whether *member*'s stream has given it a value so far."""
+        return self.extras is not None and id(member) in self.extras.valued
+
+    def _count_answers(self, extras: Extras) -> None:
         for record in newest_first(self.chain, extras.answered_until):
             if record.__class__ is not Part:
                 extras.answered.add(id(record[MEMBER]))
         extras.answered_until = self.chain
-        return id(member) in extras.answered
-
-    def has_value_of(self, member: Member) -> bool:
-        """Whether *member* has given it a value so far."""
-        return any(record[MEMBER] is member for record in newest_first(self.chain))
 
     @property
     def left(self) -> int:

@@ -52,7 +52,7 @@ def judge_absent(
     """Judge, and let those who run it have a stub in its place."""
     judged = request.judged()
     found = request.more().unanswered
-    engine = request.engine
+    number = request.engine.number
     running: List[Tuple[Worker, Unanswered]] = []
     for member in request.roster:
         if id(member) in judged:
@@ -63,7 +63,7 @@ def judge_absent(
         found[id(member)] = each
         if standing in NOT_BEGUN:
             if each.verdict is Verdict.MISSING:
-                member.unjudged.setdefault(engine, []).append(each)
+                member.unjudged.setdefault(number, []).append(each)
         elif worker is not None and standing is Standing.RUNNING:
             running.append((worker, each))
     if running and witness is not None:

@@ -136,32 +136,35 @@ class KeyedMailbox(Mailbox):
     # -- its readers, inside the section -------------------------------------------------------
 
     def take(self, worker: Any) -> Any:
-        """What *worker* has to serve; STOP; or IDLE: it counts as parked, and shall `rest`.
+        """What *worker* has to serve; STOP; or IDLE: when it has seen to all else, it `idles`.
 
         Or AGAIN, after so many messages that have to wait for their keys (P17).
 
         The key of what it gets is its own until it comes again, or is `let_go`.
         """
         self._drop_key(worker)
+        self._is_awake(worker)
         if self._ended:
             return STOP
-        # In this order: who appends after the last look sees the token (P1).
-        if worker not in self._parked:
-            self._parked.append(worker)
-        self.attention = [True]
         found = self._next(worker)
-        if found is IDLE:
-            return IDLE
-        self._parked.remove(worker)
-        if found is AGAIN:
-            self.attention = [True] if self._parked else CALM
-            return AGAIN
         if found is STOP:
             self.end()
-            return STOP
-        self.attention = [True] if self._parked else CALM
-        self._look_round()
+        elif found is not IDLE and found is not AGAIN:
+            self._look_round()
         return found
+
+    def idles(self, worker: Any) -> bool:
+        """Whether *worker* counts as parked now, and shall `rest`; else it shall take again.
+
+        From here to there it does nothing else: an unpark for it is one that no other gets.
+        """
+        # In this order: who appends after the last look sees the token (P1).
+        self._parked.append(worker)
+        self.attention = [True]
+        if not self._ended and not self._has_more():
+            return True
+        self._is_awake(worker)
+        return False
 
     def rest(self, worker: Any) -> None:
         """After IDLE: park. Who appended meanwhile has unparked one. Outside the section."""
@@ -198,11 +201,21 @@ class KeyedMailbox(Mailbox):
 
     def _look_round(self) -> None:
         """Wake a worker if there may be something for it."""
-        if not self._parked:
-            return
-        more = not self._lanes if self._at_stop else self.items
-        if more or any(key not in self._busy for key in self._lanes):
+        if self._parked and self._has_more():
             self._wake()
+
+    def _has_more(self) -> bool:
+        """Whether there may be something for a worker."""
+        more = not self._lanes if self._at_stop else self.items
+        return bool(more) or any(key not in self._busy for key in self._lanes)
+
+    def _is_awake(self, worker: Any) -> None:
+        """An unpark for *worker* was heard, or is not needed; those who sleep have their token."""
+        if worker in self._parked:
+            self._parked.remove(worker)
+        # Before anybody looks at the items, so that who appends after that look sees it (P1).
+        if self.attention is not CLOSED:
+            self.attention = [True] if self._parked else CALM
 
     def _next(self, worker: Reader) -> Any:
         """The oldest message that may be begun; STOP when it is the oldest of all, else IDLE."""

@@ -121,6 +121,10 @@ class Mailbox(Fifo):
         elif marked:
             items.popleft()
 
+    def idles(self, worker: Any) -> bool:
+        """Whether *worker* shall `rest` after IDLE. Inside the section."""
+        return True
+
     def rest(self, worker: Any) -> None:
         """After IDLE: park, unless there is something. Outside the section, on the reader."""
         # The token is up: who appended before that is seen here, later ones see it (P1).

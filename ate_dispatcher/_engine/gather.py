@@ -186,7 +186,7 @@ def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:
             if sweep:
                 engine.leave(Order.SWEEP, member)
             # What it has missed before it will not begin either; so a hung one keeps little.
-            older = len(member.unjudged.get(engine, ())) - 1
+            older = len(member.unjudged.get(engine.number, ())) - 1
             if older > 0:
                 skipped(engine, member, min(older, _FEW))
     if extras.line is not None:

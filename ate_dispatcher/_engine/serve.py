@@ -17,7 +17,7 @@ from typing_extensions import Protocol
 
 from .. import _log
 from .._core.durations import NEVER
-from .._core.effects import ACCEPTED, ASK, ENDED, ORDINARY
+from .._core.effects import ACCEPTED, ENDED, FAILED, ORDINARY
 from .._core.member import Claim
 from .._delivery.local_member import LocalMember, ThreadWorker
 from .._delivery.mailbox import Mailbox
@@ -115,8 +115,8 @@ def serve(producer: Serving, worker: Any) -> None:
     mailbox, items, unjudged = member.mailbox, member.mailbox.items, member.unjudged
     popleft, streams = items.popleft, producer._ate_stream
     plain = mailbox.__class__ is Mailbox and not member.exclusive
-    # Who is asked for predicates, or is not plain, takes nothing in passing.
-    in_passing = ASK if plain else 0
+    # Who has more to see to than the next call, or is not plain, takes nothing in passing.
+    in_passing = FAILED if plain else 0
     #: Whether there is more to see to after the section than the next call.
     more = False
     engine: Any = _NO_ENGINE
@@ -189,7 +189,7 @@ def serve(producer: Serving, worker: Any) -> None:
                 if claim is not None:
                     give_back(engine, claim)
                     claim = None
-                # Predicates are asked next, which may take long: then nothing has been begun.
+                # What users' code may see to comes first: meanwhile nothing has been begun.
                 if effects < in_passing:
                     if items:
                         following = popleft()
@@ -209,7 +209,7 @@ def serve(producer: Serving, worker: Any) -> None:
                 else:
                     more = True
                     worker.running = None
-                    following = AGAIN if effects >= ASK else mailbox.take(worker)
+                    following = AGAIN if effects > ORDINARY else mailbox.take(worker)
                     following, call, kwargs, claim = take(worker, following, later)
             except BaseException as defect:
                 if engine is not _NO_ENGINE:
@@ -237,7 +237,7 @@ def serve(producer: Serving, worker: Any) -> None:
                     if request.engine is None:
                         if request is STOP:
                             return
-                        if request is IDLE:
+                        if request is IDLE and (plain or _idles(mailbox, worker)):
                             mailbox.rest(worker)
                         request = IDLE
                         continue
@@ -288,6 +288,16 @@ def _hand_in(engine: Engine, worker: Any, value: Any, error: Any, stamp: float) 
         forward(request, value)
     apply(engine, request, effects, worker.member)
     return effects
+
+
+def _idles(mailbox: Mailbox, worker: Any) -> bool:
+    """Whether nothing has come meanwhile; then nothing is let go of here before it parks."""
+    enter, leave = SECTION.enter, SECTION.leave
+    enter()
+    try:
+        return mailbox.idles(worker)
+    finally:
+        leave(None)
 
 
 # -- after the section -------------------------------------------------------------------------

@@ -97,7 +97,13 @@ def take_away(engine: Engine, member: LocalMember) -> None:
 
 def come_to(member: Member, passes: int = 1 << 62) -> None:
     """*member* has come to what ended before it began it, on whatever engine."""
-    for engine in list(member.unjudged):
+    for number in list(member.unjudged):
+        reference = member.engines.get(number)
+        engine = None if reference is None else reference()
+        if engine is None:
+            # Nobody is left who could look at what it has asked.
+            member.unjudged.pop(number, None)
+            continue
         for _ in range(passes):
             with SECTION:
                 count = skipped(engine, member)

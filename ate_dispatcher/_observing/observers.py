@@ -58,11 +58,14 @@ class Observers:
     # -- from anywhere; never blocks while the dispatcher lives --------------------------------
 
     def add(self, hook: Hook) -> None:
+        if self._ended:
+            # Nothing happens any more.
+            return
         registration = _Registration(hook)
         self.hooks.append(registration)
         self._put(self._changed, registration)
         if self._ended:
-            # Nothing happens any more.
+            # It was crossed by the end.
             self._drop(registration)
 
     def remove(self, hook: Hook) -> None:
@@ -73,8 +76,10 @@ class Observers:
                 return
 
     def tell(self, make: Callable[..., Any], *data: Any) -> None:
-        """Let the hooks have the event ``make(*data)``."""
-        self._put(self._observe, make, data)
+        """Let the hooks have the event ``make(*data)``. Also inside the section."""
+        # After the end there are no hooks, and nobody is served in here.
+        if not self._ended:
+            self._append(self._observe, make, data)
 
     def call(self, callback: Callable[[Any], Any], argument: Any) -> None:
         """Let *callback* be called after all that was told so far."""
@@ -142,10 +147,13 @@ class Observers:
         self._ended = True
 
     def _put(self, *item: Any) -> None:
-        self.mailbox.put(item)
+        self._append(*item)
         if self._ended:
             self._serve_rest()
-        elif len(self.mailbox.items) >= self._high:
+
+    def _append(self, *item: Any) -> None:
+        self.mailbox.put(item)
+        if len(self.mailbox.items) >= self._high:
             waiting = len(self.mailbox.items)
             self._high = 2 * waiting
             self._lagging(waiting)
@@ -181,7 +189,7 @@ class Observers:
 
     def _observe(self, make: Callable[..., Any], data: Any) -> None:
         active = self._active
-        if not active:
+        if not active or self._ended:
             return
         event = make(*data)
         for registration in list(active):
@@ -200,11 +208,14 @@ class Observers:
         self._active = [each for each in (*self._active, registration) if each in self.hooks]
 
     def _end(self) -> None:
+        # In this order: whoever adds one after that sees it; and they are let go of last.
+        self._ended = True
+        hooks = [*self.hooks, *self._active]
         self.hooks.clear()
         self._active.clear()
-        self._ended = True
         self._turn.append(True)
         self._serve_rest()
+        del hooks
 
     def _drop(self, registration: _Registration) -> None:
         try:

@@ -23,6 +23,9 @@ UNREADABLE: Tuple[Place, ...] = (("<no GIL>", 0, "where it is cannot be read saf
 LOOPS: Set[CodeType] = set()
 """The code of ours that calls producers' methods; whoever has some puts it here."""
 
+_DEEP = 32
+"""So many frames of one thread are told."""
+
 _NAME = __name__.partition(".")[0]
 
 
@@ -59,7 +62,8 @@ def _places(frames: Dict[int, FrameType], ident: Optional[int]) -> Tuple[Place, 
         frame = frame.f_back
     found: List[Place] = []
     while frame is not None and frame.f_code not in LOOPS:
-        if not _is_ours(frame):
+        # Where it is in a deep recursion its innermost frames tell; the others are only passed by.
+        if len(found) < _DEEP and not _is_ours(frame):
             found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
     return tuple(reversed(found)) if frame is not None else ()

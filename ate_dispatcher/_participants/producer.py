@@ -125,6 +125,10 @@ class Producer(Participant):
         """It is registered with *engine*, perhaps again."""
         engines = self._ate_member.engines
         engines[engine.number] = weakref.ref(engine, partial(engines.pop, engine.number))
+        unjudged = self._ate_member.unjudged
+        for number in [each for each in list(unjudged) if each not in engines]:
+            # It hangs, or never began, and those who asked it are gone.
+            unjudged.pop(number, None)
         # Several workers begin when there is somebody to work for.
         self._ate_mailbox.attend()
 

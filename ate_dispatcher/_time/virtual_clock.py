@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sys
 import threading
 from collections import deque
 from queue import Empty, SimpleQueue
 from threading import Thread, current_thread, get_ident
-from threading import enumerate as all_threads
 from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
 from .._core.durations import NEVER, milliseconds
@@ -32,7 +32,7 @@ __all__ = ["VirtualClock"]
 Timer = Tuple[float, bool, int, int, VirtualParker]
 """An instant, what comes first at one, a token, and who waits."""
 
-_FAREWELL = 1.0
+_FAREWELL = 0.2
 """Real seconds for which a thread that has nothing to do any more is waited for."""
 
 _TURNS = 100_000
@@ -227,7 +227,7 @@ class VirtualClock:
             if parker.ident == here:
                 # Not so if it could not be started: then this is somebody else.
                 self._ours.pop(here, None)
-                self._leaving.append(current_thread())
+                self._leaving = [*filter(Thread.is_alive, self._leaving), current_thread()]
                 if self._holder == here:
                     self._hand_on()
 
@@ -403,7 +403,8 @@ def _see_off(leaving: List[threading.Thread]) -> None:
 
 def _is_gone(holder: Optional[int]) -> bool:
     """Whether a thread of the test has ended while it was its turn."""
-    return holder != -1 and all(thread.ident != holder for thread in all_threads())
+    # Also one that `threading` does not know: it has an entry there that stays.
+    return holder != -1 and holder not in sys._current_frames()
 
 
 def _seconds(name: str, value: Any, least: float = 0.0) -> float:

@@ -41,12 +41,16 @@ class WeakRequest(Request):
     __slots__ = ("__weakref__",)
 
 
+_numbers = itertools.count(1)
+
+
 class Books(Ledger):
     """A ledger with the bits of an engine that the facts need around them; its own engine."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ids = itertools.count(1)
+        self.number = next(_numbers)
 
     def opened(self, *roster: Member, deadline: float = DEADLINE, sent: float = 0.0) -> WeakRequest:
         call, kwargs = ("t", Payload()), {"k": 1}
@@ -161,7 +165,7 @@ def everything(ledger: Ledger, *requests: Request) -> List[Any]:
             found += [extras.errors, list(extras.callbacks)]
             found += [*fields(extras.need), *fields(extras.line)]
         for member in request.roster:
-            found += [member.standing, {id(k): list(v) for k, v in member.unjudged.items()}]
+            found += [member.standing, {k: list(v) for k, v in member.unjudged.items()}]
             for worker in member.workers:
                 found += [worker.running, worker.began, *fields(worker.claim)]
     return found

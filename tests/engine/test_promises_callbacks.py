@@ -6,9 +6,9 @@ import threading
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
-from rig import Answer, all_told, came, ended, over
+from rig import Answer, Gated, all_told, came, ended, only, over
 
-from ate_dispatcher import Dispatcher
+from ate_dispatcher import Dispatcher, Verdict
 
 
 class Callbacks:
@@ -99,3 +99,36 @@ def test_a_callback_may_add_another_after_the_end(calls: Callbacks) -> None:
 
     handle.add_done_callback(first)
     assert calls.came_in_order("first", "second")
+
+
+def test_a_hook_that_is_added_at_the_end_is_never_called(calls: Callbacks) -> None:
+    """While another one is let go of, whose finalizer does not come back: nobody hears of what is
+    late then, above all not in the middle of a producer's pass.
+    """
+    dispatcher, producer = Dispatcher(), Gated()
+    heard: List[Any] = []
+
+    class Lingering:
+        def __call__(self, event: Any) -> None:
+            """Nothing."""
+
+        def __del__(self) -> None:
+            calls.entered.set()
+            came(calls.gate)
+
+    dispatcher.start()
+    dispatcher.register_result_producer(producer, "t", start=True)
+    dispatcher.add_hook(Lingering())
+    handle = dispatcher.send_request("t", ttl=None)
+    came(producer.entered)
+    dispatcher.stop(immediate=True)
+    ended(handle)
+    came(calls.entered)
+    dispatcher.add_hook(heard.append)
+    producer.gate.set()
+    over(producer)
+    calls.gate.set()
+    over(dispatcher)
+    all_told(dispatcher)
+    assert only(handle).verdict is Verdict.SURPLUS
+    assert heard == []

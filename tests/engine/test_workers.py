@@ -16,7 +16,7 @@ import seams
 from rig import pace
 from virtual import FOREVER, World, logged, verdicts, world
 
-from ate_dispatcher import Dispatcher, Producer, Until, current_request
+from ate_dispatcher import Dispatcher, Producer, Standing, Until, current_request
 from ate_dispatcher.testing import ScriptedProducer, answers, computes, dies
 
 __all__ = ["pace", "world"]
@@ -455,3 +455,83 @@ def test_a_producer_that_gets_no_more_threads_works_with_fewer(
     assert ["with fewer threads" in r.getMessage() for r in logged(caplog, logging.WARNING)] == [
         True
     ]
+
+
+# -- what a worker sees to before it sleeps ----------------------------------------------------
+
+
+class Slow(logging.Handler):
+    """Keeps who logs an error until its gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.entered.set()
+        assert self.gate.wait(2 * rig.PATIENCE)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_worker_that_is_kept_by_a_log_handler_keeps_no_other(workers: int) -> None:
+    """It has raised, and is not parked yet: whoever sleeps is woken for what comes."""
+
+    def produce(topic: Any, what: str = "") -> str:
+        if what == "raises":
+            raise ValueError(what)
+        return what
+
+    handler, logger = Slow(), logging.getLogger("ate_dispatcher")
+    logger.addHandler(handler)
+    try:
+        with Dispatcher() as dispatcher:
+            producer = rig.Answer(produce, workers=workers)
+            dispatcher.register_result_producer(producer, "t", start=True)
+            rig.settle(dispatcher)
+            dispatcher.send_request("t", "raises", ttl=None)
+            rig.came(handler.entered)
+            for _ in range(3):
+                handle = dispatcher.send_request("t", "quick", ttl=None)
+                assert handle.results(timeout=rig.PATIENCE / 6) == ["quick"]
+            handler.gate.set()
+    finally:
+        handler.gate.set()
+        logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_waits_behind_an_error_is_not_begun_while_that_is_logged(workers: int) -> None:
+    """It is in the mailbox, and says so."""
+    handler, logger = Slow(), logging.getLogger("ate_dispatcher")
+    logger.addHandler(handler)
+    gate = threading.Event()
+
+    def produce(topic: Any, what: str) -> None:
+        assert gate.wait(2 * rig.PATIENCE)
+        if what == "raises":
+            raise ValueError(what)
+        assert last.wait(2 * rig.PATIENCE)
+
+    last = threading.Event()
+    try:
+        with Dispatcher() as dispatcher:
+            producer = rig.Answer(produce, workers=workers)
+            dispatcher.register_result_producer(producer, "t", start=True)
+            # The others are at something else, so the one that raises would take it.
+            first = dispatcher.send_request("t", "raises", ttl=None)
+            others = [dispatcher.send_request("t", "hangs", ttl=None) for _ in range(workers - 1)]
+            behind = dispatcher.send_request("t", "hangs", ttl=None)
+            gate.set()
+            rig.came(handler.entered)
+            assert first.done()
+            line = rig.only(behind)
+            assert line.standing is Standing.QUEUED
+            last.set()
+            handler.gate.set()
+            rig.ended(behind, *others)
+    finally:
+        gate.set()
+        last.set()
+        handler.gate.set()
+        logger.removeHandler(handler)

@@ -155,8 +155,8 @@ MUTANTS = [
     ),
     Mutant(
         f"{REQUEST}.judged",
-        "judged.update([id(member)",
-        "set([id(member)",
+        "extras.answered.union(extras.unanswered)",
+        "set(extras.unanswered)",
         "who answered is judged again",
     ),
     Mutant(
@@ -814,9 +814,9 @@ MUTANTS = [
         WORKERS,
     ),
     Mutant(
-        f"{KEYED}.take",
-        "[True] if self._parked else CALM\n        self._look",
-        "CALM\n        self._look",
+        f"{KEYED}._is_awake",
+        "[True] if self._parked else CALM",
+        "CALM",
         "no attention",
         WORKERS,
     ),
@@ -838,7 +838,7 @@ MUTANTS = [
     ),
     Mutant(f"{KEYED}._next", "self._at_stop = True", "pass", "a stop is forgotten", WORKERS),
     Mutant(
-        f"{KEYED}._look_round",
+        f"{KEYED}._has_more",
         "not self._lanes if self._at_stop else self.items",
         "self.items",
         "nobody wakes for a stop",
