@@ -144,9 +144,7 @@ MUTANTS = [
         "HELD), Verdict.MISSING)",
         "a stop at once does not withdraw what is queued",
     ),
-    Mutant(
-        f"{LEDGER}.stopped", "if at_once else None", "if not at_once else None", "stops are swapped"
-    ),
+    Mutant(f"{LEDGER}.stopped", "if at_once else", "if not at_once else", "stops are swapped"),
     Mutant(
         "_core.member:Worker.runs",
         "running.id == request.id and running.engine is request.engine",
@@ -566,8 +564,8 @@ MUTANTS = [
     ),
     Mutant(
         f"{LEDGER}.stopped",
-        "return ended, budget <= 0",
-        "return ended, False",
+        ", budget <= 0",
+        ", False",
         "a stop says that it is done",
     ),
     Mutant(

@@ -135,20 +135,21 @@ MAILBOX: Tuple[Variant, ...] = (
         "a worker looks before it says that it parks",
         "P1",
         "_delivery/keyed_mailbox.py",
-        "KeyedMailbox.take",
+        "KeyedMailbox.idles",
         (
             (
                 (
-                    "        if worker not in self._parked:\n"
-                    "            self._parked.append(worker)\n"
+                    "        self._parked.append(worker)\n"
                     "        self.attention = [True]\n"
-                    "        found = self._next(worker)\n"
+                    "        if not self._ended and not self._has_more():\n"
+                    "            return True\n"
                 ),
                 (
-                    "        found = self._next(worker)\n"
-                    "        if worker not in self._parked:\n"
-                    "            self._parked.append(worker)\n"
+                    "        more = self._ended or self._has_more()\n"
+                    "        self._parked.append(worker)\n"
                     "        self.attention = [True]\n"
+                    "        if not more:\n"
+                    "            return True\n"
                 ),
             ),
         ),
