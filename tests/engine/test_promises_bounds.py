@@ -247,3 +247,29 @@ def test_many_streams_under_a_policy(watch: Watch, world: World) -> None:
     handle.wait()
     assert handle.report().complete
     watch.passes_were_short()
+
+
+@pytest.mark.parametrize("need", [None, 2])
+def test_the_end_of_a_request_with_a_long_stream(watch: Watch, world: World, need: Any) -> None:
+    """Its parts were counted as they came."""
+
+    def produce(*_: Any) -> Iterator[int]:
+        yield from range(3000)
+        world.clock.sleep(FOREVER)
+
+    def nothing(*_: Any) -> Iterator[int]:
+        world.clock.sleep(1)
+        yield from ()
+
+    for each in (produce, nothing):
+        producer = Answer(each, stream=True)
+        world.dispatcher.register_result_producer(world.cast(producer), "t", start=True)
+    handle = world.dispatcher.options(ttl=None, need=need).send_request("t")
+    world.clock.settle()
+    watch.forget()
+    world.clock.advance(10)
+    handle.cancel()
+    world.clock.settle()
+    assert handle.completion is Completion.CANCELLED
+    assert len(handle.replies) == 3000
+    watch.passes_were_short(2)

@@ -7,14 +7,16 @@ and deadlines end what is due. Each case is a way in which the package comes to 
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
 from typing import Any, Callable, Iterator, List
 
 import inside
 import pytest
-from rig import PATIENCE, Answer, Gated, came, ended, over, settle
+from rig import PATIENCE, Answer, Gated, all_told, came, ended, over, settle
 from virtual import bare_logger
 
 from ate_dispatcher import Dispatcher, Producer, Until
@@ -374,3 +376,25 @@ def test_a_finalizer_that_does_not_come_back_does_not_keep_a_stop(scene: Scene) 
     came(scene.grave.entered)
     ended(other)
     over(scene.dispatcher)
+
+
+def test_a_producer_that_never_comes_back_keeps_no_dispatcher(scene: Scene) -> None:
+    """Nor does one that was never started, although it owes an answer to each."""
+    cast = [scene.hung, Forgetful()]
+    scene.hang()
+    engines = []
+    for _ in range(5):
+        dispatcher = Dispatcher()
+        for each in cast:
+            dispatcher.register_result_producer(each, "t")
+        dispatcher.start()
+        ended(*[dispatcher.send_request("t", ttl=1) for _ in range(2)])
+        for each in cast:
+            dispatcher.deregister_result_producer(each, "t")
+        Dispatcher.stop(dispatcher)
+        over(dispatcher)
+        all_told(dispatcher)
+        engines.append(weakref.ref(inside.engine_of(dispatcher)))
+        del dispatcher
+    gc.collect()
+    assert [each for each in engines if each() is not None] == []

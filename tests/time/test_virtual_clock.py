@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 import inside
 import pytest
+from rig import PATIENCE
 from virtual import Attentive, Scripted, World
 
 from ate_dispatcher import Dispatcher, Producer
@@ -266,4 +268,22 @@ def test_a_thread_that_has_ended_is_not_alive_any_more(monkeypatch: pytest.Monke
     dispatcher.stop()
     clock.settle()
     assert not dispatcher.is_alive()
+    clock.stop()
+
+
+def test_a_thread_that_nobody_manages_may_end_in_its_turn() -> None:
+    """One that was started below `threading`: time goes on."""
+    clock = VirtualClock(patience=1)
+    slept: List[float] = []
+
+    def sleeps() -> None:
+        clock.sleep(1)
+        slept.append(clock.now())
+
+    _thread.start_new_thread(sleeps, ())
+    until = time.monotonic() + PATIENCE
+    while not slept and time.monotonic() < until:
+        clock.sleep(5)
+    assert slept
+    clock.sleep(5)
     clock.stop()
