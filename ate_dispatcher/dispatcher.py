@@ -40,7 +40,7 @@ from ._engine.process import (
 from ._engine.scatter import send
 from ._observing.observers import Hook
 from ._observing.stacks import witness
-from ._participants.admission import admit, check_switch, register
+from ._participants.admission import admit, register, to_switch
 from ._participants.listener import ResultListener
 from ._participants.participant import Participant
 from ._participants.producer import Producer
@@ -193,25 +193,27 @@ class Dispatcher(Participant):
         """Everybody who is registered as a producer on any topic, disabled ones too."""
         return self._ate_engine.registry.participants("producers")
 
-    def disable(self, producer: Producer, *, by: Optional[str] = None) -> None:
+    def disable(self, producer: Union[Producer, str], *, by: Optional[str] = None) -> None:
         """Do not ask *producer* on any topic until :meth:`enable`; it stays registered.
+
+        Or all that are registered by that name; BadValue if nobody is.
 
         What it has not begun is withdrawn from it soon (verdict ``WITHDRAWN``); what it has begun
         counts. Reports name it as ``off``. From anywhere; twice is harmless. Programs, such as
         hooks, say *by* whom: then it is off until everybody who has disabled it enables it.
         """
         engine = self._ate_engine
-        check_switch(producer, by)
-        engine.registry.disable(producer, by)
-        engine.post(Order.WITHDRAW, producer._ate_member)
+        for each in to_switch(engine, producer, by):
+            engine.registry.disable(each, by)
+            engine.post(Order.WITHDRAW, each._ate_member)
 
-    def enable(self, producer: Producer, *, by: Optional[str] = None) -> None:
+    def enable(self, producer: Union[Producer, str], *, by: Optional[str] = None) -> None:
         """Ask *producer* again from now on, whoever has disabled it; harmless if nobody has.
 
         With *by* it stays off if it was disabled by somebody else, too.
         """
-        check_switch(producer, by)
-        self._ate_engine.registry.enable(producer, by)
+        for each in to_switch(self._ate_engine, producer, by):
+            self._ate_engine.registry.enable(each, by)
 
     def options(
         self,
@@ -321,9 +323,7 @@ class Dispatcher(Participant):
         engine = self._ate_engine
         until = engine.now() + milliseconds("drain", drain)
         unstarted = self.ident is None
-        engine.gate.refuse(
-            f"{_log.name_of(self)} was stopped; make a new dispatcher to send requests"
-        )
+        engine.gate.refuse(f"{_log.name_of(self)} was stopped; make a new dispatcher")
         engine.post(Order.STOP, bool(immediate or unstarted), until)
         if unstarted and (engine.orders.items or engine.channels):
             # Nobody may ever start it, but what it keeps has to end, and its participants to stop.

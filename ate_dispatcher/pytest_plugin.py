@@ -82,7 +82,10 @@ class _Rig:
         self.problems: List[str] = []
 
 
-_RIG: pytest.StashKey[_Rig] = pytest.StashKey()
+_TOO_OLD = not hasattr(pytest, "StashKey")
+"""Before pytest 7: this switches itself off, see the end."""
+
+_RIG: pytest.StashKey[_Rig] = None if _TOO_OLD else pytest.StashKey()  # type: ignore[assignment]
 
 
 # -- fixtures ----------------------------------------------------------------------------------
@@ -259,3 +262,13 @@ def pytest_runtest_makereport(
     if call.when == "teardown":
         # pytest keeps its items till the end of the run.
         del item.stash[_RIG]
+
+
+if _TOO_OLD:
+    # A plugin breaks no run that does not use it. One that does is told what is missing.
+    for _each in [*__all__, *filter(lambda name: name.startswith(("pytest_", "_ate")), globals())]:
+        globals().pop(_each, None)
+
+    def pytest_report_header() -> str:
+        """One line, in the place of everything else."""
+        return f"ate-dispatcher: its fixtures need pytest 7, this is {pytest.__version__}"

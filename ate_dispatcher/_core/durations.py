@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from ..errors import BadType, BadValue
 
-__all__ = ["NEVER", "milliseconds", "past", "timeout_instant"]
+__all__ = ["NEVER", "in_ms", "milliseconds", "past", "timeout_instant"]
 
 NEVER = math.inf
 """The instant that does not come: a request without deadline, a wait without timeout."""
@@ -28,6 +28,11 @@ def past(instant: float) -> float:
         return instant
     # math.nextafter is younger than Python 3.8; one part in 2**52 is at least one step.
     return instant + max(abs(instant) * 2.0**-52, 5e-324)
+
+
+def in_ms(seconds: float) -> float:
+    """For reports: to the nanosecond, since the noise of a subtraction is nobody's time."""
+    return round(seconds * 1000, 6)
 
 
 def milliseconds(name: str, value: Any) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Hashable, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 from .. import _log
+from .durations import in_ms
 from .outcomes import Completion, Standing, Verdict
 from .records import ERROR, MEMBER, STAMP, VALUE, Record
 
@@ -59,7 +60,7 @@ class Reply:
         put(self, "producer", record[MEMBER].producer)
         put(self, "value", record[VALUE])
         put(self, "error", record[ERROR])
-        put(self, "elapsed_ms", (record[STAMP] - sent) * 1000)
+        put(self, "elapsed_ms", in_ms(record[STAMP] - sent))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Reply does not change; cannot set {name!r}")

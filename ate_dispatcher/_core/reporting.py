@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence
 
-from .durations import NEVER
+from .durations import NEVER, in_ms
 from .member import HeldUp, Member, Spent
 from .outcomes import Completion, Standing, Verdict
 from .records import BEGAN, ERROR, MEMBER, STAMP, Close, Part, Record, newest_first
@@ -48,9 +48,8 @@ def report_of(request: Request, now: float, at_the_end: bool = False) -> Report:
         id=request.id,
         topic=request.topic,
         completion=completion,
-        # To the nanosecond: the noise of the subtraction is nobody's ttl.
-        ttl_ms=None if request.deadline == NEVER else round(ttl * 1e3, 6),
-        elapsed_ms=(ended - request.sent) * 1000,
+        ttl_ms=None if request.deadline == NEVER else in_ms(ttl),
+        elapsed_ms=in_ms(ended - request.sent),
         members=tuple(lines),
         policy=_said(request) if completion is not None else None,
         off=() if extras is None else tuple([member.name for member in extras.disabled]),
@@ -95,10 +94,10 @@ def _times(
     until = max(until, sent if began is None else began)
     came = (until if began is None else began) - (instrument or 0.0) - (line or 0.0)
     return {
-        "waited_ms": max(0.0, came - sent) * 1000,
-        "instrument_ms": None if instrument is None else instrument * 1000,
-        "line_ms": None if line is None else line * 1000,
-        "ran_ms": None if began is None else (until - began) * 1000,
+        "waited_ms": in_ms(max(0.0, came - sent)),
+        "instrument_ms": None if instrument is None else in_ms(instrument),
+        "line_ms": None if line is None else in_ms(line),
+        "ran_ms": None if began is None else in_ms(until - began),
     }
 
 
@@ -110,8 +109,8 @@ def _answered(record: Record, sent: float) -> MemberReport:
             MemberReport,
             producer=record[MEMBER].name,
             verdict=Verdict.OK,
-            waited_ms=(began - sent) * 1000,
-            ran_ms=(record[STAMP] - began) * 1000,
+            waited_ms=in_ms(began - sent),
+            ran_ms=in_ms(record[STAMP] - began),
         )
     return MemberReport(
         producer=record[MEMBER].name,
@@ -130,7 +129,7 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
         producer=each.member.name,
         verdict=outcome or each.verdict,
         standing=None if outcome in (Verdict.LATE, Verdict.SURPLUS) else each.standing,
-        late_ms=each.late * 1000 if outcome is Verdict.LATE else None,
+        late_ms=in_ms(each.late) if outcome is Verdict.LATE else None,
         stack=shown(each.places),
         place=innermost(each.places),
         held_up_by=_told(each.held_up_by),

@@ -34,7 +34,8 @@ The protocols
 Each place that keeps one names it.
 
 P1   Reader: put up a fresh attention token, look at ``items`` again, park. Putter: append, look at
-     the token, unpark, use up *that* token. (``mailbox``)
+     the token, unpark, use up *that* token. Between the look and the park a reader does nothing
+     else: what may take long comes before. (``mailbox``, `KeyedMailbox.idles`)
 P2   Death: attention = CLOSED, then empty; whoever appends and then sees CLOSED is responsible for
      what it put. (``mailbox``, ``sweep``, `Engine.post`)
 P4   Control loop: publish ``wakeup``, raise attention, look at arrivals and orders again, park.
@@ -55,7 +56,8 @@ P14  Nothing between the append and the puts may catch a signal handler's except
 P15  No frame of ours holds a request or a payload while it parks or calls users: one ``del`` line,
      or one chain of ``= None``, per phase.
 P16  Inside the section nothing of a user's is let go of: whoever holds it there drops it outside,
-     or it goes to ``SECTION.left``. The control loop lets go of nothing: `process.release`.
+     or it goes to ``SECTION.left``. The control loop lets go of nothing: `process.release`. Nor is
+     anybody's hook or callback called in there: `Observers.tell` only appends.
 P17  Every pass of the section is bounded, by verdicts or by messages; time comes first, then a
      bounded number of orders; what may take long, log handlers too, goes to the observers.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import events
-from .._core.durations import NEVER
+from .._core.durations import NEVER, in_ms
 from .._core.member import Member
 from .._core.records import BEGAN, ERROR, MEMBER, STAMP, Part, Record
 from .._core.report import made
@@ -38,7 +38,7 @@ def event_opened(request: Request) -> events.Event:
 
 def event_replied(request: Request, record: Record) -> events.Event:
     stamp, error, member = record[STAMP], record[ERROR], record[MEMBER]
-    elapsed_ms, ran_ms = (stamp - request.sent) * 1000, (stamp - record[BEGAN]) * 1000
+    elapsed_ms, ran_ms = in_ms(stamp - request.sent), in_ms(stamp - record[BEGAN])
     if error is None:
         more = record.__class__ is Part
         return made(
@@ -66,9 +66,9 @@ def event_discarded(request: Request, each: Unanswered) -> events.Event:
         request.topic,
         each.member.name,
         each.outcome,
-        each.late * 1000,
-        (each.answered[1] - request.sent) * 1000,
-        (each.answered[1] - each.answered[0]) * 1000,
+        in_ms(each.late),
+        in_ms(each.answered[1] - request.sent),
+        in_ms(each.answered[1] - each.answered[0]),
         each.member.number,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Hashable, Optional, Tuple
+from typing import Any, Hashable, List, Optional, Tuple
 
 from .. import _log
 from .._callables import check_callable
@@ -16,7 +16,7 @@ from .listener import ResultListener
 from .participant import Participant
 from .producer import Producer
 
-__all__ = ["admit", "check_switch", "register"]
+__all__ = ["admit", "register", "to_switch"]
 
 OPTIONAL = (ERROR, COMPLETION)
 """What a listener may override as well."""
@@ -105,9 +105,17 @@ def register(
         participant.start()
 
 
-def check_switch(producer: Any, by: Optional[str]) -> None:
-    """Refuse what cannot be disabled or enabled."""
-    if not isinstance(producer, Producer):
-        raise BadType(f"producer must be a Producer, not {producer!r}")
+def to_switch(engine: Engine, producer: Any, by: Optional[str]) -> List[Producer]:
+    """Whom to disable or enable: *producer*, or all that are registered by that name."""
     if by is not None and not isinstance(by, str):
         raise BadType(f"by must be text, not {by!r}")
+    if isinstance(producer, Producer):
+        return [producer]
+    if not isinstance(producer, str):
+        raise BadType(f"producer must be a Producer or the name of one, not {producer!r}")
+    there: List[Producer] = engine.registry.participants("producers")
+    found = [each for each in there if _log.name_of(each) == producer]
+    if not found:
+        names = ", ".join(sorted({repr(_log.name_of(each)) for each in there})) or "nobody"
+        raise BadValue(f"producer {producer!r} is not registered; there is {names}")
+    return found

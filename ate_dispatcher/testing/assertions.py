@@ -93,7 +93,8 @@ def assert_late(
             _fail(handle, f"{_name(producer)} has not answered at all")
     line = _line(handle, producer)
     if line.verdict is not Verdict.LATE or line.late_ms is None:
-        _fail(handle, f"{_name(producer)} was not late")
+        became = "it is open" if line.verdict is None else f"it was {line.verdict.name}"
+        _fail(handle, f"{_name(producer)} was not late: {became}")
     if by_ms is not None and not abs(line.late_ms - by_ms) <= tolerance_ms:
         _fail(handle, f"{_name(producer)} was late by {line.late_ms:g} ms, not {by_ms:g} ms")
 

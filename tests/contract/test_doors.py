@@ -491,3 +491,43 @@ def test_who_is_left_behind_by_a_with_block_is_named(caplog: pytest.LogCaptureFi
         dispatcher.send_request("t", ttl=100)
     assert told(caplog, "who has not come back after 2 s: psu") == 1
     clock.stop()
+
+
+# -- by name, and to the nanosecond ------------------------------------------------------------
+
+
+def test_producers_are_disabled_and_enabled_by_name(dispatcher: Dispatcher) -> None:
+    """As reports name them; one that is not there is refused, with those that are."""
+    for name in ("site 1", "site 2", "site 2"):
+        producer = Answer(lambda *_, name=name: name, name=name)
+        dispatcher.register_result_producer(producer, "t", start=True)
+    dispatcher.disable("site 2")
+    assert dispatcher.send_request("t").results() == ["site 1"]
+    assert dispatcher.send_request("t").report().off == ("site 2", "site 2")
+    dispatcher.enable("site 2")
+    assert len(dispatcher.send_request("t").results()) == 3
+    for switch in (dispatcher.disable, dispatcher.enable):
+        with pytest.raises(
+            BadValue, match="'site 3' is not registered; there is 'site 1', 'site 2'"
+        ):
+            switch("site 3")
+        with pytest.raises(BadType, match="a Producer or the name of one, not 3"):
+            switch(3)  # type: ignore[arg-type]
+
+
+def test_times_of_reports_are_what_a_test_has_written() -> None:
+    """Not a billionth of a millisecond beside it."""
+    clock = VirtualClock()
+    dispatcher = Dispatcher(clock=clock)
+    dispatcher.start()
+    times = iter(range(301, 350))
+    producer = Answer(lambda *_: clock.sleep(next(times) / 1000))
+    dispatcher.register_result_producer(producer, "t", start=True)
+    for late in range(1, 50):
+        handle = dispatcher.send_request("t", ttl=300)
+        clock.advance(400)
+        (line,) = handle.report().members
+        assert (line.late_ms, line.ran_ms) == (late, 300 + late)
+    dispatcher.stop()
+    clock.settle()
+    clock.stop()

@@ -510,7 +510,7 @@ def sites(dispatcher: Dispatcher, site: Producer) -> None:
     dispatcher.options(only=[site, "other"], without="other")
     dispatcher.options(barrier=True, ordering_key=("part", 1))
     dispatcher.options(barrier=200.5)
-    dispatcher.disable("site")  # type: ignore[arg-type]
+    dispatcher.disable(3)  # type: ignore[arg-type]
 
 
 def ready_hooks(dispatcher: Dispatcher) -> None:
