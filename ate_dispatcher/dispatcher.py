@@ -32,6 +32,7 @@ from ._engine.options import Options, check_keywords, options_of
 from ._engine.process import (
     EXIT_SECONDS,
     at_exit,
+    drain_before_executors,
     living_dispatchers,
     living_participants,
     remember,
@@ -295,6 +296,7 @@ class Dispatcher(Participant):
         if _log.logger.isEnabledFor(logging.DEBUG) and self.ident is None:
             self.add_hook(_log_traffic)
         remember(started, self)
+        drain_before_executors()
         if self._ate_aside is not None:
             # It was stopped before. Two threads cannot be at its parker at once.
             self._ate_engine.clock.join(*self._ate_aside, NEVER)
@@ -376,6 +378,11 @@ class Dispatcher(Participant):
         except RuntimeError:
             # The interpreter exits and gives no more threads.
             run()
+
+    def _ate_is_busy(self) -> bool:
+        """Whether something is open that can end while one waits; at the exit."""
+        engine = self._ate_engine
+        return self.is_alive() and engine.clock is REAL and bool(engine.ledger.open)
 
     def _ate_join_observers(self, until: float) -> None:
         engine, thread = self._ate_engine, self._ate_loop.observers_thread

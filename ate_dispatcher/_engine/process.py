@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import os
+import threading
 import weakref
 from collections import deque
 from contextvars import ContextVar
@@ -26,6 +27,7 @@ from .._core.member import Member
 from .._core.request import StartLine
 from .._delivery.mailbox import NO_GIL
 from .._observing.observers import Observers
+from .._time.clock import REAL, QueueParker
 
 __all__ = [
     "CURRENT_WORKER",
@@ -36,6 +38,7 @@ __all__ = [
     "Section",
     "alive",
     "at_exit",
+    "drain_before_executors",
     "living_dispatchers",
     "living_participants",
     "lost",
@@ -138,6 +141,9 @@ def lost(message: str, *args: Any) -> None:
     (_log.lost if observers is None else observers.lost)(message, *args)
 
 
+_drains: List[bool] = []
+
+
 class Living(Protocol):
     """What has a thread: how it takes the end of the interpreter, and a fork."""
 
@@ -175,6 +181,32 @@ def living_dispatchers() -> List[Any]:
 def living_participants() -> List[Any]:
     """Those whose threads run."""
     return _living(alive)
+
+
+def drain_before_executors() -> None:
+    """See to it, once, that what is open at the exit is waited for while executors still work.
+
+    They are shut before any ``atexit`` handler runs, by those of `threading`, the last to come
+    first. Nothing is stopped then: a handler of the user's may still send.
+    """
+    if not _drains:
+        _drains.append(True)
+        # Ours has to come behind theirs, whether or not this program uses them.
+        import concurrent.futures.thread  # noqa: F401
+
+        try:
+            getattr(threading, "_register_atexit", atexit.register)(_drain)
+        except RuntimeError:
+            # It is the exit already.
+            pass
+
+
+def _drain() -> None:
+    parker = QueueParker()
+    until = REAL.now() + EXIT_SECONDS
+    for dispatcher in living_dispatchers():
+        while dispatcher._ate_is_busy() and REAL.now() < until:
+            parker.park_until(REAL.now() + 0.005)
 
 
 def _exit() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -168,3 +170,55 @@ def test_a_dispatcher_that_is_joined_keeps_a_program_alive() -> None:
         *STRICT,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+
+
+EXECUTOR = """
+import atexit
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from ate_dispatcher import Dispatcher, Producer, ResultListener
+
+
+class Site(Producer):
+    def produce_dispatcher_output(self, topic, number):
+        time.sleep(0.1)
+        return pool.submit(lambda: number + 1).result()
+
+
+class Log(ResultListener):
+    def process_dispatcher_result(self, topic, value):
+        print(value, flush=True)
+
+
+def leave_safely():
+    print("safe", dispatcher.send_request("safe").results(), flush=True)
+
+
+class Safe(Producer):
+    def produce_dispatcher_output(self, topic):
+        return "off"
+
+
+dispatcher = Dispatcher()
+dispatcher.start()
+dispatcher.register_result_producer(Site(), "t", start=True)
+dispatcher.register_result_producer(Safe(), "safe", start=True)
+dispatcher.register_result_listener(Log(), "t", start=True)
+atexit.register(leave_safely)
+pool = ThreadPoolExecutor(1)
+# Python 3.12 starts no thread at the exit.
+pool.submit(int).result()
+for number in range(3):
+    dispatcher.send_request("t", number)
+"""
+
+
+def test_what_is_open_at_the_exit_still_has_its_executor() -> None:
+    """And a handler of the program's own still has the dispatcher: the rig is left safely."""
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTOR], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == ""
+    # Python 3.8 calls the handler first.
+    assert sorted(done.stdout.splitlines()) == ["1", "2", "3", "safe ['off']"]

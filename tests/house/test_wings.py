@@ -56,6 +56,7 @@ LATE = {
     },
     "_delivery.registry": {"difflib"},
     "_participants.admission": {"difflib"},
+    "_engine.process": {"concurrent"},
     "_engine.waiting": {"asyncio"},
     "pytest_plugin": {"testing.leaks", "dispatcher", "errors", "testing"},
 }
