@@ -146,10 +146,8 @@ CONTROL: Tuple[Variant, ...] = (
         (
             (
                 (
-                    "        engine.gate.refuse(\n"
-                    '            f"{_log.name_of(self)} was stopped; make a new dispatcher to send '
-                    'requests"\n'
-                    "        )\n"
+                    '        engine.gate.refuse(f"{_log.name_of(self)} was stopped; make a new '
+                    'dispatcher")\n'
                 ),
                 "",
             ),
