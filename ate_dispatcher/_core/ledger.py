@@ -377,8 +377,9 @@ class Ledger:
         self.open.forget(line)
         line.started = True
         request.until = request.deadline
-        for claim in line.present:
-            self.began(request, claim.worker, Start(now, claim.spent(now)))
+        judged = request.more().unanswered
+        for claim in [each for each in line.present if id(each.worker.member) not in judged]:
+            claim.worker.running, claim.worker.began = request, Start(now, claim.spent(now))
             # The last of all: its worker may happen to look.
             claim.standing = Standing.RUNNING
         return 0

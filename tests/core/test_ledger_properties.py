@@ -1229,8 +1229,8 @@ def same(milliseconds: Optional[float], steps: Optional[int]) -> bool:
 # Nothing but arithmetic: the same on every Python.
 pytestmark = pytest.mark.thorough
 
-TestTheLedgerAgainstItsModel = Engines.TestCase
 TestPoliciesAgainstTheirModel = NeedyEngines.TestCase
+TestTheLedgerAgainstItsModel = Engines.TestCase
 TestStartLinesAgainstTheirModel = LinedEngines.TestCase
 TestTheLedgerAgainstItsModel.settings = settings(
     max_examples=150,

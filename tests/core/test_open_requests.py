@@ -322,3 +322,19 @@ TestTheStoreAgainstLists.settings = settings(
     # To explain a failure takes longer than to find it, and longer than a test may take.
     phases=[phase for phase in settings().phases if phase is not Phase.explain],
 )
+
+
+def test_empty_places_before_the_next_instant_are_passed_by_in_pieces() -> None:
+    """Whoever asks is told to come again; not that there is nothing."""
+    store = OpenRequests()
+    requests = [made(number, float(number), None) for number in range(200)]
+    store.arrivals.extend(requests)
+    store.gather(1000)
+    for request in requests[:80]:
+        request.completion = Completion.CANCELLED
+        store.release(request)
+    told = [store.next_instant()]
+    while told[-1] == -math.inf:
+        told.append(store.next_instant())
+    assert told == [-math.inf, requests[80].deadline]
+    store.check()
