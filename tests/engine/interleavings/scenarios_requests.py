@@ -176,7 +176,7 @@ def waiters(stage: Stage) -> None:
     lab.end()
 
 
-@scenario(pairs=150, focus="wait")
+@scenario(pairs=900, focus="wait")
 def impatient(stage: Stage) -> None:
     """One gives up waiting, another one does not: it is told of the end."""
     lab = Lab(stage, producers=0)

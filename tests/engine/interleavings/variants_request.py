@@ -137,7 +137,10 @@ REQUEST: Tuple[Variant, ...] = (
         "Ledger._start",
         (
             (
-                "            self.began(request, claim.worker, Start(now, claim.spent(now)))\n",
+                (
+                    "            claim.worker.running, claim.worker.began = request, "
+                    "Start(now, claim.spent(now))\n"
+                ),
                 "            claim.standing = Standing.RUNNING\n",
             ),
             (
@@ -145,7 +148,10 @@ REQUEST: Tuple[Variant, ...] = (
                     "            # The last of all: its worker may happen to look.\n"
                     "            claim.standing = Standing.RUNNING\n"
                 ),
-                "            self.began(request, claim.worker, Start(now, claim.spent(now)))\n",
+                (
+                    "            claim.worker.running, claim.worker.began = request, "
+                    "Start(now, claim.spent(now))\n"
+                ),
             ),
         ),
         ("barrier",),
