@@ -16,14 +16,13 @@ import heapq
 import itertools
 import math
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple, TypeVar
+from typing import Any, Deque, Dict, Iterator, List, Optional, Tuple
 
 from .durations import NEVER
 from .request import Request
+from .snapshots import copied
 
 __all__ = ["OpenRequests"]
-
-T = TypeVar("T")
 
 _MANY = 64
 """Below so many empty cells the heap is left alone; and so many steps are one call's share."""
@@ -143,8 +142,8 @@ class OpenRequests:
     def all(self) -> Iterator[Request]:
         """Every one that is open, in no order. On any thread; exact at a quiet moment."""
         seen = set()
-        endless = [each for page in _copy(self._pages) for each in _copy(page)]
-        for request in (*self._arrived(), *endless, *self._timed_ones()):
+        endless = [each for page in copied(self._pages.values()) for each in copied(page.values())]
+        for request in (*copied(self.arrivals), *endless, *self._timed_ones()):
             if request.completion is None and request.id not in seen:
                 seen.add(request.id)
                 yield request
@@ -152,16 +151,6 @@ class OpenRequests:
     def __bool__(self) -> bool:
         """Whether any is open, or may be."""
         return bool(self.arrivals or self._timed or self._pages)
-
-    def _arrived(self) -> List[Request]:
-        while True:
-            try:
-                return list(self.arrivals)
-            except RecursionError:
-                raise
-            except RuntimeError:
-                # It changed under the copy: take it again.
-                continue
 
     def _timed_ones(self) -> List[Request]:
         # Each field is read once: it may be emptied meanwhile.
@@ -254,13 +243,3 @@ class OpenRequests:
         for request in (*endless, *(cell[_REQUEST] for cell in timed)):
             assert request.completion is None, request.id
             assert request.cell is not None
-
-
-def _copy(some: Dict[int, T]) -> List[T]:
-    while True:
-        try:
-            return list(some.values())
-        except RecursionError:
-            raise
-        except RuntimeError:
-            continue

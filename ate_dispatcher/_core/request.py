@@ -16,6 +16,7 @@ from .member import Claim, HeldUp, Member, Spent, Worker
 from .outcomes import Completion, Standing, Verdict
 from .policy_state import PolicyState
 from .records import MEMBER, Part, Record, newest_first
+from .snapshots import copied
 
 __all__ = ["EVALUATED", "OVER", "Extras", "Request", "StartLine", "Unanswered"]
 
@@ -294,16 +295,7 @@ class Request:
 
     def unanswered(self) -> List[Unanswered]:
         """Verdicts that are not replies, in the order in which they came. On any thread."""
-        extras = self.extras
-        while extras is not None:
-            try:
-                return list(extras.unanswered.values())
-            except RecursionError:
-                raise
-            except RuntimeError:
-                # One was added under the copy.
-                continue
-        return []
+        return [] if self.extras is None else copied(self.extras.unanswered.values())
 
     @property
     def errors(self) -> int:

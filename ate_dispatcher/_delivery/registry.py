@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Callable, Deque, Dict, Hashable, List, NamedTuple, Optional, Tuple
 
 from .. import _log
+from .._core.snapshots import copied
 from ..errors import BadType
 from .mailbox import Mailbox
 
@@ -162,14 +163,7 @@ class Side:
                 return roster
 
     def registrations(self) -> List[Registration]:
-        while True:
-            try:
-                return list(self._registrations.values())
-            except RecursionError:
-                raise
-            except RuntimeError:
-                # It changed under the copy: take it again.
-                continue
+        return copied(self._registrations.values())
 
     def __bool__(self) -> bool:
         return bool(self._registrations)
@@ -265,7 +259,7 @@ class Registry:
 
         there = [
             _log.text_of(channel.topic)
-            for channel in _values(self.channels)[:_MANY]
+            for channel in copied(self.channels.values())[:_MANY]
             if channel.producers
         ]
         close = get_close_matches(_log.text_of(topic), there, 1)
@@ -299,7 +293,7 @@ class Registry:
     def participants(self, side: str) -> List[Any]:
         """Everybody on *side* of any topic, each once, in the order of the topics."""
         found: Dict[int, Any] = {}
-        for channel in _values(self.channels):
+        for channel in copied(self.channels.values()):
             for each in getattr(channel, side).registrations():
                 found.setdefault(id(each.participant), each.participant)
         return list(found.values())
@@ -313,7 +307,7 @@ class Registry:
 
     def _changed(self, producer: Any) -> None:
         """Whether *producer* is disabled is not what it was."""
-        for channel in _values(self._where.get(id(producer), {})):
+        for channel in copied(self._where.get(id(producer), {}).values()):
             channel.producers.changed()
 
     def _settle(self, topic: Hashable, channel: Channel) -> None:
@@ -334,7 +328,7 @@ class Registry:
     def _revived(self, topic: Hashable) -> Optional[Channel]:
         self._clear()
         # Only equal hashes may be equal topics: others are not asked.
-        for retired in _values(self._retired.get(hash(topic), {})):
+        for retired in copied(self._retired.get(hash(topic), {}).values()):
             channel: Optional[Channel] = retired()
             if channel is not None and channel.topic == topic:
                 return channel
@@ -362,13 +356,3 @@ class _Retired(weakref.ref):  # type: ignore[type-arg]
     __slots__ = ("hash",)
 
     hash: int
-
-
-def _values(table: Dict[Any, Any]) -> List[Any]:
-    while True:
-        try:
-            return list(table.values())
-        except RecursionError:
-            raise
-        except RuntimeError:
-            continue

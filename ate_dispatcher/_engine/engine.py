@@ -91,6 +91,7 @@ from .._core.ledger import Ledger
 from .._core.member import Member
 from .._core.outcomes import Completion
 from .._core.request import Request
+from .._core.snapshots import copied
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.ordering_keys import Keys
@@ -98,7 +99,7 @@ from .._delivery.registry import Channel, Disabled, Registry
 from .._observing.observers import Observers
 from .._observing.translate import event_opened
 from .._time.clock import Clock
-from .gate import Gate, copied, removed
+from .gate import Gate, removed
 from .process import LINES
 
 __all__ = ["Engine", "Order", "Phase", "State"]

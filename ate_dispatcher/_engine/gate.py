@@ -8,13 +8,14 @@ in line as well: its STOP travels behind what was sent before it.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, List, Optional
+from typing import Any, Callable, Deque, Optional
 
 from .._core.request import Request
+from .._core.snapshots import copied
 from .._delivery.sentinels import SHUT, Leaving
 from ..errors import DispatcherStopped
 
-__all__ = ["Gate", "copied", "removed"]
+__all__ = ["Gate", "removed"]
 
 
 class Gate:
@@ -104,18 +105,6 @@ class Gate:
             left = self.held.popleft()
             if left.__class__ is Leaving:
                 left.go()
-
-
-def copied(queue: Deque[Any]) -> List[Any]:
-    """What is in *queue*, which others change."""
-    while True:
-        try:
-            return list(queue)
-        except RecursionError:
-            raise
-        except RuntimeError:
-            # It changed under the copy: take it again.
-            continue
 
 
 def removed(queue: Deque[Any], item: Any) -> None:

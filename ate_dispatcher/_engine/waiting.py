@@ -9,11 +9,12 @@ anything, and goes with the request's end.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
 from .._core.request import Request
+from .._core.snapshots import copied
 from .._delivery.local_member import LocalWorker
 from .._observing.deadlocks import LOOKS, circle_of
 from ..errors import DispatcherError
@@ -111,7 +112,7 @@ def wake(engine: Engine, request: Request) -> None:
     waiters = waiting.pop(request.id, None) if ended else waiting.get(request.id)
     if waiters is None:
         return
-    for parker, each in _copy(waiters):
+    for parker, each in copied(waiters.values()):
         if ended or each:
             parker.unpark(None)
 
@@ -140,16 +141,6 @@ def _dismiss(engine: Engine, request: Request, waiter: Tuple[Any, bool]) -> None
         # In this order: whoever enlists in it after the end looks at that next.
         if request.completion is not None and not waiters:
             engine.waiting.pop(request.id, None)
-
-
-def _copy(waiters: Any) -> List[Tuple[Any, bool]]:
-    while True:
-        try:
-            return list(waiters.values())
-        except RecursionError:
-            raise
-        except RuntimeError:
-            continue
 
 
 def running_loop() -> Optional[asyncio.AbstractEventLoop]:
