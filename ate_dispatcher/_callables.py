@@ -8,18 +8,18 @@ from typing import Any
 
 from .errors import BadType
 
-__all__ = ["check_callable", "is_async"]
+__all__ = ["check_callable"]
 
 
 def check_callable(parameter: str, value: Any) -> None:
     """Refuse *value* as *parameter* if it cannot be called, or is async."""
     if not callable(value):
         raise BadType(f"{parameter} must be callable, not {value!r}")
-    if is_async(value):
+    if _is_async(value):
         raise BadType(f"{parameter} must not be async, nobody would await it: {value!r}")
 
 
-def is_async(function: Any) -> bool:
+def _is_async(function: Any) -> bool:
     """Whether calling *function* gives a coroutine or an asynchronous generator, as far as seen."""
     while isinstance(function, functools.partial):
         function = function.func

@@ -147,7 +147,7 @@ class Ledger:
         if stamp > request.until and self._overdue(request, stamp) is not None:
             return self._time_ends(request, stamp)
         request.chain = Part((value, None, worker.member, worker.began, stamp, request.chain))
-        request.has_part_of(worker.member)
+        request.note_part(worker.member)
         return ACCEPTED | (self._heard(request, False, stamp) if request.pending < 0 else 0)
 
     def finished(self, request: Request, worker: Worker, stamp: float) -> int:

@@ -10,18 +10,25 @@ __all__ = [
     "HELD",
     "NOT_BEGUN",
     "WITHDRAWN_AT_ONCE",
+    "ByIdentity",
     "Completion",
     "Standing",
     "Verdict",
 ]
 
 
-class Completion(enum.Enum):
-    """Why a request ended. Each request ends exactly once, with exactly one of these."""
+class ByIdentity(enum.Enum):
+    """Constants that are hashed as the one object that each of them is.
 
-    # By identity: a member is one object, and Enum hashes in Python, by name.
+    Enum does it in Python, by name.
+    """
+
     if not TYPE_CHECKING:
         __hash__ = object.__hash__
+
+
+class Completion(ByIdentity):
+    """Why a request ended. Each request ends exactly once, with exactly one of these."""
 
     ALL_REPLIED = "all_replied"
     """Every member has a verdict; ``report.complete`` tells whether all of them are OK."""
@@ -43,12 +50,8 @@ class Completion(enum.Enum):
     """The dispatcher stopped before anything else ended it."""
 
 
-class Verdict(enum.Enum):
+class Verdict(ByIdentity):
     """What became of one member of a request. The sum over all verdicts is the fan-out."""
-
-    # By identity: a member is one object, and Enum hashes in Python, by name.
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
 
     OK = "ok"
     """Answered in time with a value."""
@@ -72,12 +75,8 @@ class Verdict(enum.Enum):
     """On a machine that left."""
 
 
-class Standing(enum.Enum):
+class Standing(ByIdentity):
     """Where a member without an answer stands."""
-
-    # By identity: a member is one object, and Enum hashes in Python, by name.
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
 
     QUEUED = "queued"
     """The request waits in its mailbox."""

@@ -272,7 +272,7 @@ class Request:
         self._count_answers(extras)
         return id(member) in extras.answered
 
-    def has_part_of(self, member: Member) -> None:
+    def note_part(self, member: Member) -> None:
         """The newest record is a part of *member*'s stream: the end need not look at it again."""
         extras = self.more()
         extras.valued.add(id(member))

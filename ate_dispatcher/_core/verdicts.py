@@ -58,7 +58,7 @@ def judge_absent(
         if id(member) in judged:
             continue
         worker = member.worker_at(request)
-        standing = member.standing if worker is None else member.standing_of(worker, request)
+        standing = member.standing_of(worker, request)
         each = Unanswered(request, member, verdicts[standing], standing, now, worker)
         found[id(member)] = each
         if standing in NOT_BEGUN:

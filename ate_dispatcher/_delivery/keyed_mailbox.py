@@ -173,8 +173,7 @@ class KeyedMailbox(Mailbox):
     def let_go(self, worker: Any) -> None:
         """*worker* takes nothing any more."""
         self._drop_key(worker)
-        if worker in self._parked:
-            self._parked.remove(worker)
+        self._is_awake(worker)
         if self.attention is not CLOSED:
             self._look_round()
 

@@ -67,11 +67,9 @@ fields and of effect bits).
 
 from __future__ import annotations
 
-import enum
 import itertools
 from functools import partial
 from typing import (
-    TYPE_CHECKING,
     Any,
     Callable,
     Deque,
@@ -89,7 +87,7 @@ from .._core.durations import NEVER
 from .._core.instruments import Instruments
 from .._core.ledger import Ledger
 from .._core.member import Member
-from .._core.outcomes import Completion
+from .._core.outcomes import ByIdentity, Completion
 from .._core.request import Request
 from .._core.snapshots import copied
 from .._delivery.local_member import LocalMember
@@ -105,11 +103,8 @@ from .process import LINES
 __all__ = ["Engine", "Order", "Phase", "State"]
 
 
-class Phase(enum.Enum):
+class Phase(ByIdentity):
     """How far a dispatcher is in its life; moved on by its control loop alone."""
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
 
     NEW = "new"
     """Not started: what is sent is held at the gate."""
@@ -123,11 +118,8 @@ class Phase(enum.Enum):
     """Nobody reads orders any more: who gives one carries out what is owed."""
 
 
-class Order(enum.Enum):
+class Order(ByIdentity):
     """What anybody may leave for the control loop to do; with what data."""
-
-    if not TYPE_CHECKING:
-        __hash__ = object.__hash__
 
     KEEP = "keep"
     """*request*: it is open, and due before the loop would wake."""

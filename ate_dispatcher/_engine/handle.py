@@ -168,17 +168,13 @@ class Handle(Request):
 
         One that was added just now may be called all the same.
         """
-        extras = self.extras
         removed = 0
-        if extras is not None:
-            for each in list(extras.callbacks):
-                if each == callback:
-                    try:
-                        extras.callbacks.remove(each)
-                    except ValueError:
-                        # The end was quicker.
-                        continue
-                    removed += 1
+        while self.extras is not None:
+            try:
+                self.extras.callbacks.remove(callback)
+            except ValueError:
+                break
+            removed += 1
         return removed
 
     # -- in an event loop ----------------------------------------------------------------------

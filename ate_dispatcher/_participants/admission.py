@@ -21,8 +21,8 @@ __all__ = ["admit", "register", "to_switch"]
 OPTIONAL = (ERROR, COMPLETION)
 """What a listener may override as well."""
 
-_told: weakref.WeakSet[Any] = weakref.WeakSet()
-"""The classes of listeners of which something was said."""
+_looked_at: weakref.WeakSet[type] = weakref.WeakSet()
+"""The classes of listeners that were looked at for callbacks that are misspelt."""
 
 
 def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
@@ -37,11 +37,12 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     inherited = getattr(type(participant), method) is getattr(kind, method)
     if inherited and method not in participant.__dict__:
         raise BadType(f"{parameter} of class {shown} does not override {method}")
-    for each in (method, *(OPTIONAL if kind is ResultListener else ())):
+    called = (method, *OPTIONAL) if kind is ResultListener else (method,)
+    for each in called:
         check_callable(f"{each} of {parameter} of class {shown}", getattr(participant, each))
     participant._ate_check_names()
     if kind is ResultListener:
-        _look_for_misspelt(participant)
+        _look_for_misspelt(type(participant), called)
     if participant._ate_mailbox.attention is CLOSED:
         raise BadValue(
             f"{parameter} {_log.name_of(participant)} has ended, and a thread runs only once: "
@@ -53,18 +54,19 @@ def _reads_like_several(topic: Any) -> bool:
     return isinstance(topic, tuple) and topic != () and all(isinstance(t, str) for t in topic)
 
 
-def _look_for_misspelt(listener: object) -> None:
-    """Say so if a method reads like a callback that nobody calls by that name."""
+def _look_for_misspelt(kind: type, called: Tuple[str, ...]) -> None:
+    """Say so, once, if a method of *kind* reads like one of those that are *called*."""
+    if kind in _looked_at:
+        return
     from difflib import get_close_matches
 
-    known = ("process_dispatcher_result", *OPTIONAL)
-    kind = type(listener)
+    _looked_at.add(kind)
     for name in dir(kind):
-        if name.startswith("process_") and name not in known and kind not in _told:
-            close = get_close_matches(name, known, 1, 0.8)
+        if name.startswith("process_") and name not in called:
+            close = get_close_matches(name, called, 1, 0.8)
             if close:
-                _told.add(kind)
                 _log.lost("%s.%s is never called; %s would be", kind.__qualname__, name, close[0])
+                return
 
 
 def register(

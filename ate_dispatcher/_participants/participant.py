@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from threading import current_thread
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from .. import _log
 from .._core.durations import NEVER, timeout_instant
@@ -34,11 +34,6 @@ _METHODS = {
 """What a thread calls of itself."""
 
 
-def _names_in_use(attributes: Dict[str, Any]) -> List[str]:
-    """Those of a new thread's *attributes* that it needs for itself."""
-    return [name for name in attributes if name.startswith("_") and name not in _FREE]
-
-
 def _telling_name(owner: object) -> str:
     kind = type(owner).__name__
     return f"{kind}-{next(_numbers.setdefault(kind, itertools.count(1)))}"
@@ -58,7 +53,12 @@ class Participant(threading.Thread):
     def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
         """Keyword arguments only, all optional; see the class. Starts nothing."""
         super().__init__(name=name or _telling_name(self), daemon=daemon)
-        self._ate_thread = {name: self.__dict__[name] for name in _names_in_use(self.__dict__)}
+        #: What the thread needs of its own attributes, as it was made; gone once it is started.
+        self._ate_thread = {
+            name: value
+            for name, value in self.__dict__.items()
+            if name.startswith("_") and name not in _FREE
+        }
         self._ate_mailbox = Mailbox()
         # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
         self._ate_clock: Optional[Clock] = None

@@ -12,6 +12,7 @@ from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.local_member import LocalMember, LocalWorker
 from .._delivery.sentinels import Leaving
 from .._engine.engine import Engine
+from .._engine.gather import engines_of
 from .._engine.serve import serve_all
 from .._engine.sweep import ended
 from .._time.clock import REAL
@@ -112,8 +113,7 @@ class Producer(Participant):
         # Behind what was sent to it and is still to be handed out, by one dispatcher after the
         # other, each once: what comes later need not be waited for.
         if engines is None:
-            found = [reference() for reference in list(self._ate_member.engines.values())]
-            engines = [engine for engine in found if engine is not None]
+            engines = engines_of(self._ate_member)
         while engines:
             engine = engines.pop()
             if engine.hands_out_first():

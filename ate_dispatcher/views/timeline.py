@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Deque, List, Optional
 
 from .. import events
+from .._core.durations import in_ms
 from .._core.outcomes import Standing, Verdict
 from .._core.report import MemberReport, Report
 from ..errors import BadType, BadValue
@@ -46,7 +47,7 @@ class _Request:
     @property
     def ttl_ms(self) -> Optional[float]:
         deadline = self.opened.deadline
-        return None if deadline is None else round((deadline - self.opened.at) * 1000, 6)
+        return None if deadline is None else in_ms(deadline - self.opened.at)
 
     def since_ms(self, event: events.Event) -> float:
         return (event.at - self.opened.at) * 1000

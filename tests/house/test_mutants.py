@@ -482,7 +482,7 @@ MUTANTS = [
     ),
     Mutant(
         f"{VERDICTS}:judge_absent",
-        "member.standing if worker is None else member.standing_of(worker, request)",
+        "member.standing_of(worker, request)",
         "member.standing",
         "nobody tells those who wait",
         LINES_MODEL,
@@ -865,9 +865,7 @@ MUTANTS = [
         "who goes wakes nobody",
         WORKERS,
     ),
-    Mutant(
-        f"{KEYED}.let_go", "self._parked.remove(worker)", "pass", "who has gone is woken", WORKERS
-    ),
+    Mutant(f"{KEYED}.let_go", "self._is_awake(worker)", "pass", "who has gone is woken", WORKERS),
     Mutant(
         f"{KEYED}.sweep",
         " or gone(pair[1])",
