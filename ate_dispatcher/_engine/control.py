@@ -61,7 +61,6 @@ class ControlLoop:
             Order.CANCEL: self._cancel,
             Order.ABANDON: self._abandon,
             Order.NOBODY: self._nobody,
-            Order.UNHEARD: self._unheard,
             Order.HAND_OUT: self._hand_out_some,
             Order.BURY: self._bury,
             Order.SWEEP: self._sweep,
@@ -225,11 +224,6 @@ class ControlLoop:
         engine = self._engine
         with SECTION:
             apply(engine, request, engine.ledger.nobody(request))
-
-    def _unheard(self, topic: Any) -> None:
-        """Where users' code may be called: it takes the texts of their topics."""
-        texts = _log.Later(_log.text_of, topic), _log.Later(self._engine.registry.hint, topic)
-        self._engine.observers.lost("nobody is registered for topic %s%s; said once", *texts)
 
     def _bury(self, member: LocalMember, request: Request) -> None:
         if member.mailbox.attention is CLOSED:

@@ -129,8 +129,6 @@ class Order(ByIdentity):
     """*request*: its send was cut short by an exception, wherever that was."""
     NOBODY = "nobody"
     """*request*: it was over when it was sent."""
-    UNHEARD = "unheard"
-    """*topic*: something was sent on it for the first time, and nobody is registered for it."""
     HAND_OUT = "hand_out"
     """The gate holds something."""
     BURY = "bury"

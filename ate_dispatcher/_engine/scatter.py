@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Hashable, Optional, Set, Tuple
 
+from .. import _log
 from .._core.durations import milliseconds
 from .._core.member import Member
 from .._core.outcomes import Completion
@@ -171,7 +172,9 @@ def _nobody(
         request.more().disabled = disabled
     elif len(engine.unheard) < _MANY and hash(topic) not in engine.unheard:
         engine.unheard.add(hash(topic))
-        engine.post(Order.UNHEARD, topic)
+        # The texts of topics are users' code; the order that `over` leaves has somebody see to it.
+        texts = _log.Later(_log.text_of, topic), _log.Later(engine.registry.hint, topic)
+        engine.observers.lost("nobody is registered for topic %s%s; said once", *texts)
     engine.over(request, Completion.NO_PRODUCERS)
     return request
 
