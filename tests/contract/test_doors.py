@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, AsyncIterator, Callable, List
+from typing import Any, AsyncIterator, Callable, Iterator, List
 from unittest import mock
 
 import pytest
@@ -295,10 +295,15 @@ def test_modules_that_are_patched_away_leave_one_copy_of_the_names() -> None:
     assert (done.stdout, done.stderr) == ("caught\n", "")
 
 
-def sites(dispatcher: Dispatcher) -> None:
-    """One that answers, one that hangs."""
+@contextlib.contextmanager
+def sites(dispatcher: Dispatcher) -> Iterator[None]:
+    """One that answers, one that hangs until the end."""
+    hangs = Gated()
     dispatcher.register_result_producer(Answer(lambda *_: 1), "t", start=True)
-    dispatcher.register_result_producer(Gated(), "hung", start=True)
+    dispatcher.register_result_producer(hangs, "hung", start=True)
+    yield
+    hangs.gate.set()
+    over(hangs)
 
 
 def time_passes(dispatcher: Dispatcher) -> None:
@@ -314,15 +319,16 @@ def time_passes(dispatcher: Dispatcher) -> None:
 @pytest.mark.parametrize("started", ["before", "within"])
 def test_a_frozen_date_freezes_nothing_of_ours(started: str) -> None:
     """Whether the dispatcher was started before or while time stood still."""
+    dispatcher = Dispatcher()
     with contextlib.ExitStack() as stack:
         if started == "before":
-            dispatcher = stack.enter_context(Dispatcher())
-            sites(dispatcher)
+            dispatcher.start()
+            stack.enter_context(sites(dispatcher))
             stack.enter_context(freeze_time("2020-02-29"))
         else:
             stack.enter_context(freeze_time("2020-02-29"))
-            dispatcher = stack.enter_context(Dispatcher())
-            sites(dispatcher)
+            dispatcher.start()
+            stack.enter_context(sites(dispatcher))
         time_passes(dispatcher)
         dispatcher.stop(immediate=True)
 
@@ -359,8 +365,7 @@ def test_a_thread_that_blocks_is_reported_while_the_date_is_frozen() -> None:
 def test_what_a_test_patches_is_not_ours(name: str) -> None:
     """A mock in the place of a function of the standard library changes nothing for us."""
     dispatcher = Dispatcher()
-    sites(dispatcher)
-    with mock.patch(name):
+    with sites(dispatcher), mock.patch(name):
         dispatcher.start()
         time_passes(dispatcher)
         dispatcher.stop(immediate=True)

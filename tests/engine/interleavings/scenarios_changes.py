@@ -261,7 +261,7 @@ def register_then_send(stage: Stage) -> None:
     lab.end()
 
 
-@scenario()
+@scenario(pairs=600)
 def the_only_one_changes(stage: Stage) -> None:
     """The only producer of a topic leaves as another one comes, and asks: it is asked."""
     lab = Lab(stage)
