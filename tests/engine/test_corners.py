@@ -17,6 +17,7 @@ from rig import (
     Answer,
     Gated,
     Recorder,
+    all_over,
     all_told,
     came,
     ended,
@@ -143,10 +144,7 @@ def stage() -> Iterator[Stage]:
     finally:
         threading.settrace(tracing)
         stage.clear()
-    for thread in set(threading.enumerate()) - before:
-        if not isinstance(thread, threading._DummyThread):
-            threading.Thread.join(thread, PATIENCE)
-            assert not thread.is_alive(), f"{thread.name} is left"
+    all_over(but=before)
 
 
 class Items(deque):

@@ -19,7 +19,7 @@ import threading
 import time
 import types
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Collection, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -154,6 +154,24 @@ def over(*threads: threading.Thread) -> None:
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive(), f"{thread.name} has not ended"
+
+
+def all_over(but: Collection[threading.Thread]) -> None:
+    """Wait until there is no thread *but* these, and dummies.
+
+    A thread that another one is about to start is listed already, and cannot be joined yet.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        left = [
+            thread
+            for thread in set(threading.enumerate()).difference(but)
+            if not isinstance(thread, threading._DummyThread)
+        ]
+        if not left:
+            return
+        assert time.monotonic() < end, f"{left} are left"
+        time.sleep(0.001)
 
 
 def ended(*handles: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Iterator, List, Tuple
 
 import pytest
 from projects import plugin
+from rig import all_over
 
 import ate_dispatcher.example_rig
 
@@ -94,9 +95,7 @@ def test_session(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         checked += len(wanted)
     assert checked > 10
-    for thread in set(threading.enumerate()) - before:
-        thread.join(30)
-        assert not thread.is_alive(), thread
+    all_over(but=before)
 
 
 @pytest.mark.checkout
