@@ -108,7 +108,7 @@ class Dispatcher(Participant):
         for forget in self._ate_engine.registry.tables():
             weakref.finalize(self, forget.clear).atexit = False
         if diagnose:
-            self._ate_engine.ledger.witness = witness
+            self._ate_engine.ledger.ends.witness = witness
         if callable(hooks):
             raise BadType(f"hooks must be a sequence of callables, not {hooks!r}")
         for hook in hooks:

@@ -12,6 +12,7 @@ __all__ = [
     "ASK",
     "DISCARDED",
     "ENDED",
+    "ENDING",
     "FAILED",
     "NOTED",
     "ORDINARY",
@@ -35,4 +36,7 @@ ALARM = 32
 REFUSED = 64
 """No fact at all, such as a second answer: nothing has changed, somebody has to be told."""
 ASK = 128
-"""Its predicates want to be asked, outside the section. The highest, so that one look tells."""
+"""Its predicates want to be asked, outside the section."""
+ENDING = 256
+"""Its end has begun, or gone on: some of the absent were judged, and more may be. It has no
+completion yet, but nothing else can become of it."""

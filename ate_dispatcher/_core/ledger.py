@@ -37,8 +37,10 @@ lined_up            it waits at the start line; with    nothing: the end has jud
 ==================  ==================================  ===========================================
 
 When the last member gets its verdict the request ends as ALL_REPLIED. Any other end judges the
-members without a verdict by :data:`AT_THE_END`. Who has come to the request and waits for an
-instrument or at the start line has not begun: it is SKIPPED then, for good.
+members without a verdict by :data:`AT_THE_END`: of many a few at a time (``Ending``); whatever
+comes in between finds the request ended, and its completion is set last. Who has come to the
+request and waits for an instrument or at the start line has not begun: it is SKIPPED then, for
+good.
 
 An answer of a worker that is not in the request, a verdict on a member that has one: such a fact is
 illegal, whoever brings it. It is refused at one place, counted, and changes nothing.
@@ -49,10 +51,11 @@ to a user, and any object of his other than to hand it on.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Deque, List, Optional, Tuple
 
 from ..policies import Until
-from .effects import ACCEPTED, ALARM, ASK, DISCARDED, ENDED, FAILED, NOTED, REFUSED
+from .effects import ACCEPTED, ALARM, ASK, DISCARDED, ENDED, ENDING, FAILED, NOTED, REFUSED
+from .ends import BUDGET, Ends, overdue
 from .member import Claim, Member, Start, Worker
 from .open_requests import OpenRequests
 from .outcomes import AT_THE_END, WITHDRAWN_AT_ONCE, Completion, Standing, Verdict
@@ -60,12 +63,9 @@ from .policy_state import PolicyState
 from .records import Close, Part
 from .request import OVER, Request, StartLine, Unanswered
 from .statistics import Sums
-from .verdicts import check, is_judged, is_run_by, judge_absent, lacks_answer_of
+from .verdicts import check, is_judged, is_run_by, lacks_answer_of
 
-__all__ = ["BUDGET", "Ledger"]
-
-BUDGET = 8
-"""How many verdicts one pass may bring: about 100 us. The section is free between passes (P17)."""
+__all__ = ["Ledger"]
 
 _ALL_REPLIED = Completion.ALL_REPLIED
 
@@ -74,11 +74,10 @@ class Ledger:
     """The books of one dispatcher. Every method is a fact or a question; see the module."""
 
     def __init__(self) -> None:
-        #: Tells where workers are in their code, for those that run at an end.
-        self.witness: Optional[Callable[[Sequence[Any]], List[Any]]] = None
         self.open: OpenRequests = OpenRequests()
         self.arrivals: Deque[Request] = self.open.arrivals
         self.sums: Sums = Sums()
+        self.ends: Ends = Ends(self.open, self.sums)
         #: How many illegal facts there were.
         self.refused: int = 0
 
@@ -86,7 +85,7 @@ class Ledger:
 
     def began(self, request: Request, worker: Worker, instant: float) -> int:
         """*worker* begins *request*, which is open, at *instant*. The hot loop does it in place."""
-        if request.completion is not None or is_judged(request, worker.member):
+        if request.is_over or is_judged(request, worker.member):
             return self._refuse()
         worker.running = request
         worker.began = instant
@@ -105,7 +104,7 @@ class Ledger:
             return self._refuse()
         effects = 0
         if request.completion is None:
-            if stamp <= request.until or self._overdue(request, stamp) is None:
+            if stamp <= request.until or overdue(request, stamp) is None:
                 request.chain = (value, error, worker.member, worker.began, stamp, request.chain)
                 request.pending -= 1
                 if error is None:
@@ -118,7 +117,7 @@ class Ledger:
                 worker.running = None
                 return effects
             # It is still running as this ends.
-            effects = self._time_ends(request, stamp)
+            effects = self._time_ends(request, stamp, worker.member)
         worker.running = None
         return effects | self._discarded(request, worker, stamp)
 
@@ -144,8 +143,8 @@ class Ledger:
             return self._refuse()
         if request.completion is not None:
             return 0
-        if stamp > request.until and self._overdue(request, stamp) is not None:
-            return self._time_ends(request, stamp)
+        if stamp > request.until and overdue(request, stamp) is not None:
+            return self._time_ends(request, stamp, worker.member)
         request.chain = Part((value, None, worker.member, worker.began, stamp, request.chain))
         request.note_part(worker.member)
         return ACCEPTED | (self._heard(request, False, stamp) if request.pending < 0 else 0)
@@ -154,9 +153,11 @@ class Ledger:
         """The generator in *worker* has come to its end: that is its answer."""
         if not lacks_answer_of(request, worker):
             return self._refuse()
-        overdue = self._time_ends(request, stamp) if request.completion is None else 0
+        overdue = 0
+        if request.completion is None:
+            overdue = self._time_ends(request, stamp, worker.member)
         worker.running = None
-        if request.completion is not None:
+        if request.is_over:
             return overdue | self._discarded(request, worker, stamp)
         votes = request.pending < 0 and request.has_value_of(worker.member)
         request.chain = Close((None, None, worker.member, worker.began, stamp, request.chain))
@@ -169,7 +170,7 @@ class Ledger:
         """Whoever has that *claim* has its instruments and stands at the start line."""
         if request.completion is not None:
             return 0
-        overdue = self._time_ends(request, now)
+        overdue = self._time_ends(request, now, claim.worker.member)
         if overdue:
             return overdue
         line = request.line
@@ -218,9 +219,12 @@ class Ledger:
 
     # -- facts about whole requests ------------------------------------------------------------
 
-    def expired(self, request: Request, now: float) -> int:
-        """Somebody saw *request* after its deadline, perhaps before ``time_passed`` was told."""
-        return 0 if request.completion is not None else self._time_ends(request, now)
+    def expired(self, request: Request, now: float, member: Optional[Member] = None) -> int:
+        """Somebody, perhaps a *member* that was about to begin it, saw *request* at *now*.
+
+        That may be after its deadline, before ``time_passed`` was told.
+        """
+        return 0 if request.completion is not None else self._time_ends(request, now, member)
 
     def cancelled(self, request: Request, now: float) -> int:
         """The caller does not want it any more."""
@@ -234,7 +238,7 @@ class Ledger:
         """Predicates were asked about the replies: those in *yes* agreed; one raised."""
         if request.completion is not None:
             return 0
-        if self._overdue(request, now) is not None:
+        if overdue(request, now) is not None:
             return self._time_ends(request, now)
         need = request.need
         if need is None:
@@ -256,16 +260,19 @@ class Ledger:
     ) -> Tuple[List[Tuple[Request, int]], bool]:
         """End what is due before *now*, in the order of instants, until *budget* verdicts are said.
 
-        What has happened; and whether more is due.
+        What has happened; and whether more is due. Ends that have begun go on first.
         """
         due: List[Tuple[Request, int]] = []
         while budget > 0:
+            if self.open.endings:
+                budget = self.ends.go_on(budget, due)
+                continue
             found = self.open.past(now)
             if found is None:
                 return due, False
             reason, request = found
             budget -= 1
-            if request is None or request.completion is not None:
+            if request is None or request.is_over:
                 continue
             budget -= len(request.roster)
             # First of all: it may be due for more than one reason.
@@ -282,7 +289,11 @@ class Ledger:
     ) -> Tuple[List[Tuple[Request, int]], bool]:
         """End what is gathered, likewise; *at_once* withdraws what has not begun."""
         found: List[Request] = []
+        ended: List[Tuple[Request, int]] = []
         while budget > 0:
+            if self.open.endings:
+                budget = self.ends.go_on(budget, ended)
+                continue
             any_left, request = self.open.take_any()
             if not any_left:
                 break
@@ -292,7 +303,8 @@ class Ledger:
                 found.append(request)
         found.sort(key=lambda request: request.id)
         verdicts = WITHDRAWN_AT_ONCE if at_once else AT_THE_END[Completion.STOPPED]
-        return [(r, self._close(r, Completion.STOPPED, now, verdicts)) for r in found], budget <= 0
+        ended += [(r, self.ends.begin(r, Completion.STOPPED, now, verdicts)) for r in found]
+        return ended, budget <= 0
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -301,40 +313,19 @@ class Ledger:
         self.refused += 1
         return REFUSED
 
-    def _overdue(self, request: Request, now: float) -> Optional[Completion]:
-        """What time alone has made of an open request until *now*."""
-        need = request.need
-        if need is not None:
-            until = min(now, request.deadline)
-            found = need.evaluate(request.left, request.errors, until)
-            if found is not None:
-                return found
-        return Completion.DEADLINE if request.deadline < now else None
-
-    def _time_ends(self, request: Request, now: float) -> int:
-        """End it if time has; else nothing."""
-        completion = self._overdue(request, now)
-        return 0 if completion is None else self._end(request, completion, now)
+    def _time_ends(self, request: Request, now: float, member: Optional[Member] = None) -> int:
+        """End it if time has; else nothing. *member*, which is at it, is judged in any case."""
+        completion = overdue(request, now)
+        if completion is None:
+            return 0
+        effects = ENDING if request.ending is not None else self._end(request, completion, now)
+        if member is not None:
+            self.ends.judge(request, member)
+        return effects
 
     def _end(self, request: Request, completion: Completion, now: float) -> int:
         self.open.release(request)
-        return self._close(request, completion, now, AT_THE_END[completion])
-
-    def _close(
-        self,
-        request: Request,
-        completion: Completion,
-        now: float,
-        verdicts: Mapping[Standing, Verdict],
-    ) -> int:
-        if request.left:
-            judge_absent(request, completion, verdicts, now, self.witness)
-        extras = request.extras
-        if extras is not None:
-            self.open.forget(extras.need, extras.line)
-        self.sums.add(request, completion)
-        request.end(completion, now)
-        return ENDED | ALARM if self.open.stale or self.open.left else ENDED
+        return self.ends.begin(request, completion, now, AT_THE_END[completion])
 
     def _unanswered(
         self,
@@ -346,16 +337,13 @@ class Ledger:
     ) -> int:
         if request.completion is not None:
             return 0
-        overdue = self._time_ends(request, now)
+        overdue = self._time_ends(request, now, member if is_run_by(request, member) else None)
         if overdue:
             return overdue
         if is_judged(request, member):
             return self._refuse()
-        unanswered = request.more().unanswered
-        unanswered[id(member)] = Unanswered(
-            request, member, verdict, standing, now, member.worker_at(request)
-        )
-        request.pending -= 1
+        worker = member.worker_at(request)
+        request.misses(Unanswered(request, member, verdict, standing, now, worker))
         if not request.pending:
             return NOTED | self._end(request, _ALL_REPLIED, now)
         effects = NOTED
@@ -426,4 +414,4 @@ class Ledger:
         self.open.check()
         for request in self.open.all():
             check(request)
-        self.sums.check()
+        self.sums.check(self.open.all())

@@ -45,6 +45,8 @@ class OpenRequests:
         self.stale: bool = False
         #: Ended ones that came out on the way, to be dropped outside by whoever finds them (P16).
         self.left: List[Request] = []
+        #: Those whose end has begun, and goes on in parts; they are nowhere else.
+        self.endings: Deque[Request] = deque()
         self._pages: Dict[int, Dict[int, Request]] = {}
         #: How many requests have a deadline's cell.
         self._timed = 0
@@ -143,14 +145,15 @@ class OpenRequests:
         """Every one that is open, in no order. On any thread; exact at a quiet moment."""
         seen = set()
         endless = [each for page in copied(self._pages.values()) for each in copied(page.values())]
-        for request in (*copied(self.arrivals), *endless, *self._timed_ones()):
+        ending = copied(self.endings)
+        for request in (*copied(self.arrivals), *endless, *self._timed_ones(), *ending):
             if request.completion is None and request.id not in seen:
                 seen.add(request.id)
                 yield request
 
     def __bool__(self) -> bool:
         """Whether any is open, or may be."""
-        return bool(self.arrivals or self._timed or self._pages)
+        return bool(self.arrivals or self._timed or self._pages or self.endings)
 
     def _timed_ones(self) -> List[Request]:
         # Each field is read once: it may be emptied meanwhile.
@@ -201,8 +204,10 @@ class OpenRequests:
     def next_instant(self) -> float:
         """The first instant at which time alone may change something; NEVER without any.
 
-        -inf while there are empty cells before it: come again.
+        -inf while there are empty cells before it, or ends go on: come again.
         """
+        if self.endings:
+            return -math.inf
         for _ in range(_MANY):
             heap = self._first()
             if not heap:

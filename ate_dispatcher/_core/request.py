@@ -8,7 +8,7 @@ fields are replaced whole (P8).
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Hashable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from typing_extensions import Self
 
@@ -18,7 +18,7 @@ from .policy_state import PolicyState
 from .records import MEMBER, Part, Record, newest_first
 from .snapshots import copied
 
-__all__ = ["EVALUATED", "OVER", "Extras", "Request", "StartLine", "Unanswered"]
+__all__ = ["EVALUATED", "OVER", "Ending", "Extras", "Request", "StartLine", "Unanswered"]
 
 OVER = -math.inf
 """The ``until`` of what wants another look before it is begun or answered: it has ended, has a
@@ -37,6 +37,7 @@ class Unanswered:
     __slots__ = (
         "answered",
         "began",
+        "ending",
         "held_up_by",
         "id",
         "late",
@@ -78,6 +79,8 @@ class Unanswered:
                 self.began = worker.began
         if standing is Standing.QUEUED or standing is Standing.AT_INSTRUMENT:
             self.held_up_by = member.held_up_by(worker)
+        #: The end that has judged it, if one has.
+        self.ending: Optional[Ending] = None
         #: Where in its code a running one was at the end, if somebody wanted to know.
         self.places: Places = ()
         #: What became of a MISSING one afterwards: SKIPPED, SURPLUS or LATE.
@@ -106,6 +109,50 @@ class StartLine:
         return self.after == math.inf
 
 
+class Ending:
+    """The end of a request: what the absent members get, said in parts.
+
+    One pass may bring a few verdicts only, however many members there are. Nothing else can become
+    of the request meanwhile; a member that comes to it, or answers, is judged before its turn. The
+    completion is set behind the last verdict.
+    """
+
+    __slots__ = (
+        "answers",
+        "completion",
+        "instant",
+        "judged",
+        "over",
+        "roster",
+        "told_behind",
+        "verdicts",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        completion: Completion,
+        verdicts: Mapping[Standing, Verdict],
+        instant: float,
+    ) -> None:
+        self.completion: Completion = completion
+        self.verdicts: Mapping[Standing, Verdict] = verdicts
+        self.instant: float = instant
+        #: What is still to be looked at: who has answered, then who is absent.
+        self.answers: Iterator[Record] = newest_first(request.chain, request.more().answered_until)
+        self.roster: Iterator[Member] = iter(request.roster)
+        #: Who was judged since somebody has carried out what follows from it.
+        self.judged: List[Unanswered] = []
+        #: Whether the request has its completion; and what hooks are to be told after that.
+        self.over: bool = False
+        self.told_behind: List[Tuple[Any, ...]] = []
+
+    def close(self) -> None:
+        """The last verdict is said. A member that hangs keeps this: nobody else with it."""
+        self.over = True
+        self.answers, self.roster = iter(()), iter(())
+
+
 class Extras:
     """What few requests have: verdicts without a reply, errors, done callbacks, options."""
 
@@ -114,10 +161,12 @@ class Extras:
         "answered_until",
         "callbacks",
         "disabled",
+        "ending",
         "errors",
         "key",
         "line",
         "need",
+        "tally",
         "unanswered",
         "valued",
     )
@@ -131,6 +180,8 @@ class Extras:
         self.key: Any = None
         #: By the identity of the member. It only grows, and only inside the section.
         self.unanswered: Dict[int, Unanswered] = {}
+        #: How many of them have which verdict.
+        self.tally: Dict[Verdict, int] = {}
         self.errors: int = 0
         #: Those who have answered, by identity, up to that record; see `Request.has_answered`.
         self.answered: Set[int] = set()
@@ -138,6 +189,8 @@ class Extras:
         #: Those whose stream has brought a value, by identity.
         self.valued: Set[int] = set()
         self.callbacks: List[Any] = []
+        #: Once its end has begun with members absent.
+        self.ending: Optional[Ending] = None
 
 
 class Request:
@@ -250,6 +303,16 @@ class Request:
         return None if self.extras is None else self.extras.need
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more can become of it: it has ended, or its end has begun."""
+        return self.completion is not None or self.ending is not None
+
+    @property
+    def ending(self) -> Optional[Ending]:
+        """Its end, once that has begun."""
+        return None if self.extras is None else self.extras.ending
+
+    @property
     def key(self) -> Any:
         """The ordering key, to be compared by identity; None for none."""
         return None if self.extras is None else self.extras.key
@@ -281,6 +344,13 @@ class Request:
     def has_value_of(self, member: Member) -> bool:
         """Whether *member*'s stream has given it a value so far."""
         return self.extras is not None and id(member) in self.extras.valued
+
+    def misses(self, each: Unanswered) -> None:
+        """A member has that verdict, and gives no answer. Inside the section."""
+        extras = self.more()
+        extras.unanswered[id(each.member)] = each
+        extras.tally[each.verdict] = extras.tally.get(each.verdict, 0) + 1
+        self.pending -= 1
 
     def _count_answers(self, extras: Extras) -> None:
         for record in newest_first(self.chain, extras.answered_until):

@@ -83,10 +83,10 @@ class Sums:
             completions=completions,
         )
 
-    def check(self) -> None:
+    def check(self, open_ones: Iterable[Request]) -> None:
         """Raise AssertionError if they do not add up. Inside the section, or alone."""
-        shown = self.shown(())
-        assert shown.fan_out == sum(shown.verdicts.values()), shown
+        shown = self.shown(open_ones)
+        assert shown.fan_out == sum(shown.verdicts.values()) + shown.pending, shown
         assert min(shown.verdicts.values()) >= 0, shown
 
 
@@ -99,9 +99,9 @@ def _count(request: Request, left: int, verdicts: Dict[Verdict, int]) -> int:
     if extras is None:
         verdicts[Verdict.OK] += size - left
         return size
-    unanswered = request.unanswered()
-    verdicts[Verdict.OK] += size - left - extras.errors - len(unanswered)
+    tally = dict(extras.tally)
+    verdicts[Verdict.OK] += size - left - extras.errors - sum(tally.values())
     verdicts[Verdict.ERROR] += extras.errors
-    for each in unanswered:
-        verdicts[each.verdict] += 1
+    for verdict, number in tally.items():
+        verdicts[verdict] += number
     return size

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
+import itertools
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from .member import Member, Worker
-from .outcomes import NOT_BEGUN, Completion, Standing, Verdict
+from .outcomes import NOT_BEGUN, Standing, Verdict
 from .records import MEMBER, Part, newest_first
-from .request import Request, Unanswered
+from .request import Ending, Request, Unanswered
 
-__all__ = ["check", "is_judged", "is_run_by", "judge_absent", "lacks_answer_of"]
+__all__ = [
+    "Witness",
+    "check",
+    "is_judged",
+    "is_run_by",
+    "judge_early",
+    "judge_some",
+    "lacks_answer_of",
+]
+
+Witness = Optional[Callable[[Sequence[Any]], List[Any]]]
+"""Tells where workers are in their code."""
+
+_LOOKS = 16
+"""So many looks at who needs no verdict take as long as one verdict."""
 
 
 def is_run_by(request: Request, member: Member) -> bool:
@@ -42,27 +57,49 @@ def is_judged(request: Request, member: Member) -> bool:
     return id(member) in extras.unanswered or request.has_answered(member)
 
 
-def judge_absent(
-    request: Request,
-    completion: Completion,
-    verdicts: Mapping[Standing, Verdict],
-    now: float,
-    witness: Optional[Callable[[Sequence[Any]], List[Any]]],
-) -> None:
-    """Judge, and let those who run it have a stub in its place."""
-    judged = request.judged()
-    found = request.more().unanswered
+def judge_some(request: Request, ending: Ending, budget: int, witness: Witness) -> int:
+    """Judge the absent, as far as *budget* goes: what is left of it, 0 for nothing."""
+    extras, looks = request.more(), budget * _LOOKS
+    for record in itertools.islice(ending.answers, looks):
+        looks -= 1
+        if record.__class__ is not Part:
+            extras.answered.add(id(record[MEMBER]))
+    if not looks:
+        return 0
+    # Replies are not taken any more.
+    extras.answered_until = request.chain
+    absent: List[Member] = []
+    for member in itertools.islice(ending.roster, looks):
+        looks -= 1
+        if id(member) not in extras.answered and id(member) not in extras.unanswered:
+            absent.append(member)
+            looks -= _LOOKS - 1
+            if looks <= 0 or len(absent) == request.left:
+                break
+    _judge(request, ending, absent, witness)
+    return max(0, looks // _LOOKS)
+
+
+def judge_early(request: Request, ending: Ending, member: Member, witness: Witness) -> None:
+    """*member*, which has not answered, has come to *request*, whose end goes on: judge it now."""
+    if id(member) not in request.more().unanswered:
+        _judge(request, ending, [member], witness)
+
+
+def _judge(request: Request, ending: Ending, members: List[Member], witness: Witness) -> None:
+    """What they get; and those that run it have a stub in its place."""
     number = request.engine.number
     running: List[Tuple[Worker, Unanswered]] = []
-    for member in request.roster:
-        if id(member) in judged:
-            continue
+    for member in members:
         worker = member.worker_at(request)
         standing = member.standing_of(worker, request)
-        each = Unanswered(request, member, verdicts[standing], standing, now, worker)
-        found[id(member)] = each
+        verdict = ending.verdicts[standing]
+        each = Unanswered(request, member, verdict, standing, ending.instant, worker)
+        each.ending = ending
+        request.misses(each)
+        ending.judged.append(each)
         if standing in NOT_BEGUN:
-            if each.verdict is Verdict.MISSING:
+            if verdict is Verdict.MISSING:
                 member.unjudged.setdefault(number, []).append(each)
         elif worker is not None and standing is Standing.RUNNING:
             running.append((worker, each))
@@ -71,7 +108,7 @@ def judge_absent(
         for (_, each), where in zip(running, places):
             each.places = where
     for worker, each in running:
-        worker.running = request.stub(worker, completion, each)
+        worker.running = request.stub(worker, ending.completion, each)
 
 
 def check(request: Request) -> None:

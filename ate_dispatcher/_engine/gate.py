@@ -88,7 +88,7 @@ class Gate:
                 # Behind a refusal there is nothing to hand out.
                 self.let_leave()
                 return False
-            if first.__class__ is not Leaving and first.completion is None:
+            if first.__class__ is not Leaving and not first.is_over:
                 pass_on(first)
             # Not without a look: a refused send may have taken its own away.
             removed(self.held, first)

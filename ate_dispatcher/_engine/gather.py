@@ -17,17 +17,19 @@ from .._core.effects import (
     ASK,
     DISCARDED,
     ENDED,
+    ENDING,
     FAILED,
     NOTED,
     REFUSED,
 )
-from .._core.ledger import BUDGET, Ledger
+from .._core.ends import BUDGET
+from .._core.ledger import Ledger
 from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
 from .._core.records import Close, Record, newest_first
 from .._core.report import Reply, Report
 from .._core.reporting import replies_between, report_of
-from .._core.request import Extras, Request, StartLine
+from .._core.request import Ending, Extras, Request, StartLine, Unanswered
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
 from .._observing.translate import (
@@ -100,10 +102,18 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
             engine.observers.tell(event_noted, request, extras.unanswered[id(member)])
         if effects & (ACCEPTED | FAILED):
             engine.observers.tell(event_replied, request, request.chain)
+    ending = request.ending
+    if ending is not None and ending.judged:
+        _are_missed(engine, request, ending)
+    if effects & ENDING:
+        # The control loop goes on with it.
+        engine.orders.attend()
     if effects & ENDED:
         _tell_listeners(request, COMPLETION, EndMessage(request))
         if hooks:
             engine.observers.tell(event_completed, request)
+            for told in () if ending is None else ending.told_behind:
+                engine.observers.tell(*told)
         if extras is not None:
             _end_extras(engine, request, extras)
         if engine.gate.refusal is not None and not engine.ledger.open:
@@ -122,8 +132,8 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
         if engine.ledger.open.stale or (cell is not None and cell[0] < engine.wakeup):
             engine.orders.attend()
     if effects & DISCARDED and hooks and extras is not None and member is not None:
-        # Behind the end, which may have come with it.
-        engine.observers.tell(event_discarded, request, extras.unanswered[id(member)])
+        each = extras.unanswered[id(member)]
+        _tell_behind(engine, each, event_discarded, request, each)
 
 
 def forward(request: Request, value: Any) -> None:
@@ -150,7 +160,7 @@ def skipped(engine: Engine, member: Member, limit: int = BUDGET) -> int:
     if engine.hooks:
         now = engine.now()
         for each in judged:
-            engine.observers.tell(event_skipped, each, now)
+            _tell_behind(engine, each, event_skipped, each, now)
     SECTION.left.extend(judged)
     return len(judged)
 
@@ -167,14 +177,30 @@ def _unpark(claim: Claim) -> None:
     worker.unpark()
 
 
+def _tell_behind(engine: Engine, each: Unanswered, *told: Any) -> None:
+    """Tell hooks behind the end that has judged *each*, which may still go on."""
+    ending = each.ending
+    if ending is None or ending.over:
+        engine.observers.tell(*told)
+    else:
+        ending.told_behind.append(told)
+
+
 def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:
     if extras.callbacks:
         callbacks, extras.callbacks = extras.callbacks, []
         for callback in callbacks:
             engine.observers.call(callback, request)
+    if extras.line is not None:
+        _line_is_gone(engine, extras.line)
+
+
+def _are_missed(engine: Engine, request: Request, ending: Ending) -> None:
+    """What follows from the verdicts that *ending* has brought since the last time."""
+    judged, ending.judged = ending.judged, []
     # What was over at its send is in no mailbox.
     was_put = request.cell is not None
-    for each in list(extras.unanswered.values()):
+    for each in judged:
         member = each.member
         if each.standing in HELD:
             worker = member.worker_at(request)
@@ -189,8 +215,6 @@ def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:
             older = len(member.unjudged.get(engine.number, ())) - 1
             if older > 0:
                 skipped(engine, member, min(older, _FEW))
-    if extras.line is not None:
-        _line_is_gone(engine, extras.line)
 
 
 def _line_is_gone(engine: Engine, line: StartLine) -> None:

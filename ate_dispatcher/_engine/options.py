@@ -68,12 +68,9 @@ class Options:
         if need.evaluate(request.left, 0, request.sent) is None:
             return None
         # It cannot have what it needs: nobody is asked.
-        request.more().unanswered = {
-            id(member): Unanswered(
-                request, member, Verdict.WITHDRAWN, member.standing, request.sent
-            )
-            for member in request.roster
-        }
+        for member in request.roster:
+            standing = member.standing
+            request.misses(Unanswered(request, member, Verdict.WITHDRAWN, standing, request.sent))
         request.call = request.kwargs = None
         return Completion.IMPOSSIBLE
 

@@ -193,7 +193,7 @@ def hand_out_held(engine: Engine, request: Request) -> None:
     spared = [m for m in request.roster if disabled and is_disabled(disabled, m.producer)]
     for member in spared:
         withdrawn(member, request)
-    if request.completion is not None:
+    if request.is_over:
         # All of them were.
         return
     line = request.line

@@ -334,7 +334,7 @@ def _streamed(worker: Any, generator: Any) -> Tuple[Any, Any]:
                 SECTION.drop()
             if effects != ACCEPTED or request.awaited:
                 announce(engine, request, effects)
-            if request.completion is not None:
+            if request.is_over:
                 # Over meanwhile: what comes of it now is late, or surplus.
                 return None, None
             request = value = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Callable, List, Tuple
 
-from .._core.ledger import BUDGET, Ledger
+from .._core.ends import BUDGET
+from .._core.ledger import Ledger
 from .._core.member import Member, Worker
 from .._core.request import Request
 from .._delivery.local_member import LocalMember

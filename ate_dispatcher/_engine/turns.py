@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, List, Optional, Tuple
 
 from .._core.durations import NEVER
-from .._core.ledger import BUDGET
+from .._core.ends import BUDGET
 from .._core.member import Claim, Start
 from .._core.outcomes import Standing
 from .._core.request import Request
@@ -57,15 +57,15 @@ def _come_to(worker: Any, request: Any, later: Later) -> Optional[Taken]:
     member, engine = worker.member, request.engine
     ledger, stamp = engine.ledger, engine.now()
     call, kwargs, claim = request.call, request.kwargs, None
-    effects = ledger.expired(request, stamp)
-    if request.completion is None and is_disabled(engine.disabled, member.producer):
+    effects = ledger.expired(request, stamp, member)
+    if not request.is_over and is_disabled(engine.disabled, member.producer):
         # Disabled since it left the mailbox: nobody else has seen it.
         effects = ledger.withdrawn(request, member, stamp)
         apply(engine, request, effects, member)
         later.append((request, effects))
         return None
     apply(engine, request, effects, member)
-    if request.completion is not None:
+    if request.is_over:
         later.append((request, effects))
         return None
     if request.line is None and not member.exclusive:
@@ -89,8 +89,8 @@ def _goes_on(engine: Engine, claim: Claim, now: float) -> int:
         # The end was quicker.
         return 0
     ledger = engine.ledger
-    effects = ledger.expired(request, now)
-    if request.completion is not None:
+    effects = ledger.expired(request, now, worker.member)
+    if request.is_over:
         apply(engine, request, effects, worker.member)
         return effects
     if request.line is None:

@@ -24,7 +24,7 @@ LOOPS: Set[CodeType] = set()
 """The code of ours that calls producers' methods; whoever has some puts it here."""
 
 _DEEP = 32
-"""So many frames of one thread are told."""
+"""So many frames of one thread are looked at, the innermost: each takes as long as a few lines."""
 
 _NAME = __name__.partition(".")[0]
 
@@ -61,12 +61,16 @@ def _places(frames: Dict[int, FrameType], ident: Optional[int]) -> Tuple[Place, 
             return ()
         frame = frame.f_back
     found: List[Place] = []
-    while frame is not None and frame.f_code not in LOOPS:
-        # Where it is in a deep recursion its innermost frames tell; the others are only passed by.
-        if len(found) < _DEEP and not _is_ours(frame):
+    for _ in range(_DEEP):
+        if frame is None:
+            # A thread that is not in our loop.
+            return ()
+        if frame.f_code in LOOPS:
+            break
+        if not _is_ours(frame):
             found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
-    return tuple(reversed(found)) if frame is not None else ()
+    return tuple(reversed(found))
 
 
 def _is_ours(frame: FrameType) -> bool:

@@ -46,7 +46,7 @@ class CurrentRequest:
     @property
     def cancelled(self) -> bool:
         """Whether the request is over, for whatever reason: nobody wants the answer any more."""
-        return self._request.completion is not None
+        return self._request.is_over
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the work is, from 0 to 1: seen in ``handle.progress`` and by hooks.
@@ -60,7 +60,7 @@ class CurrentRequest:
         if not isinstance(text, str):
             raise BadType(f"text must be a str, not {text!r}")
         request = self._request
-        if request.completion is None:
+        if not request.is_over:
             engine: Engine = request.engine
             self._worker.progress = id(engine), request.id, float(fraction), text
             if engine.hooks:

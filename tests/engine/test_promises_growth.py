@@ -13,6 +13,7 @@ from rig import Answer, Gated, Recorder, ended, over
 from virtual import FOREVER, World, verdicts
 
 from ate_dispatcher import Dispatcher
+from ate_dispatcher._core.ends import BUDGET
 
 __all__ = ["watch"]
 
@@ -126,8 +127,8 @@ def test_an_end_with_many_hung(watch: Watch) -> None:
     grows_linearly(cost, 15)
 
 
-def test_an_end_looks_once_at_all_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To read them takes the longer the more threads there are."""
+def test_an_end_looks_at_all_stacks_once_in_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each member: to read them takes the longer the more threads there are."""
     looks: List[bool] = []
     usual = sys._current_frames
     monkeypatch.setattr(sys, "_current_frames", lambda: (looks.append(True), usual())[1])
@@ -137,7 +138,7 @@ def test_an_end_looks_once_at_all_stacks(monkeypatch: pytest.MonkeyPatch) -> Non
     handle = world.send(ttl=100)
     world.clock.advance(200)
     assert set(verdicts(handle)) == {"MISSING(RUNNING)"}
-    assert len(looks) <= 1
+    assert len(looks) <= 20 // BUDGET + 1
     world.close()
 
 

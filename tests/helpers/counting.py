@@ -15,7 +15,7 @@ import virtual
 from rig import PATIENCE
 from virtual import FOREVER, World
 
-from ate_dispatcher._core.ledger import BUDGET
+from ate_dispatcher._core.ends import BUDGET
 from ate_dispatcher._core.request import Unanswered
 from ate_dispatcher._core.statistics import Sums
 from ate_dispatcher._engine.process import SECTION

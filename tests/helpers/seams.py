@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple, Tuple
 
-from ate_dispatcher._core.ledger import Ledger
+from ate_dispatcher._core.ends import Ends
 from ate_dispatcher._delivery.local_member import LocalMember, ThreadWorker
 from ate_dispatcher._delivery.mailbox import Mailbox
 from ate_dispatcher._delivery.registry import Roster, Side
@@ -47,7 +47,7 @@ ROSTER_IS_MADE = Seam(Roster.__init__, "self.size: int = ")
 ROSTER_WAS_STORED = Seam(Side.current, "if self.version is version")
 
 # A request has been given its end, which the sums do not know yet.
-SUMS_ARE_ADDED = Seam(Ledger._close, "self.sums.add(")
+SUMS_ARE_ADDED = Seam(Ends._complete, "self._sums.add(")
 
 
 Place = Tuple[Any, str]

@@ -38,8 +38,9 @@ TESTED = (
     "delivery/test_mailbox.py",
     "delivery/test_keyed_mailbox.py",
     "delivery/test_registry.py",
+    "core/test_ends.py",
 )
-(PROPERTIES, EXAMPLES, POLICIES, REFUSALS, ORDER, STORE, READING, WORKERS, REGISTER) = (
+(PROPERTIES, EXAMPLES, POLICIES, REFUSALS, ORDER, STORE, READING, WORKERS, REGISTER, PARTS) = (
     path.split("/")[1] for path in TESTED
 )
 # All three, the richest first.
@@ -71,6 +72,8 @@ class Mutant(NamedTuple):
 LEDGER = "_core.ledger:Ledger"
 REQUEST = "_core.request:Request"
 VERDICTS = "_core.verdicts"
+ENDS_MODULE = "_core.ends"
+ENDS = f"{ENDS_MODULE}:Ends"
 NEED = "_core.policy_state:PolicyState"
 OPEN = "_core.open_requests:OpenRequests"
 SUMS = "_core.statistics:Sums"
@@ -90,7 +93,7 @@ MUTANTS = [
         EXAMPLES,
     ),
     Mutant(
-        f"{LEDGER}._overdue",
+        f"{ENDS_MODULE}:overdue",
         "DEADLINE if request.deadline < now",
         "DEADLINE if request.deadline <= now",
         "early",
@@ -175,9 +178,9 @@ MUTANTS = [
         f"{LEDGER}.replied", "effects = FAILED", "effects = ACCEPTED", "an error passes for a value"
     ),
     Mutant(
-        f"{VERDICTS}:judge_absent",
-        "verdicts[standing], standing, now, worker)",
-        "verdicts[standing], None, now, worker)",
+        f"{VERDICTS}:_judge",
+        "Unanswered(request, member, verdict, standing,",
+        "Unanswered(request, member, verdict, None,",
         "nobody clears the mailboxes",
     ),
     Mutant(f"{LEDGER}._discarded", "return DISCARDED", "return 0", "nobody hears of late answers"),
@@ -200,16 +203,14 @@ MUTANTS = [
         "the last answer ends nothing",
     ),
     Mutant(
-        f"{LEDGER}._close",
-        "return ENDED | ALARM if self.open.stale or self.open.left else ENDED",
+        f"{ENDS}._complete",
+        "return ENDED | ALARM if self._store.stale or self._store.left else ENDED",
         "return ENDED",
         "nobody takes in what was left among the arrivals",
     ),
     # What is open.
     Mutant(f"{LEDGER}.replied", "request.pending -= 1", "pass", "answers do not count"),
-    Mutant(
-        f"{LEDGER}._unanswered", "request.pending -= 1", "pass", "who will not answer is awaited"
-    ),
+    Mutant(f"{REQUEST}.misses", "self.pending -= 1", "pass", "who will not answer is awaited"),
     Mutant(f"{LEDGER}.finished", "request.pending -= 1", "pass", "who streamed is awaited"),
     Mutant(
         f"{LEDGER}.streamed",
@@ -265,7 +266,7 @@ MUTANTS = [
     Mutant(f"{OPEN}.forget", "self._empty += 1", "pass", "empty cells are not counted"),
     Mutant(f"{OPEN}.forget", "self._empty > _MANY and", "False and", "the heap grows", EXAMPLES),
     Mutant(
-        f"{LEDGER}._close",
+        f"{ENDS}._complete",
         "request.end(completion, now)",
         "request.end(completion, now)\n        request.call = request.kwargs = None",
         "payloads of ended requests are let go inside",
@@ -279,8 +280,8 @@ MUTANTS = [
         EXAMPLES,
     ),
     Mutant(
-        f"{VERDICTS}:judge_absent",
-        "worker.running = request.stub(worker, completion, each)",
+        f"{VERDICTS}:_judge",
+        "worker.running = request.stub(worker, ending.completion, each)",
         "pass",
         "who hangs keeps what came of others",
         EXAMPLES,
@@ -288,8 +289,8 @@ MUTANTS = [
     # Sums.
     Mutant(f"{LEDGER}.come_to", "del waiting[:limit]", "pass", "settled again"),
     Mutant(
-        f"{VERDICTS}:judge_absent",
-        "if each.verdict is Verdict.MISSING:",
+        f"{VERDICTS}:_judge",
+        "if verdict is Verdict.MISSING:",
         "if False:",
         "never settled",
     ),
@@ -401,7 +402,7 @@ MUTANTS = [
     Mutant(f"{LEDGER}.agreed", "need.asking -= 1", "pass", "somebody asks for ever", POLICIES),
     Mutant(f"{LEDGER}.agreed", "need.agreed(yes)", "pass", "what predicates say is lost", POLICIES),
     Mutant(
-        f"{LEDGER}._overdue",
+        f"{ENDS_MODULE}:overdue",
         "min(now, request.deadline)",
         "now",
         "quiet beyond the deadline",
@@ -422,8 +423,8 @@ MUTANTS = [
         POLICIES,
     ),
     Mutant(
-        f"{LEDGER}._close",
-        "self.open.forget(extras.need, extras.line)",
+        f"{ENDS}.begin",
+        "self._store.forget(extras.need, extras.line)",
         "pass",
         "it is kept",
         POLICIES,
@@ -481,7 +482,7 @@ MUTANTS = [
         EXAMPLES,
     ),
     Mutant(
-        f"{VERDICTS}:judge_absent",
+        f"{VERDICTS}:_judge",
         "member.standing_of(worker, request)",
         "member.standing",
         "nobody tells those who wait",
@@ -641,7 +642,37 @@ MUTANTS = [
         "a stop leaves no heap",
         STORE,
     ),
-    Mutant(f"{OPEN}.next_instant", "return -math.inf", "return NEVER", "nobody comes again", STORE),
+    Mutant(
+        f"{OPEN}.next_instant",
+        "self._empty -= 1\n        return -math.inf",
+        "self._empty -= 1\n        return NEVER",
+        "nobody comes again",
+        STORE,
+    ),
+    # Ends in parts.
+    Mutant(f"{REQUEST}.misses", "extras.tally[each.verdict] =", "_ =", "not in the sums", PARTS),
+    Mutant(f"{VERDICTS}:judge_some", "looks -= _LOOKS - 1", "pass", "too many at a time", PARTS),
+    Mutant(f"{VERDICTS}:judge_some", "if not looks:", "if False:", "looked at too many", PARTS),
+    Mutant(
+        f"{VERDICTS}:judge_early",
+        "if id(member) not in request.more().unanswered:",
+        "if True:",
+        "judged twice",
+        PARTS,
+    ),
+    Mutant(f"{ENDS}.judge", "if ending is not None:", "if False:", "who comes is missed", PARTS),
+    Mutant(f"{ENDS}.go_on", "self._store.endings.popleft()", "pass", "it goes on for ever", PARTS),
+    Mutant(f"{ENDS}.begin", "request.until = OVER", "pass", "answered while it ends", PARTS),
+    Mutant(
+        f"{ENDS_MODULE}:overdue",
+        "if request.ending is not None:",
+        "if False:",
+        "ended twice",
+        PARTS,
+    ),
+    Mutant(f"{LEDGER}.began", "request.is_over", "request.completion", "begun too late", PARTS),
+    Mutant(f"{LEDGER}.finished", "request.is_over", "request.completion", "taken late", PARTS),
+    Mutant(f"{OPEN}.__bool__", "or self.endings", "", "a stop does not wait for what ends", PARTS),
     # Instruments.
     Mutant(
         f"{INSTRUMENTS}._grant",

@@ -91,10 +91,10 @@ CONTROL: Tuple[Variant, ...] = (
         "Gate.hand_out",
         (
             (
-                "            if first.__class__ is not Leaving and first.completion is None:\n",
+                "            if first.__class__ is not Leaving and not first.is_over:\n",
                 (
                     "            removed(self.held, first)\n"
-                    "            if first.__class__ is not Leaving and first.completion is None:\n"
+                    "            if first.__class__ is not Leaving and not first.is_over:\n"
                 ),
             ),
             (
