@@ -1,13 +1,19 @@
 """The one logger, and reports that cannot do harm.
 
-Errors of user code go to ``ate_dispatcher`` at ERROR, losses at WARNING, the traffic at DEBUG.
-There is no NullHandler: a program that configured nothing sees errors and losses on stderr.
+Every record has the attributes ``request`` (its id), ``topic`` (as text, if it is none) and
+``producer`` (a name), None where there is nothing to tell. Errors of user code go to
+``ate_dispatcher`` at ERROR, losses at WARNING, the traffic at DEBUG. There is no NullHandler: a
+program that configured nothing sees errors and losses on stderr.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, Optional
+
+_FIELDS: Dict[str, Any] = {"request": None, "topic": None, "producer": None}
+
+_PLAIN = frozenset([str, int, float, bool, type(None)])
 
 logger = logging.getLogger("ate_dispatcher")
 
@@ -29,22 +35,26 @@ def text_of(thing: Any) -> str:
         return f"<{type(thing).__qualname__} at {id(thing):#x}>"
 
 
-def report(level: int, message: str, *args: Any, error: Optional[BaseException] = None) -> None:
+def report(
+    level: int, message: str, *args: Any, error: Optional[BaseException] = None, **fields: Any
+) -> None:
     """Log, with the traceback of *error*; whatever goes wrong in doing so changes nothing."""
     try:
-        logger.log(level, message, *args, exc_info=error)
+        # Texts: a record may be kept for long, and nobody's topic with it.
+        shown = {n: v if v.__class__ in _PLAIN else text_of(v) for n, v in fields.items()}
+        logger.log(level, message, *args, exc_info=error, extra={**_FIELDS, **shown})
     except BaseException:
         pass
 
 
-def failed(what: str, error: BaseException) -> None:
+def failed(what: str, error: BaseException, **fields: Any) -> None:
     """User code raised *error*: say so, with its traceback, on the thread where it happened."""
-    report(logging.ERROR, "%s", what, error=error)
+    report(logging.ERROR, "%s", what, error=error, **fields)
 
 
-def lost(message: str, *args: Any) -> None:
+def lost(message: str, *args: Any, **fields: Any) -> None:
     """Something was lost, or will be."""
-    report(logging.WARNING, message, *args)
+    report(logging.WARNING, message, *args, **fields)
 
 
 class Later:
@@ -56,6 +66,9 @@ class Later:
         self._make = make
         self._data = data
         self._text: Optional[str] = None
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         if self._text is None:

@@ -24,6 +24,7 @@ from typing_extensions import Literal, Self
 from . import _log
 from ._callables import check_callable
 from ._core.durations import NEVER, milliseconds
+from ._core.outcomes import Completion
 from ._core.statistics import Statistics
 from ._engine.control import ControlLoop
 from ._engine.engine import Engine, Order
@@ -39,6 +40,7 @@ from ._engine.process import (
     started,
 )
 from ._engine.scatter import send
+from ._engine.waiting import beside_the_loop
 from ._observing.observers import Hook
 from ._observing.stacks import witness
 from ._participants.admission import admit, register, to_switch
@@ -55,6 +57,8 @@ Some = Union[Producer, str, Sequence[Union[Producer, str]]]
 """One producer or its name, or several."""
 
 
+_STOPPED = Completion.STOPPED
+
 _UNNAMED = 5000.0
 """The ttl of a sender whose options named none; told from another by identity."""
 
@@ -64,8 +68,9 @@ class Dispatcher(Participant):
 
     A thread, like producers and listeners: ``start()``, ``stop()``, ``join()``, in any order with
     the registrations; or ``with Dispatcher() as dispatcher:``, which starts it, and at the end
-    stops and joins it and its participants. Every method may be called from any thread, from a
-    callback, a signal handler or a finalizer; those that wait say so.
+    stops and joins it and its participants (in a coroutine ``async with``, which blocks no loop).
+    Every method may be called from any thread, from a callback, a signal handler or a finalizer;
+    those that wait say so.
 
     Parameters
     ----------
@@ -260,7 +265,12 @@ class Dispatcher(Participant):
         milliseconds("ttl", ttl)
         engine = self._ate_engine
         key = None if ordering_key is None else engine.keys.intern(ordering_key)
-        return Sender(engine, ttl, options_of(need, only, without, key, barrier))
+        named: Dict[str, Any] = {} if ttl is _UNNAMED else {"ttl": ttl}
+        given = {"need": need, "only": only, "barrier": barrier or None, "without": without or None}
+        named.update({name: value for name, value in given.items() if value is not None})
+        if key is not None:
+            named["ordering_key"] = ordering_key
+        return Sender(engine, ttl, options_of(need, only, without, key, barrier), named)
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -335,6 +345,22 @@ class Dispatcher(Participant):
         if self.ident is None:
             self.start()
         return self
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        if self._ate_engine.clock is not REAL:
+            # Virtual time does not pass in an event loop; here it takes no time.
+            self.__exit__(kind, error, traceback)
+            return
+        # It waits, for 2 seconds perhaps: the event loop goes on meanwhile.
+        await beside_the_loop(partial(self.__exit__, kind, error, traceback))
 
     def __exit__(
         self,
@@ -412,12 +438,19 @@ ATEDispatcher = Dispatcher
 class Sender:
     """``send_request`` with fixed options; made by :meth:`Dispatcher.options`, reusable."""
 
-    __slots__ = ("_engine", "_options", "_ttl")
+    __slots__ = ("_engine", "_named", "_options", "_ttl")
 
-    def __init__(self, engine: Engine, ttl: Optional[float], options: Optional[Options]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        ttl: Optional[float],
+        options: Optional[Options],
+        named: Dict[str, Any],
+    ) -> None:
         self._engine = engine
         self._ttl = ttl
         self._options = options
+        self._named = named
 
     def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers.
@@ -433,6 +466,10 @@ class Sender:
             check_keywords(kwargs)
         return send(self._engine, topic, args, kwargs, self._ttl, self._options)
 
+    def __repr__(self) -> str:
+        shown = [f"{name}={value!r}" for name, value in self._named.items()]
+        return f"<Sender with {', '.join(shown) or 'no options'}>"
+
 
 class _NameOf:
     """The name of a dispatcher, without keeping it alive."""
@@ -446,7 +483,8 @@ class _NameOf:
 
 
 def _log_traffic(event: Any) -> None:
-    _log.report(logging.DEBUG, "%s", event)
+    fields = {name: getattr(event, name, None) for name in ("request", "topic", "producer")}
+    _log.report(logging.DEBUG, "%s", event, **fields)
 
 
 def _start_thread(run: Any, name: str) -> None:
@@ -470,6 +508,7 @@ def _join_all(threads: Sequence[Any], clock: Clock, until: float) -> None:
 def _stop_all_at_exit() -> None:
     """A forgotten ``stop()``: drain, let listeners finish, then let the interpreter go."""
     dispatchers: List[Dispatcher] = living_dispatchers()
+    before = [dispatcher.statistics().completions for dispatcher in dispatchers]
     for dispatcher in dispatchers:
         Dispatcher.stop(dispatcher, drain=EXIT_SECONDS * 1000)
     for dispatcher in dispatchers:
@@ -480,6 +519,11 @@ def _stop_all_at_exit() -> None:
         except DispatcherError as error:
             # Only a virtual clock refuses to wait.
             _log.lost("gave up waiting for %s at exit: %s", _log.name_of(dispatcher), error)
+    for dispatcher, then in zip(dispatchers, before):
+        cut = dispatcher.statistics().completions[_STOPPED] - then[_STOPPED]
+        if cut:
+            said = "the exit cut %d requests of %s short: stop() it, or join() it to wait for them"
+            _log.lost(said, cut, _log.name_of(dispatcher))
     listeners = [each for each in living_participants() if isinstance(each, ResultListener)]
     # All together have that long, on each clock.
     untils: Dict[int, float] = {}

@@ -12,6 +12,7 @@ from .. import _log
 from .durations import in_ms
 from .outcomes import Completion, Standing, Verdict
 from .records import ERROR, MEMBER, STAMP, VALUE, Record
+from .tables import Table, Tabular
 
 __all__ = ["MemberReport", "Place", "Progress", "Reply", "Report", "innermost", "made", "shown"]
 
@@ -162,11 +163,14 @@ class MemberReport:
             "stack": self.stack,
         }
 
-    def __str__(self) -> str:
+    @property
+    def word(self) -> str:
+        """The verdict, or that it is open, with the standing: ``"MISSING (running)"``."""
         word = self.verdict.name if self.verdict else "open"
-        if self.standing:
-            word += f" ({self.standing.value.replace('_', ' ')})"
-        parts = [f"{self.producer:<24} {word:<22}"]
+        return f"{word} ({self.standing.value.replace('_', ' ')})" if self.standing else word
+
+    def __str__(self) -> str:
+        parts = [f"{self.producer:<24} {self.word:<22}"]
         if self.waited_ms is not None:
             parts.append(f"waited {self.waited_ms:9.3f} ms")
         if self.instrument_ms is not None:
@@ -186,7 +190,7 @@ class MemberReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Tabular):
     """A frozen snapshot of one request: names, verdicts and times, no payload.
 
     ``members`` are in the order of the roster. ``completion`` is None while the request is open;
@@ -251,7 +255,26 @@ class Report:
             "members": [member.to_dict() for member in self.members],
         }
 
+    def _table(self) -> Table:
+        columns = {
+            "producer": [m.producer for m in self.members],
+            "verdict": [m.word for m in self.members],
+            "waited ms": [_ms(m.waited_ms) for m in self.members],
+            "instrument ms": [_ms(m.instrument_ms) for m in self.members],
+            "line ms": [_ms(m.line_ms) for m in self.members],
+            "ran ms": [_ms(m.ran_ms) for m in self.members],
+            "late ms": [_ms(m.late_ms) for m in self.members],
+            "held up by": [m.held_up_by or "" for m in self.members],
+            "error": [m.error or "" for m in self.members],
+            "place": [m.place or "" for m in self.members],
+        }
+        shown = {name: cells for name, cells in columns.items() if any(cells)}
+        return Table(self._head(), tuple(shown), list(zip(*shown.values())))
+
     def __str__(self) -> str:
+        return "\n".join([self._head(), *(textwrap.indent(str(m), "  ") for m in self.members)])
+
+    def _head(self) -> str:
         ttl = "no ttl" if self.ttl_ms is None else f"ttl {self.ttl_ms:.12g} ms"
         end = self.completion.name if self.completion else "open"
         if self.policy:
@@ -266,7 +289,11 @@ class Report:
             head += f", skew {self.skew_ms:.3f} ms"
         if self.off:
             head += f", off: {', '.join(self.off)}"
-        return "\n".join([head, *(textwrap.indent(str(m), "  ") for m in self.members)])
+        return head
+
+
+def _ms(milliseconds: Optional[float]) -> str:
+    return "" if milliseconds is None else f"{milliseconds:.3f}"
 
 
 def shown(places: Sequence[Place]) -> Optional[str]:

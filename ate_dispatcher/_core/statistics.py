@@ -7,12 +7,13 @@ from typing import Dict, Iterable, Mapping
 
 from .outcomes import Completion, Verdict
 from .request import Request, Unanswered
+from .tables import Table, Tabular
 
 __all__ = ["Statistics", "Sums"]
 
 
 @dataclass(frozen=True)
-class Statistics:
+class Statistics(Tabular):
     """The sums over a dispatcher's life; exact at any quiet moment.
 
     ``fan_out`` counts every (request, producer) pair; it equals the sum of ``verdicts`` plus
@@ -26,6 +27,13 @@ class Statistics:
     pending: int
     verdicts: Mapping[Verdict, int]
     completions: Mapping[Completion, int]
+
+    def _table(self) -> Table:
+        rows = [("verdict", verdict.name, str(count)) for verdict, count in self.verdicts.items()]
+        rows += [("verdict", "pending", str(self.pending)), ("request", "open", str(self.open))]
+        rows += [("request", end.name, str(count)) for end, count in self.completions.items()]
+        title = f"{self.requests} requests ({self.open} open), fan-out {self.fan_out}"
+        return Table(title, ("of each", "what", "how many"), [row for row in rows if row[2] != "0"])
 
     def __str__(self) -> str:
         parts = [f"{self.requests} requests ({self.open} open), fan-out {self.fan_out}"]

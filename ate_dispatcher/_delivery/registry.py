@@ -76,20 +76,31 @@ class Registration(NamedTuple):
     participant: Any
     member: Any
     mailbox: Mailbox
-    heeding: bool
+    heeding: bool = False
+    replies: bool = False
 
 
 class Roster:
     """One immutable reading of a side of a topic, in the order of registration.
 
     For listeners also what tells whether any of them wants to hear of completions: *heeding*, by
-    its class, or by an attribute of its own, which is looked for in the outlets at each end.
+    its class, or by an attribute of its own, which is looked for in the outlets at each end. And
+    *replies*, the mailboxes of those that want to know whose a value is.
 
     Who is *disabled* has no outlet in it. Such a roster has no *version*, so that each send looks
     twice.
     """
 
-    __slots__ = ("disabled", "first", "heeding", "made_for", "members", "size", "version")
+    __slots__ = (
+        "disabled",
+        "first",
+        "heeding",
+        "made_for",
+        "members",
+        "replies",
+        "size",
+        "version",
+    )
 
     def __init__(
         self,
@@ -103,6 +114,9 @@ class Roster:
         self.members: Tuple[Any, ...] = tuple([each.member for each in registrations])
         self.size: int = len(registrations)
         self.heeding: bool = any(each.heeding for each in registrations)
+        self.replies: Tuple[Mailbox, ...] = tuple(
+            [each.mailbox for each in registrations if each.replies]
+        )
         first: Optional[Outlet] = None
         for each in reversed(registrations):
             first = Outlet(each.mailbox, each.participant.__dict__, first)

@@ -26,12 +26,13 @@ from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
-from .._core.records import Close, Record, newest_first
+from .._core.records import Close, Part, newest_first
 from .._core.report import Reply, Report
 from .._core.reporting import replies_between, report_of
 from .._core.request import Ending, Extras, Request, StartLine, Unanswered
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
+from .._delivery.registry import Roster
 from .._observing.translate import (
     event_completed,
     event_discarded,
@@ -46,11 +47,13 @@ from .waiting import wake
 __all__ = [
     "COMPLETION",
     "ERROR",
+    "REPLY",
     "announce",
     "apply",
     "engines_of",
     "failed",
     "forward",
+    "forward_reply",
     "give_back",
     "skipped",
     "tell",
@@ -60,6 +63,7 @@ __all__ = [
 
 COMPLETION = "process_dispatcher_completion"
 ERROR = "process_dispatcher_error"
+REPLY = "process_dispatcher_reply"
 
 _FEW = 4
 """So many of the missed are judged in passing."""
@@ -74,8 +78,6 @@ class Hearer(Protocol):
     _ate_mailbox: Mailbox
 
     def _ate_heeds(self, callback: str) -> bool: ...
-
-    def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any: ...
 
     def process_dispatcher_completion(self, topic: Any, report: Report) -> Any: ...
 
@@ -96,7 +98,7 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
     """Carry out what the ledger answered, as far as it belongs inside the section."""
     extras, hooks = request.extras, engine.hooks
     if effects & FAILED:
-        _tell_listeners(request, ERROR, ErrorMessage(request, request.chain))
+        _tell_listeners(request, ERROR, ReplyMessage(ERROR, request))
     if hooks and member is not None:
         if effects & NOTED and extras is not None:
             engine.observers.tell(event_noted, request, extras.unanswered[id(member)])
@@ -138,11 +140,21 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
 
 def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
-    outlet = request.channel.listeners.current().first
+    roster = request.channel.listeners.current()
+    outlet = roster.first
     message = (request.topic, value)
     while outlet is not None:
         outlet.mailbox.put(message)
         outlet = outlet.next
+    if roster.replies:
+        forward_reply(request, roster)
+
+
+def forward_reply(request: Request, roster: Roster) -> None:
+    """The same to those who want to know whose it is: the newest record."""
+    message = ReplyMessage(REPLY, request)
+    for mailbox in roster.replies:
+        mailbox.put(message)
 
 
 def give_back(engine: Engine, claim: Claim) -> None:
@@ -271,7 +283,7 @@ def announce(engine: Engine, request: Request, effects: int) -> None:
             if not member.warned:
                 member.warned = True
                 name = _log.Later(_log.name_of, member.producer)
-                lost("producer %s was asked but never started", name)
+                lost("producer %s was asked but never started", name, producer=name)
     if effects & ASK:
         _ask(engine, request)
     if effects & REFUSED:
@@ -279,6 +291,8 @@ def announce(engine: Engine, request: Request, effects: int) -> None:
             "refused: a second verdict, or none that can be, on request %d; it has %s",
             request.id,
             _log.Later(report_of, request, engine.now()),
+            request=request.id,
+            topic=request.topic,
         )
 
 
@@ -308,7 +322,8 @@ def _ask(engine: Engine, request: Request) -> None:
         yes = [until for until in need.untils if until.predicate(replies)]
     except BaseException as raised:
         error = without_our_frame(raised)
-        _log.failed(f"the predicate of request {request.id} raised", error)
+        what = f"the predicate of request {request.id} raised"
+        _log.failed(what, error, request=request.id, topic=request.topic)
 
     def agreed(ledger: Ledger, request: Request, now: float) -> int:
         return ledger.agreed(request, yes, error, now)
@@ -327,25 +342,27 @@ def without_our_frame(error: BaseException) -> BaseException:
     return error
 
 
-def failed(producer: Any, number: int, error: BaseException) -> None:
-    """Say that *producer* raised while it served the request of that *number*."""
+def failed(producer: Any, request: Request, error: BaseException) -> None:
+    """Say that *producer* raised while it served *request*."""
     name = _log.name_of(producer)
-    _log.failed(f"{name} raised while it served request {number}", error)
+    what = f"{name} raised while it served request {request.id}"
+    _log.failed(what, error, request=request.id, topic=request.topic, producer=name)
 
 
-class ErrorMessage:
-    """Tells a listener of a producer's error."""
+class ReplyMessage:
+    """Tells a listener of the newest reply to a request, by *callback*."""
 
-    __slots__ = ("_record", "_request")
+    __slots__ = ("_callback", "_record", "_sent", "_topic")
 
-    def __init__(self, request: Request, record: Optional[Record]) -> None:
-        self._request = request
-        self._record = record
+    def __init__(self, callback: str, request: Request) -> None:
+        self._callback = callback
+        self._record: Any = request.chain
+        self._sent = request.sent
+        self._topic = request.topic
 
     def __call__(self, listener: Hearer) -> None:
-        if self._record is not None:
-            reply = Reply(self._record, self._request.sent)
-            listener.process_dispatcher_error(self._request.topic, reply)
+        more = self._record.__class__ is Part
+        getattr(listener, self._callback)(self._topic, Reply(self._record, self._sent, more))
 
 
 class EndMessage:

@@ -5,15 +5,18 @@ A handle *is* the ledger's request, with methods: one object for both.
 
 from __future__ import annotations
 
-from typing import Any, AsyncIterator, Callable, Generator, Iterator, List, Optional, Tuple
+from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterator, List, Optional, Tuple
+
+from typing_extensions import Literal
 
 from .._callables import check_callable
 from .._core.durations import timeout_instant
 from .._core.outcomes import Completion, Verdict
-from .._core.records import ERROR, VALUE, Close, Part, Record, newest_first
+from .._core.records import ERROR, MEMBER, VALUE, Close, Part, Record, newest_first
 from .._core.report import Progress, Reply, Report
 from .._core.reporting import replies_between, report_of
 from .._core.request import Request
+from .._core.tables import Table, Tabular
 from .._delivery.local_member import LocalWorker
 from ..errors import BadValue, IncompleteError, RequestTimeout
 from .engine import Engine, Order
@@ -21,8 +24,11 @@ from .waiting import InLoop, running_loop, wait_for, wait_in_loop
 
 __all__ = ["Handle"]
 
+_OF_THE_REQUEST = ("completion", "id", "topic")
+"""What a handle shows of the request that it is."""
 
-class Handle(Request):
+
+class Handle(Request, Tabular):
     """One request, as :meth:`Dispatcher.send_request` returns it.
 
     Every method may be called from any thread; those that wait say so. Iterating yields every
@@ -88,7 +94,9 @@ class Handle(Request):
         deadline = timeout_instant(self.engine.now(), timeout)
         return self.completion is not None or wait_for(self.engine, self, deadline, None)
 
-    def results(self, timeout: Optional[float] = None, require: Optional[str] = None) -> List[Any]:
+    def results(
+        self, timeout: Optional[float] = None, require: Optional[Literal["all"]] = None
+    ) -> List[Any]:
         """Block until the end; the values of the OK replies in the order of arrival.
 
         Parameters
@@ -98,7 +106,8 @@ class Handle(Request):
             dispatcher is started. Before that nothing ends; a wait beyond the ttl says so in the
             log.
         require: "all", optional
-            Insist on a value from every producer that was asked.
+            Insist on a value from every producer that was asked. The parts of a stream that has not
+            come to its end are results, but no value in this sense.
 
         Raises
         ------
@@ -125,6 +134,36 @@ class Handle(Request):
         if require == "all" and answered != max(1, len(self.roster)):
             self._incomplete(values, errors)
         return values
+
+    def by_producer(
+        self, timeout: Optional[float] = None, require: Optional[Literal["all"]] = None
+    ) -> Dict[str, Any]:
+        """The same values, each under the name of its producer; who gave none is not there.
+
+        In the order of the registrations. A producer that streams has a list.
+
+        Raises
+        ------
+        RequestTimeout, IncompleteError
+            As :meth:`results` does.
+        BadValue
+            Two of the producers that were asked have the same name; ``replies`` tells them apart.
+        """
+        self.results(timeout, require)
+        names: Dict[str, int] = {}
+        for member in self.roster:
+            if names.setdefault(member.name, id(member)) != id(member):
+                raise BadValue(f"two producers are called {member.name!r}: look at replies instead")
+        values: Dict[int, Any] = {}
+        for record in reversed(list(newest_first(self.chain))):
+            key = id(record[MEMBER])
+            if record.__class__ is Part:
+                values.setdefault(key, []).append(record[VALUE])
+            elif record.__class__ is Close:
+                values.setdefault(key, [])
+            elif record[ERROR] is None:
+                values[key] = record[VALUE]
+        return {name: values[key] for name, key in names.items() if key in values}
 
     def __iter__(self) -> Iterator[Reply]:
         seen = None
@@ -201,6 +240,9 @@ class Handle(Request):
 
     # -- inside --------------------------------------------------------------------------------
 
+    def _table(self) -> Table:
+        return self.report()._table()
+
     def _between(self, seen: Optional[Record], newest: Optional[Record]) -> List[Reply]:
         return replies_between(seen, newest, self.sent)
 
@@ -220,6 +262,11 @@ class Handle(Request):
             report.missing,
             errors,
         ) from (self.error or (errors[0] if errors else None))
+
+    def __dir__(self) -> List[str]:
+        # What the ledger keeps in here is not for users.
+        own = [name for name in vars(Handle) if name != "engine"]
+        return sorted({*object.__dir__(self)} - {*dir(Request)} | {*own, *_OF_THE_REQUEST})
 
     def __copy__(self) -> Handle:
         return self

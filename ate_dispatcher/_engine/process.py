@@ -135,10 +135,10 @@ def release(*things: Any) -> None:
         observers.release(*things)
 
 
-def lost(message: str, *args: Any) -> None:
+def lost(message: str, *args: Any, **fields: Any) -> None:
     """Log a loss: here, unless deadlines wait for this thread. Outside the section."""
     observers = unhurried.get(_thread.get_ident())
-    (_log.lost if observers is None else observers.lost)(message, *args)
+    (_log.lost if observers is None else observers.lost)(message, *args, **fields)
 
 
 _drains: List[bool] = []

@@ -174,7 +174,8 @@ def _nobody(
         engine.unheard.add(hash(topic))
         # The texts of topics are users' code; the order that `over` leaves has somebody see to it.
         texts = _log.Later(_log.text_of, topic), _log.Later(engine.registry.hint, topic)
-        engine.observers.lost("nobody is registered for topic %s%s; said once", *texts)
+        said = "nobody is registered for topic %s%s; said once"
+        engine.observers.lost(said, *texts, topic=topic)
     engine.over(request, Completion.NO_PRODUCERS)
     return request
 

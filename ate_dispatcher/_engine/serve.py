@@ -31,6 +31,7 @@ from .gather import (
     apply,
     failed,
     forward,
+    forward_reply,
     give_back,
     without_our_frame,
 )
@@ -165,6 +166,8 @@ def serve(producer: Serving, worker: Any) -> None:
                             else:
                                 outlet.mailbox.attend()
                         outlet = outlet.next
+                    if heard.replies:
+                        forward_reply(request, heard)
                     if effects or hooks:
                         effects |= ACCEPTED
                         if (
@@ -225,7 +228,7 @@ def serve(producer: Serving, worker: Any) -> None:
                 request.call = request.kwargs = None
             if error is not None:
                 if error is not _FINISHED:
-                    failed(producer, request.id, error)
+                    failed(producer, request, error)
                 error = None
             if more:
                 more = False

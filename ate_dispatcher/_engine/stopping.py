@@ -63,6 +63,12 @@ class Stopping:
             if id(participant) in self._told:
                 continue
             self._told.add(id(participant))
+            unread = participant._ate_mailbox.backlog() if side == "listeners" else 0
+            if unread and participant.ident is None:
+                # Not here, where deadlines wait (P17).
+                said = "listener %s was never started: %d results and reports are not heard"
+                who = _log.Later(_log.name_of, participant)
+                self._engine.observers.lost(said, who, unread)
             if participant._ate_stops_at_once():
                 participant.stop()
                 continue

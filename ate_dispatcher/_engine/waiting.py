@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InLoop",
     "Seen",
+    "beside_the_loop",
     "look_for_circle",
     "own_worker",
     "running_loop",
@@ -148,6 +149,13 @@ def running_loop() -> Optional[asyncio.AbstractEventLoop]:
     # Nothing runs in one where it was never imported.
     events = sys.modules.get("asyncio.events")
     return None if events is None else events._get_running_loop()
+
+
+async def beside_the_loop(function: Callable[[], Any]) -> None:
+    """Call *function*, which blocks, on another thread; the event loop goes on meanwhile."""
+    import asyncio
+
+    await asyncio.get_running_loop().run_in_executor(None, function)
 
 
 class InLoop:

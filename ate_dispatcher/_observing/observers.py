@@ -13,6 +13,7 @@ has ended; from then on whoever hands something over, if nobody has the turn.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any, Callable, Deque, List
 
 from .. import _log
@@ -85,9 +86,9 @@ class Observers:
         """Let *callback* be called after all that was told so far."""
         self._put(_call_back, callback, argument)
 
-    def lost(self, message: str, *args: Any) -> None:
+    def lost(self, message: str, *args: Any, **fields: Any) -> None:
         """Log a loss there: for those who must not be kept by a handler."""
-        self._put(_log.lost, message, *args)
+        self._put(partial(_log.lost, **fields), message, *args)
 
     def release(self, *things: Any) -> None:
         """Let go of *things* there, where what that sets off keeps nobody."""

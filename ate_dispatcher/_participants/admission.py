@@ -10,7 +10,7 @@ from .._callables import check_callable
 from .._delivery.mailbox import CLOSED
 from .._delivery.registry import Registration, unhashable
 from .._engine.engine import Engine
-from .._engine.gather import COMPLETION, ERROR
+from .._engine.gather import COMPLETION, ERROR, REPLY
 from ..errors import BadType, BadValue, DispatcherStopped
 from .listener import ResultListener
 from .participant import Participant
@@ -18,7 +18,7 @@ from .producer import Producer
 
 __all__ = ["admit", "register", "to_switch"]
 
-OPTIONAL = (ERROR, COMPLETION)
+OPTIONAL = (ERROR, COMPLETION, REPLY)
 """What a listener may override as well."""
 
 _looked_at: weakref.WeakSet[type] = weakref.WeakSet()
@@ -35,7 +35,8 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     if "_ate_mailbox" not in participant.__dict__:
         raise BadType(f"{parameter} of class {shown} has not called super().__init__()")
     inherited = getattr(type(participant), method) is getattr(kind, method)
-    if inherited and method not in participant.__dict__:
+    replies = isinstance(participant, ResultListener) and participant._ate_heeds(REPLY)
+    if inherited and method not in participant.__dict__ and not replies:
         raise BadType(f"{parameter} of class {shown} does not override {method}")
     called = (method, *OPTIONAL) if kind is ResultListener else (method,)
     for each in called:
@@ -89,13 +90,14 @@ def register(
         raise DispatcherStopped(engine.gate.refusal)
     participant._ate_join_clock(engine.clock)
     member: Any = participant
-    heeding = False
+    heeding = replies = False
     if isinstance(participant, Producer):
         member = participant._ate_member
         participant._ate_joins(engine)
     elif isinstance(participant, ResultListener):
         heeding = participant._ate_heeds(COMPLETION)
-    registration = Registration(participant, member, participant._ate_mailbox, heeding)
+        replies = participant._ate_heeds(REPLY)
+    registration = Registration(participant, member, participant._ate_mailbox, heeding, replies)
     for topic in topics:
         engine.registry.add(topic, side, registration)
     if engine.gate.refusal is not None:

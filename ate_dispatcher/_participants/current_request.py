@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numbers
-from typing import Hashable, Optional
+from typing import Any, Hashable, Optional, Union, overload
 
+from .. import _log
 from .._core.durations import NEVER
 from .._core.member import Member
 from .._core.request import Request
@@ -12,9 +13,9 @@ from .._delivery.local_member import LocalWorker
 from .._engine.engine import Engine
 from .._engine.process import CURRENT_WORKER
 from .._observing.translate import event_progressed
-from ..errors import BadType, BadValue
+from ..errors import BadType, BadValue, DispatcherError
 
-__all__ = ["CurrentRequest", "current_request"]
+__all__ = ["CurrentRequest", "OfTheMoment", "current_request"]
 
 
 class CurrentRequest:
@@ -48,6 +49,10 @@ class CurrentRequest:
         """Whether the request is over, for whatever reason: nobody wants the answer any more."""
         return self._request.is_over
 
+    def is_of(self, producer: object) -> bool:
+        """Whether that one serves it."""
+        return self._member.producer is producer
+
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the work is, from 0 to 1: seen in ``handle.progress`` and by hooks.
 
@@ -66,6 +71,26 @@ class CurrentRequest:
             if engine.hooks:
                 told = (request, self._member, engine.now(), fraction, text)
                 engine.observers.tell(event_progressed, *told)
+
+
+class OfTheMoment:
+    """The attribute ``request`` of producers; any other of that name goes before it."""
+
+    @overload
+    def __get__(self, producer: None, kind: Any) -> OfTheMoment: ...
+
+    @overload
+    def __get__(self, producer: object, kind: Any) -> CurrentRequest: ...
+
+    def __get__(self, producer: Any, kind: Any) -> Union[OfTheMoment, CurrentRequest]:
+        if producer is None:
+            return self
+        found = current_request()
+        if found is None or not found.is_of(producer):
+            raise DispatcherError(
+                f"request of {_log.name_of(producer)}: it serves none on this thread"
+            )
+        return found
 
 
 def current_request() -> Optional[CurrentRequest]:

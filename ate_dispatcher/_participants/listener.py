@@ -7,7 +7,7 @@ from typing import Any
 from .. import _log
 from .._core.report import Reply, Report
 from .._delivery.sentinels import STOP
-from .participant import Participant
+from .participant import Participant, run_rigged
 
 __all__ = ["ResultListener"]
 
@@ -15,25 +15,43 @@ __all__ = ["ResultListener"]
 class ResultListener(Participant):
     """Hears results: subclass it and override :meth:`process_dispatcher_result`.
 
-    All three callbacks run on this listener's own thread, one at a time; a slow or raising one
-    delays nobody else, and what it raises is logged. The two optional ones are overridden in the
-    class before the listener is registered, or set on the object at any time.
+    All callbacks run on this listener's own thread, one at a time; a slow or raising one delays
+    nobody else, and what it raises is logged. The optional ones are overridden in the class, or set
+    on the object, before the listener is registered.
     """
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> Any:
         """One accepted value of one producer: override this.
 
-        All listeners of a topic see the same order, which is that of arrival.
+        All listeners of a topic see the same order, which is that of arrival. Who overrides
+        :meth:`process_dispatcher_reply` need not.
         """
-        raise NotImplementedError(
-            f"{type(self).__qualname__} has not implemented process_dispatcher_result"
-        )
+        if not self._ate_heeds("process_dispatcher_reply"):
+            raise NotImplementedError(
+                f"{type(self).__qualname__} has not implemented process_dispatcher_result"
+            )
+
+    def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any:
+        """The same value once more, with whose it is: *reply* has ``value``, ``producer``.
+
+        Optional; straight after :meth:`process_dispatcher_result`.
+        """
 
     def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any:
         """A producer raised in time: *reply* has ``producer`` and ``error``. Optional."""
 
     def process_dispatcher_completion(self, topic: Any, report: Report) -> Any:
         """A request ended, after its last result: the report as it stood then. Optional."""
+
+    def on_start(self) -> Any:
+        """Set up what belongs to its thread, such as a connection; before the first callback.
+
+        Override it; it does nothing here. On this listener's own thread. If it raises that is
+        logged, and the listener ends: it hears nothing.
+        """
+
+    def on_stop(self) -> Any:
+        """Clean up, after the last callback. Likewise; not called if :meth:`on_start` raised."""
 
     def run(self) -> None:
         """The thread's loop, until ``stop()``. Subclasses may wrap it."""
@@ -52,11 +70,15 @@ class ResultListener(Participant):
                     else:
                         item(self)
             except BaseException as error:
-                _log.failed(f"{_log.name_of(self)} raised while it processed a result", error)
+                name = _log.name_of(self)
+                _log.failed(f"{name} raised while it processed a result", error)
                 continue
             # Parked for long, perhaps: nobody's results stay alive in this frame.
             item = topic = value = None
             mailbox.park()
+
+    def _ate_run(self) -> None:
+        run_rigged(self)
 
     def _ate_heeds(self, callback: str) -> bool:
         """Whether it overrides the optional *callback*, in its class or on itself."""

@@ -10,6 +10,8 @@ import threading
 from threading import current_thread
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+from typing_extensions import Protocol
+
 from .. import _log
 from .._core.durations import NEVER, timeout_instant
 from .._delivery.mailbox import CLOSED, Mailbox
@@ -18,7 +20,7 @@ from .._engine.process import SECTION, alive, release, remember
 from .._time.clock import REAL, Clock, Parker
 from ..errors import BadValue, ClockMismatch
 
-__all__ = ["Participant"]
+__all__ = ["Participant", "run_rigged"]
 
 _numbers: Dict[str, Iterator[int]] = {}
 
@@ -37,6 +39,34 @@ _METHODS = {
 def _telling_name(owner: object) -> str:
     kind = type(owner).__name__
     return f"{kind}-{next(_numbers.setdefault(kind, itertools.count(1)))}"
+
+
+class Rigged(Protocol):
+    """A participant that has something to set up and to clean up."""
+
+    def on_start(self) -> Any: ...
+
+    def run(self) -> Any: ...
+
+    def on_stop(self) -> Any: ...
+
+
+def run_rigged(participant: Rigged) -> bool:
+    """Set up, run, clean up, on its own thread; False if the first failed: then that is all."""
+    name = _log.name_of(participant)
+    try:
+        participant.on_start()
+    except BaseException as error:
+        _log.failed(f"on_start of {name} raised: it does not begin", error, producer=name)
+        return False
+    try:
+        participant.run()
+    finally:
+        try:
+            participant.on_stop()
+        except BaseException as error:
+            _log.failed(f"on_stop of {name} raised", error, producer=name)
+    return True
 
 
 class Participant(threading.Thread):
@@ -144,13 +174,17 @@ class Participant(threading.Thread):
         clock, parker = self._ate_place
         clock.entered(parker)
         try:
-            self.run()
+            self._ate_run()
         finally:
             self._ate_ends()
             alive.pop(id(self), None)
             # It may have come under another clock meanwhile.
             clock, parker = self._ate_place
             clock.left(parker)
+
+    def _ate_run(self) -> None:
+        """What its thread does between its beginning and its end."""
+        self.run()
 
     def _ate_begins(self) -> None:
         """The thread is about to be started."""

@@ -17,7 +17,8 @@ from .._engine.serve import serve_all
 from .._engine.sweep import ended
 from .._time.clock import REAL
 from ..errors import BadType, BadValue
-from .participant import Participant
+from .current_request import OfTheMoment
+from .participant import Participant, run_rigged
 
 __all__ = ["Producer"]
 
@@ -61,7 +62,7 @@ class Producer(Participant):
         name: Optional[str] = None,
         daemon: bool = True,
         stream: bool = False,
-        exclusive: Union[str, Sequence[str]] = (),
+        exclusive: Union[str, Sequence[str], None] = (),
         workers: int = 1,
     ) -> None:
         """Keyword arguments only, all optional; see the class."""
@@ -80,6 +81,7 @@ class Producer(Participant):
         self._ate_workers = workers
         self._ate_member = LocalMember(self, self._ate_mailbox, names)
         self._ate_mailbox.owner = self._ate_member
+        self._ate_was_set_up = True
 
     def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer one request: override this.
@@ -100,6 +102,24 @@ class Producer(Participant):
         raise NotImplementedError(
             f"{type(self).__qualname__} has not implemented produce_dispatcher_output"
         )
+
+    def on_start(self) -> Any:
+        """Set up what belongs to its thread, such as a connection; before the first request.
+
+        Override it; it does nothing here. On this producer's own thread, once, also with several
+        workers. If it raises that is logged, and the producer ends: what waits for it, and what is
+        sent later, is ``DECLINED``.
+        """
+
+    def on_stop(self) -> Any:
+        """Clean up, after the last request. Likewise; not called if :meth:`on_start` raised."""
+
+    request = OfTheMoment()
+    """What :func:`current_request` gives, which inside the method is never None.
+
+    Elsewhere, and of another producer, a DispatcherError. An attribute of that name in a subclass
+    or on the object takes its place.
+    """
 
     def run(self) -> None:
         """The thread's loop, until ``stop()``. Subclasses may wrap it."""
@@ -140,6 +160,9 @@ class Producer(Participant):
         if self._ate_member.standing is Standing.QUEUED:
             self._ate_member.standing = Standing.NOT_STARTED
 
+    def _ate_run(self) -> None:
+        self._ate_was_set_up = run_rigged(self)
+
     def _ate_forked(self) -> None:
         super()._ate_forked()
         member = self._ate_member
@@ -156,12 +179,12 @@ class Producer(Participant):
         member = self._ate_member
         member.standing = Standing.DEAD
         # Registered and asked meanwhile? Who looks at the attention from now on sees to it itself.
-        ended(member)
+        ended(member, self._ate_was_set_up)
 
 
 def _instrument_names(exclusive: Any) -> Tuple[str, ...]:
     """One name or several, each once, as plain strings: they are compared inside the section."""
-    names = (exclusive,) if isinstance(exclusive, str) else exclusive
+    names = () if exclusive is None else (exclusive,) if isinstance(exclusive, str) else exclusive
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise BadType(f"exclusive must be a name or a sequence of names, not {exclusive!r}")
     if not all(names):

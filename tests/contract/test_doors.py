@@ -14,7 +14,7 @@ from unittest import mock
 
 import pytest
 from freezegun import freeze_time
-from rig import PATIENCE, Answer, Gated, ended, over
+from rig import PATIENCE, Answer, Gated, Recorder, ended, over
 
 from ate_dispatcher import Dispatcher, Producer, Quorum, ResultListener, Stall, Until
 from ate_dispatcher.errors import BadType, BadValue, RequestTimeout, VirtualTimeStuck
@@ -536,3 +536,16 @@ def test_times_of_reports_are_what_a_test_has_written() -> None:
     dispatcher.stop()
     clock.settle()
     clock.stop()
+
+
+def test_a_listener_that_was_never_started_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    """At the stop, once, if it had anything to hear."""
+    with Dispatcher() as dispatcher:
+        dispatcher.register_result_producer(Answer(lambda *_: 1), "t", start=True)
+        deaf, idle = Recorder(name="deaf"), Recorder(name="idle")
+        dispatcher.register_result_listener(deaf, "t")
+        dispatcher.register_result_listener(idle, "other")
+        for _ in range(3):
+            dispatcher.send_request("t", ttl=None).wait(PATIENCE)
+    assert soon_told(caplog, "listener deaf was never started: 3 results and reports are not heard")
+    assert told(caplog, "was never started") == 1

@@ -6,9 +6,10 @@ import threading
 from typing import Any, List, Tuple
 
 import pytest
-from virtual import FOREVER, World, errors, world
+from virtual import FOREVER, Stream, World, errors, world
 
 from ate_dispatcher import Completion, IncompleteError, RequestTimeout
+from ate_dispatcher.errors import BadValue
 
 __all__ = ["world"]
 
@@ -232,3 +233,45 @@ def test_a_raising_done_callback_is_logged_and_stops_nobody(
     assert all("breaks" in record.getMessage() for record in records)
     with pytest.raises(TypeError, match="callback must be callable"):
         handle.add_done_callback(None)  # type: ignore[arg-type]
+
+
+# -- whose a value is --------------------------------------------------------------------------
+
+
+def test_values_by_the_names_of_their_producers(world: World) -> None:
+    """In the order of the registrations; who gave no value is not there."""
+    world.producer(30, 1, name="slow")
+    world.producer(10, 2, name="quick")
+    world.producer(5, ValueError("x"), name="raiser")
+    world.producer(FOREVER, name="hung")
+    handle = world.send()
+    assert handle.by_producer() == {"slow": 1, "quick": 2}
+    assert list(handle.by_producer()) == ["slow", "quick"]
+    with pytest.raises(IncompleteError):
+        handle.by_producer(require="all")
+
+
+def test_values_by_producer_wait_for_the_end(world: World) -> None:
+    """As results do."""
+    world.producer(100, name="a")
+    handle = world.send()
+    with pytest.raises(RequestTimeout):
+        handle.by_producer(timeout=0.05)
+    assert handle.by_producer(timeout=1) == {"a": "value"}
+
+
+def test_streams_by_producer_are_lists(world: World) -> None:
+    """Also an empty one, and one that did not come to its end."""
+    for name, values in (("none", ()), ("two", (1, 2)), ("endless", range(100))):
+        stream = Stream(world, *values, name=name)
+        world.dispatcher.register_result_producer(stream, "t", start=True)
+        world.cast(stream)
+    assert world.send(ttl=350).by_producer() == {"none": [], "two": [1, 2], "endless": [0, 1, 2]}
+
+
+def test_two_of_one_name_cannot_be_told_apart(world: World) -> None:
+    """Nothing is lost in silence."""
+    world.producer(name="site")
+    world.producer(name="site")
+    with pytest.raises(BadValue, match="two producers are called 'site'"):
+        world.send().by_producer()

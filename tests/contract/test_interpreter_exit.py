@@ -222,3 +222,28 @@ def test_what_is_open_at_the_exit_still_has_its_executor() -> None:
     assert done.stderr == ""
     # Python 3.8 calls the handler first.
     assert sorted(done.stdout.splitlines()) == ["1", "2", "3", "safe ['off']"]
+
+
+@UNHURRIED
+def test_what_the_exit_cuts_short_is_told_of() -> None:
+    """Once, with how many; nothing is said where all came to their end."""
+    program = (
+        CAST
+        + """
+    class Hung(Producer):
+        def produce_dispatcher_output(self, topic):
+            threading.Event().wait()
+
+    dispatcher = Dispatcher(name='rig')
+    dispatcher.register_result_producer(Hung(), 'hung', start=True)
+    dispatcher.register_result_producer(Site(), 't', start=True)
+    dispatcher.start()
+    dispatcher.send_request('t', ttl=None).wait()
+    """
+    )
+    cut = program + "dispatcher.send_request('hung', ttl=None)\n    " * 2
+    with ThreadPoolExecutor(2) as pool:
+        quiet, told = pool.map(python, (program, cut))
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    said = "the exit cut 2 requests of rig short: stop() it, or join() it to wait for them"
+    assert (told.returncode, told.stderr.splitlines()) == (0, [said])

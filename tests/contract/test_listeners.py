@@ -6,9 +6,9 @@ import threading
 from typing import Any, List
 
 import pytest
-from virtual import FOREVER, Attentive, Hearing, World, verdicts, world
+from virtual import FOREVER, Attentive, Hearing, Stream, World, verdicts, world
 
-from ate_dispatcher import Standing, Verdict, events
+from ate_dispatcher import ResultListener, Standing, Verdict, events
 
 __all__ = ["world"]
 
@@ -128,3 +128,62 @@ def test_callbacks_run_on_the_thread_that_they_belong_to(world: World) -> None:
     world.send().wait()
     world.clock.settle()
     assert threads == [producer, listener]
+
+
+# -- whose a value is --------------------------------------------------------------------------
+
+
+class Knowing(Hearing):
+    """Wants to know whose a value is."""
+
+    def process_dispatcher_reply(self, topic: Any, reply: Any) -> None:
+        self.heard.append((topic, reply.producer.name, reply.value, reply.elapsed_ms, reply.more))
+
+
+def test_a_listener_may_hear_whose_a_value_is(world: World) -> None:
+    """Straight after the value, in the one order; errors go where they went."""
+    knowing, plain = world.listener(Knowing), world.listener()
+    world.producer(20, "b", name="b")
+    world.producer(10, "a", name="a")
+    world.producer(15, ValueError(), name="raises")
+    world.send().wait()
+    world.clock.settle()
+    assert knowing.heard == ["a", ("t", "a", "a", 10, False), "b", ("t", "b", "b", 20, False)]
+    assert plain.heard == ["a", "b"]
+
+
+def test_who_wants_replies_need_not_want_values(world: World) -> None:
+    """One of the two is enough."""
+    heard: List[Any] = []
+
+    class Only(ResultListener):
+        def process_dispatcher_reply(self, topic: Any, reply: Any) -> None:
+            heard.append(reply.value)
+
+    only = Only()
+    world.dispatcher.register_result_listener(only, "t", start=True)
+    world.cast(only)
+    world.producer()
+    world.send().wait()
+    world.clock.settle()
+    assert heard == ["value"]
+
+
+def test_whose_the_parts_of_a_stream_are(world: World) -> None:
+    """Each says that there may be more."""
+    knowing = world.listener(Knowing)
+    stream = Stream(world, 1, 2, name="s")
+    world.dispatcher.register_result_producer(stream, "t", start=True)
+    world.cast(stream)
+    world.send().wait()
+    world.clock.settle()
+    assert knowing.heard == [1, ("t", "s", 1, 100, True), 2, ("t", "s", 2, 200, True)]
+
+
+def test_replies_to_listeners_under_options_too(world: World) -> None:
+    """Where the careful way is taken."""
+    knowing = world.listener(Knowing)
+    world.producer(10, 1, name="a")
+    world.dispatcher.options(need=1, ttl=100).send_request("t").wait()
+    world.clock.settle()
+    assert knowing.heard == [1, ("t", "a", 1, 10, False)]

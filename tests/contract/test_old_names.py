@@ -237,12 +237,15 @@ DOCUMENTED = {
         "remove_hook",
         "statistics",
     },
-    Producer: {"stop", "produce_dispatcher_output"},
+    Producer: {"stop", "produce_dispatcher_output", "on_start", "on_stop", "request"},
     ResultListener: {
         "stop",
         "process_dispatcher_result",
         "process_dispatcher_error",
         "process_dispatcher_completion",
+        "process_dispatcher_reply",
+        "on_start",
+        "on_stop",
     },
 }
 

@@ -165,3 +165,21 @@ def test_nobody_is_a_producer_and_a_listener_at_once() -> None:
 
     with pytest.raises(DispatcherError, match="at once"):
         Dispatcher().register_result_producer(Both(), "t")
+
+
+def test_records_tell_whom_and_what_they_are_about(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As attributes, which every record of ours has; so a format string may name them."""
+    world.producer(0, ValueError("x"), name="site")
+    handle = world.send(topic="t")
+    handle.wait()
+    world.send(topic="tpyo")
+    world.clock.settle()
+    found = [
+        (vars(record)["request"], vars(record)["topic"], vars(record)["producer"])
+        for record in caplog.records
+    ]
+    assert found == [(handle.id, "t", "site"), (None, "tpyo", None)]
+    formatter = logging.Formatter("%(request)s %(topic)s %(producer)s")
+    assert formatter.format(caplog.records[1]) == "None tpyo None"

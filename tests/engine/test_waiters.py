@@ -8,7 +8,7 @@ from typing import Any, List
 
 import inside
 import pytest
-from rig import GatedOnce
+from rig import PATIENCE, Answer, GatedOnce
 from virtual import FOREVER, Stream, World, errors, stream, verdicts, world
 
 from ate_dispatcher import Completion, Dispatcher, Verdict
@@ -180,3 +180,47 @@ def test_an_end_after_the_loop_was_closed_harms_nobody(caplog: pytest.LogCapture
         assert handle.results(30) == [42]
         coroutine.close()
     assert not errors(caplog)
+
+
+def test_the_end_of_an_async_with_blocks_no_event_loop() -> None:
+    """While it waits for who still runs, other coroutines go on; then all threads have ended."""
+
+    async def main() -> None:
+        loop, entered = asyncio.get_running_loop(), asyncio.Event()
+
+        def serves(topic: Any, gate: Any) -> int:
+            loop.call_soon_threadsafe(entered.set)
+            assert gate.wait(PATIENCE)
+            return 1
+
+        gate = threading.Event()
+        async with Dispatcher() as dispatcher:
+            producer = Answer(serves)
+            dispatcher.register_result_producer(producer, "t", start=True)
+            handle = dispatcher.send_request("t", gate, ttl=None)
+            await entered.wait()
+            # Nobody but this loop opens it, and not before the end is waited for.
+            opens = asyncio.ensure_future(asyncio.sleep(0.01))
+            opens.add_done_callback(lambda _: gate.set())
+        assert handle.results(PATIENCE) == [1]
+        assert not dispatcher.is_alive()
+        assert not producer.is_alive()
+
+    asyncio.run(main())
+
+
+def test_an_async_with_that_is_left_by_an_exception_ends_at_once() -> None:
+    """As the plain one does, and the exception goes on."""
+
+    async def main() -> None:
+        async with Dispatcher() as dispatcher:
+            handles.append(dispatcher.send_request("t", ttl=None))
+            dispatchers.append(dispatcher)
+            raise KeyError("x")
+
+    handles: List[Any] = []
+    dispatchers: List[Dispatcher] = []
+    with pytest.raises(KeyError):
+        asyncio.run(main())
+    assert handles[0].done()
+    assert not dispatchers[0].is_alive()

@@ -24,8 +24,11 @@ MAY_IMPORT = {
 }
 """The private wings of the package that the tests in a folder may import from."""
 
-THEIRS = {"_thread", "_trace_hook", "_DummyThread", "_log_destroy_pending"}
-"""Private names of the standard library that a test has a use for."""
+THEIRS = {
+    *("_thread", "_trace_hook", "_DummyThread", "_log_destroy_pending"),
+    *("_repr_html_", "_repr_pretty_"),
+}
+"""Private names of the standard library, and of notebooks, that a test has a use for."""
 
 
 def files(folder: str) -> List[Path]:

@@ -54,6 +54,7 @@ LATE = {
         *("_core.outcomes", "_core.report", "_core.statistics", "_engine.handle", "_time.clock"),
         *("_participants.current_request", "dispatcher", "errors", "policies"),
     },
+    "_core.tables": {"rich"},
     "_delivery.registry": {"difflib"},
     "_participants.admission": {"difflib"},
     "_engine.process": {"concurrent"},
@@ -63,7 +64,7 @@ LATE = {
 """What is imported when it is first needed: the names by whoever asks for one, so that the pytest
 plugin costs nothing where it is not used, and an event loop's machinery where there is a loop."""
 
-THIRD_PARTIES = {"typing_extensions": set(WINGS), "pytest": {"tops"}}
+THIRD_PARTIES = {"typing_extensions": set(WINGS), "pytest": {"tops"}, "rich": {"core"}}
 """What is not of the standard library, and the wings that may import it."""
 
 ANY_ENGINE = {"_engine.serve.serve"}
