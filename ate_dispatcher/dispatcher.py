@@ -22,7 +22,7 @@ from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type, U
 from typing_extensions import Literal, Self
 
 from . import _log
-from ._callables import check_callable
+from ._arguments import check_callable
 from ._core.durations import NEVER, milliseconds
 from ._core.outcomes import Completion
 from ._core.statistics import Statistics
@@ -99,7 +99,7 @@ class Dispatcher(Participant):
     ) -> None:
         """Make a dispatcher; see the class. Starts nothing."""
         super().__init__(name=name, daemon=daemon)
-        for method in ("now", "parker", "adopt"):
+        for method in [name for name in vars(Clock) if not name.startswith("_")]:
             if clock is not None and not callable(getattr(clock, method, None)):
                 raise BadType(f"clock must have the method {method}(), {clock!r} has not")
         self._ate_engine = Engine(clock or REAL)
@@ -452,7 +452,7 @@ class Sender:
         self._options = options
         self._named = named
 
-    def send_request(self, topic: Hashable, *args: Any, **kwargs: Any) -> Handle:
+    def send_request(self, topic: Hashable, /, *args: Any, **kwargs: Any) -> Handle:
         """As :meth:`Dispatcher.send_request`; every keyword goes to the producers.
 
         ``ttl=`` is a BadValue if the options named none: it is easily meant as one of them.

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple
 
 from . import _log, events
+from ._arguments import count
 from ._core.durations import NEVER, milliseconds
 from ._core.outcomes import Completion, Verdict
-from .errors import BadType, BadValue
+from .errors import BadValue
 
 __all__ = ["Advice", "SetAside", "TtlAdvice"]
 
@@ -44,12 +45,8 @@ class SetAside:
     """
 
     def __init__(self, *, after: int = 3, probe_every: Optional[float] = 60_000) -> None:
-        if isinstance(after, bool) or not isinstance(after, int):
-            raise BadType(f"after must be a number of misses, not {after!r}")
-        if after < 1:
-            raise BadValue(f"after must be at least 1 miss, not {after!r}")
         self._dispatcher: Callable[[], Any] = lambda: None
-        self._after = after
+        self._after = count("after", after, "misses")
         self._probe_every = milliseconds("probe_every", probe_every)
         # By the members' numbers: two may have one name.
         self._missed: Dict[int, int] = {}
@@ -140,11 +137,7 @@ class TtlAdvice:
     """
 
     def __init__(self, *, topics: int = 1000) -> None:
-        if isinstance(topics, bool) or not isinstance(topics, int):
-            raise BadType(f"topics must be a number, not {topics!r}")
-        if topics < 1:
-            raise BadValue(f"topics must be at least 1, not {topics!r}")
-        self._most = topics
+        self._most = count("topics", topics, "topics")
         self._topics: Dict[Hashable, _Counts] = {}
 
     def __call__(self, event: events.Event) -> None:
@@ -193,7 +186,7 @@ class _Counts:
         """The time that at least that share of the answers did not exceed."""
         buckets = sorted(self._buckets.copy().items())
         sums: List[int] = []
-        for _, count in buckets:
-            sums.append(count + (sums[-1] if sums else 0))
+        for _, number in buckets:
+            sums.append(number + (sums[-1] if sums else 0))
         at = bisect.bisect_left(sums, share * sums[-1])
         return min(2 ** (buckets[at][0] / _STEPS), self._longest)

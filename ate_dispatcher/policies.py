@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Tuple
 
-from ._callables import check_callable
+from ._arguments import check_callable, count, real
 from .errors import BadType, BadValue
 
 __all__ = ["All", "AllOf", "AnyOf", "First", "Policy", "Quorum", "Stall", "StopOnError", "Until"]
@@ -49,10 +49,7 @@ class Quorum(Policy):
     n: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.n, bool) or not isinstance(self.n, int):
-            raise BadType(f"n must be a number of producers, not {self.n!r}")
-        if self.n < 1:
-            raise BadValue(f"n must be at least 1 producer, not {self.n!r}")
+        object.__setattr__(self, "n", count("n", self.n, "producers"))
 
     def __str__(self) -> str:
         return f"Quorum({self.n})"
@@ -74,10 +71,10 @@ class Stall(Policy):
     ms: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.ms, bool) or not isinstance(self.ms, (int, float)):
-            raise BadType(f"ms must be a number of milliseconds, not {self.ms!r}")
-        if not 0 <= self.ms < float("inf"):
+        ms = real("ms", self.ms, "a number of milliseconds")
+        if not 0 <= ms < float("inf"):
             raise BadValue(f"ms must be at least 0 ms and finite, not {self.ms!r}")
+        object.__setattr__(self, "ms", ms)
 
     def __str__(self) -> str:
         return f"Stall({self.ms:.12g})"
@@ -153,10 +150,8 @@ def policy_of(need: Any) -> Policy:
         return need
     if isinstance(need, str) and need == "first":
         return First()
-    if isinstance(need, int) and not isinstance(need, bool):
-        if need < 1:
-            raise BadValue(f"need must be at least 1 producer, not {need!r}")
-        return Quorum(need)
+    if hasattr(type(need), "__index__") and not isinstance(need, bool):
+        return Quorum(count("need", need, "producers"))
     wrong = BadValue if isinstance(need, str) else BadType
     raise wrong(f'need must be a policy, a number of producers, "first" or "all", not {need!r}')
 

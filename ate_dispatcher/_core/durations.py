@@ -7,10 +7,10 @@ one. Pure: what the present instant is comes as an argument.
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any, Optional
 
-from ..errors import BadType, BadValue
+from .._arguments import real
+from ..errors import BadValue
 
 __all__ = ["NEVER", "in_ms", "milliseconds", "past", "timeout_instant"]
 
@@ -48,28 +48,17 @@ def milliseconds(name: str, value: Any) -> float:
     """
     if value is None:
         return NEVER
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise BadType(
-            f"{name} must be a number of milliseconds or None, not {value!r} "
-            f"({type(value).__name__})"
-        )
-    if not value >= 0:  # type: ignore[operator]
+    number = real(name, value, "a number of milliseconds or None")
+    if not number >= 0:
         raise BadValue(f"{name} must be at least 0 ms, not {value!r}")
-    try:
-        return float(value) / 1000
-    except OverflowError:
-        return NEVER
+    return number / 1000
 
 
 def timeout_instant(now: float, timeout: Optional[float]) -> float:
     """A *timeout* in seconds, as everywhere in `threading`, as an instant; None is never."""
     if timeout is None:
         return NEVER
-    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
-        raise BadType(f"timeout must be a number of seconds or None, not {timeout!r}")
-    if timeout != timeout:
+    seconds = real("timeout", timeout, "a number of seconds or None")
+    if math.isnan(seconds):
         raise BadValue(f"timeout must be a number of seconds or None, not {timeout!r}")
-    try:
-        return now + float(timeout)
-    except OverflowError:
-        return NEVER
+    return now + seconds

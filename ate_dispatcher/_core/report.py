@@ -6,6 +6,7 @@ import os
 import textwrap
 import traceback
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Dict, Hashable, NamedTuple, Optional, Sequence, Tuple, Type, TypeVar
 
 from .. import _log
@@ -78,7 +79,7 @@ class Reply:
         """The value; raises the error instead if there is one."""
         if self.error is not None:
             try:
-                raise self.error
+                raise self.error.with_traceback(_as_given(self.error.__traceback__))
             finally:
                 # The traceback holds this frame: without a cycle through it.
                 del self
@@ -97,6 +98,16 @@ class Reply:
         # Never the payload: it may be huge, or not printable.
         kind = "ok" if self.ok else type(self.error).__name__
         return f"<Reply {kind} from {_log.name_of(self.producer)} after {self.elapsed_ms:.1f} ms>"
+
+
+def _as_given(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    """*trace* without those who have raised it here before, and what they have locally."""
+    given = trace
+    while trace is not None:
+        if trace.tb_frame.f_code is Reply.unwrap.__code__:
+            given = trace.tb_next
+        trace = trace.tb_next
+    return given
 
 
 T = TypeVar("T")

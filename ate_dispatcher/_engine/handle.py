@@ -9,7 +9,7 @@ from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterator, List
 
 from typing_extensions import Literal
 
-from .._callables import check_callable
+from .._arguments import check_callable
 from .._core.durations import timeout_instant
 from .._core.outcomes import Completion, Verdict
 from .._core.records import ERROR, MEMBER, VALUE, Close, Part, Record, newest_first

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from .. import _log
+from .._arguments import real
 from .._core.durations import NEVER, milliseconds
 from .._core.member import Member
 from .._core.outcomes import Completion, Verdict
@@ -129,9 +129,7 @@ def _patience(barrier: Any) -> Optional[float]:
         return None
     if barrier is True:
         return NEVER
-    if not isinstance(barrier, numbers.Real):
-        raise BadType(f"barrier must be True or a number of milliseconds, not {barrier!r}")
-    if not barrier > 0:  # type: ignore[operator]
+    if not real("barrier", barrier, "True or a number of milliseconds") > 0:
         raise BadValue(f"barrier must be True or more than 0 ms, not {barrier!r}")
     return milliseconds("barrier", barrier)
 

@@ -90,13 +90,17 @@ def wait_for(engine: Engine, request: Request, deadline: float, seen: Seen) -> b
 
 async def wait_in_loop(engine: Engine, request: Request, seen: Seen) -> None:
     """The same in an event loop, which goes on meanwhile; perhaps for nothing: look again."""
-    import asyncio
-
+    loop = running_loop()
+    if loop is None:
+        raise DispatcherError(
+            "no asyncio event loop runs here, which waiting for a handle needs; elsewhere, under "
+            "trio for example, wait on a thread: await trio.to_thread.run_sync(handle.wait)"
+        )
     if not getattr(engine.clock, "moved_by_loops", True):
         raise DispatcherError(
             "a coroutine does not move virtual time: let it pass before, or test on real time"
         )
-    parker = LoopParker(asyncio.get_running_loop())
+    parker = LoopParker(loop)
     waiter = (parker, seen is not None)
     try:
         _enlist(engine, request, waiter)

@@ -6,7 +6,7 @@ import weakref
 from typing import Any, Hashable, List, Optional, Tuple
 
 from .. import _log
-from .._callables import check_callable
+from .._arguments import check_callable
 from .._delivery.mailbox import CLOSED
 from .._delivery.registry import Registration, unhashable
 from .._engine.engine import Engine

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any, Hashable, Optional, Union, overload
 
 from .. import _log
+from .._arguments import real
 from .._core.durations import NEVER
 from .._core.member import Member
 from .._core.request import Request
@@ -58,18 +58,17 @@ class CurrentRequest:
 
         Never blocks. Of no consequence when the request is over.
         """
-        if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real):
-            raise BadType(f"fraction must be a number from 0 to 1, not {fraction!r}")
-        if not 0 <= fraction <= 1:
+        done = real("fraction", fraction, "a number from 0 to 1")
+        if not 0 <= done <= 1:
             raise BadValue(f"fraction must be from 0 to 1, not {fraction!r}")
         if not isinstance(text, str):
             raise BadType(f"text must be a str, not {text!r}")
         request = self._request
         if not request.is_over:
             engine: Engine = request.engine
-            self._worker.progress = id(engine), request.id, float(fraction), text
+            self._worker.progress = id(engine), request.id, done, text
             if engine.hooks:
-                told = (request, self._member, engine.now(), fraction, text)
+                told = (request, self._member, engine.now(), done, text)
                 engine.observers.tell(event_progressed, *told)
 
 

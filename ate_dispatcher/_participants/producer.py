@@ -7,6 +7,7 @@ from functools import partial
 from threading import current_thread
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
+from .._arguments import count
 from .._core.outcomes import Standing
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.local_member import LocalMember, LocalWorker
@@ -68,10 +69,7 @@ class Producer(Participant):
         """Keyword arguments only, all optional; see the class."""
         if not isinstance(stream, bool):
             raise BadType(f"stream must be True or False, not {stream!r}")
-        if isinstance(workers, bool) or not isinstance(workers, int):
-            raise BadType(f"workers must be a number of threads, not {workers!r}")
-        if workers < 1:
-            raise BadValue(f"workers must be at least 1 thread, not {workers!r}")
+        workers = count("workers", workers, "threads")
         names = _instrument_names(exclusive)
         super().__init__(name=name, daemon=daemon)
         if workers > 1:

@@ -6,7 +6,7 @@ import threading
 from threading import current_thread
 from typing import Any, Callable, List, Optional, Tuple
 
-from .._callables import check_callable
+from .._arguments import check_callable
 from .._core.durations import NEVER, timeout_instant
 from ..errors import ClockStopped
 

@@ -20,7 +20,7 @@ from typing import (
     Union,
 )
 
-from .._callables import check_callable
+from .._arguments import check_callable
 from .._core.durations import NEVER, milliseconds, timeout_instant
 from .._core.report import Reply, Report
 from .._delivery.sentinels import Died

@@ -9,6 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+from collections import abc
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, AsyncIterator, Callable, Iterator, List
 from unittest import mock
 
@@ -17,7 +21,13 @@ from freezegun import freeze_time
 from rig import PATIENCE, Answer, Gated, Recorder, ended, over
 
 from ate_dispatcher import Dispatcher, Producer, Quorum, ResultListener, Stall, Until
-from ate_dispatcher.errors import BadType, BadValue, RequestTimeout, VirtualTimeStuck
+from ate_dispatcher.errors import (
+    BadType,
+    BadValue,
+    DispatcherError,
+    RequestTimeout,
+    VirtualTimeStuck,
+)
 from ate_dispatcher.testing import VirtualClock, computes
 
 
@@ -549,3 +559,140 @@ def test_a_listener_that_was_never_started_is_told_of(caplog: pytest.LogCaptureF
             dispatcher.send_request("t", ttl=None).wait(PATIENCE)
     assert soon_told(caplog, "listener deaf was never started: 3 results and reports are not heard")
     assert told(caplog, "was never started") == 1
+
+
+# -- numbers of any library ----------------------------------------------------------------------
+
+
+class Whole:
+    """A whole number as other libraries have them: an index, and nothing of Python's."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"Whole({self.value})"
+
+
+class Real:
+    """A real number likewise."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"Real({self.value})"
+
+
+@pytest.mark.parametrize("number", [Decimal("0.25"), Fraction(1, 4), Real(0.25)], ids=repr)
+def test_a_duration_is_any_real_number(dispatcher: Dispatcher, number: Any) -> None:
+    """At every door."""
+    dispatcher.register_result_producer(Answer(lambda *_: 1), "t", start=True)
+    handle = dispatcher.send_request("t", ttl=number)
+    assert handle.wait(PATIENCE)
+    assert handle.report().ttl_ms == 0.25
+    assert dispatcher.options(ttl=number, need=Stall(number)).send_request("t").wait(Real(PATIENCE))
+    assert dispatcher.options(ttl=number, barrier=number).send_request("t").wait(PATIENCE)
+
+
+def test_a_number_of_things_is_any_whole_number(dispatcher: Dispatcher) -> None:
+    """Stored as one of Python's, so that reports show it as such."""
+    assert str(Quorum(Whole(2))) == "Quorum(2)"  # type: ignore[arg-type]
+    dispatcher.register_result_producer(Answer(lambda *_: 1, workers=Whole(2)), "t", start=True)
+    sender = dispatcher.options(need=Whole(1))  # type: ignore[arg-type]
+    report = asyncio.run(awaited(sender.send_request("t")))
+    assert report.policy == "Quorum(1)"
+
+
+async def awaited(handle: Any) -> Any:
+    """What it gives."""
+    return await handle
+
+
+@pytest.mark.parametrize("wrong", [True, 1.5, "2", Whole(0), Whole(-1), None, Real(2.0)], ids=repr)
+def test_what_is_no_number_of_things_is_refused(wrong: Any) -> None:
+    """Naming what was meant."""
+    with pytest.raises((BadType, BadValue), match="n must be"):
+        Quorum(wrong)
+    with pytest.raises((BadType, BadValue), match="workers must be"):
+        Answer(workers=wrong)
+
+
+# -- smaller kinds ---------------------------------------------------------------------------------
+
+
+class LikeCython(abc.Generator):  # type: ignore[type-arg]
+    """A generator that is none of Python's own."""
+
+    def __init__(self) -> None:
+        self.values = [1, 2]
+
+    def send(self, value: Any) -> Any:
+        return self.throw(StopIteration) if not self.values else self.values.pop(0)
+
+    def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any:
+        raise kind
+
+
+def test_any_generator_streams(dispatcher: Dispatcher) -> None:
+    """Whatever made it."""
+    site = Answer(lambda *_: LikeCython(), stream=True)
+    dispatcher.register_result_producer(site, "t", start=True)
+    assert dispatcher.send_request("t", ttl=None).results(PATIENCE) == [1, 2]
+
+
+def test_an_error_that_is_raised_again_and_again_does_not_grow(dispatcher: Dispatcher) -> None:
+    """It has the producer's frames, and those of whoever raises it now."""
+
+    def broken(*_: Any) -> None:
+        raise OSError("no contact")
+
+    dispatcher.register_result_producer(Answer(broken), "t", start=True)
+    (reply,) = list(dispatcher.send_request("t", ttl=None))
+
+    def frames() -> List[str]:
+        with pytest.raises(OSError, match="no contact") as caught:
+            reply.unwrap()
+        return [each.name for each in traceback.extract_tb(caught.value.__traceback__)]
+
+    first = frames()
+    assert first[:2] == ["frames", "unwrap"]
+    assert first[-1] == "broken"
+    assert [frames() for _ in range(3)] == [first] * 3
+
+
+def test_a_clock_that_lacks_a_method_is_refused_at_once() -> None:
+    """Not when it is started."""
+
+    class Half:
+        now = parker = adopt = staticmethod(time.monotonic)
+
+    half: Any = Half()
+    with pytest.raises(BadType, match=r"clock must have the method \w+\(\), .*Half"):
+        Dispatcher(clock=half)
+
+
+def test_every_keyword_goes_through_a_sender(dispatcher: Dispatcher) -> None:
+    """Also those that its own parameters are called by."""
+
+    class Site(Producer):
+        def produce_dispatcher_output(self, _: Any, /, **kwargs: Any) -> Any:
+            return kwargs
+
+    dispatcher.register_result_producer(Site(), "t", start=True)
+    sender = dispatcher.options(ttl=None)
+    handle = sender.send_request("t", topic=1, ttl=2)
+    assert handle.results(PATIENCE) == [{"topic": 1, "ttl": 2}]
+
+
+def test_waiting_in_no_event_loop_says_what_is_needed(dispatcher: Dispatcher) -> None:
+    """As under trio, which has another kind of loop."""
+    dispatcher.register_result_producer(Answer(), "t")
+    with pytest.raises(DispatcherError, match=r"await trio.to_thread.run_sync\(handle.wait\)"):
+        dispatcher.send_request("t").__await__().send(None)

@@ -173,3 +173,48 @@ def test_a_done_callback_in_a_forked_child_is_called() -> None:
     gate.set()
     """
     )
+
+
+@needs_fork
+def test_a_forked_child_runs_no_code_that_was_left_to_the_parent() -> None:
+    """Callbacks and hooks that waited their turn as it forked; also at the child's own exit."""
+    silent(
+        CAST
+        + """
+    import os, warnings
+    warnings.simplefilter('ignore', DeprecationWarning)
+
+    gate, entered, parent = threading.Event(), threading.Event(), os.getpid()
+
+    class Gated(Site):
+        def produce_dispatcher_output(self, topic):
+            gate.wait(30)
+
+    def says(what):
+        if os.getpid() != parent:
+            print(what, 'in the child', flush=True)
+
+    def hook(event):
+        says('a hook')
+        entered.set()
+        gate.wait(30)
+
+    dispatcher = Dispatcher(hooks=[hook])
+    dispatcher.register_result_producer(Site(), 't', start=True)
+    dispatcher.register_result_producer(Gated(), 'gated', start=True)
+    dispatcher.start()
+    over = dispatcher.send_request('t', ttl=None)
+    assert over.wait(30) and entered.wait(30)
+    still_open = dispatcher.send_request('gated', ttl=None)
+    for handle in (over, still_open):
+        handle.add_done_callback(lambda handle: says('a callback'))
+    child = os.fork()
+    if child == 0:
+        gate.set()
+        dispatcher.stop()
+        assert still_open.done()
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    gate.set()
+    """
+    )

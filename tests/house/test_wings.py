@@ -15,7 +15,7 @@ PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 NAME = PACKAGE.name
 
 WINGS = {
-    "words": ["errors", "policies", "_log", "_callables"],
+    "words": ["errors", "policies", "_log", "_arguments"],
     "core": ["_core"],
     "time": ["_time"],
     "delivery": ["_delivery"],
