@@ -6,14 +6,14 @@ Plain objects: who drives them, a thread, a coroutine or a test, is nobody's bus
 from __future__ import annotations
 
 import itertools
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from typing_extensions import Self
 
 from .. import _log
 from .outcomes import Standing
 
-__all__ = ["Claim", "HeldUp", "Member", "Spent", "Start", "Worker"]
+__all__ = ["Claim", "HeldUp", "Member", "Need", "Spent", "Start", "Worker"]
 
 HeldUp = Tuple[Tuple[str, Any, int], ...]
 """Instruments, the member that has each, and its request; or "", itself, and what it is at."""
@@ -38,6 +38,13 @@ class Start(float):
         return start
 
 
+class Need(NamedTuple):
+    """What a member needs for itself alone, and where it serves: for those who wait for it."""
+
+    exclusive: Tuple[str, ...]
+    engines: Dict[int, Any]
+
+
 class Claim:
     """What a worker waits for between the mailbox and the beginning: instruments, then the line.
 
@@ -60,7 +67,7 @@ class Claim:
     def __init__(self, request: Any, worker: Worker, came: float) -> None:
         self.request: Any = request
         self.worker: Worker = worker
-        self.names: Tuple[str, ...] = worker.member.exclusive
+        self.names: Tuple[str, ...] = worker.member.needed_on(request.channel)
         #: Where it has asked for them.
         self.instruments: Any = None
         #: The start line of the request, if it has one.
@@ -123,15 +130,27 @@ class Worker:
 class Member(Worker):
     """A producer in rosters; as a worker, the first of its own and often the only one."""
 
-    __slots__ = ("engines", "exclusive", "number", "producer", "standing", "unjudged", "workers")
+    __slots__ = (
+        "engines",
+        "exclusive",
+        "exclusive_on",
+        "number",
+        "producer",
+        "standing",
+        "unjudged",
+        "workers",
+    )
 
     def __init__(self, producer: Any, exclusive: Tuple[str, ...] = ()) -> None:
         super().__init__(self)
         #: What tells it from all others: names are no identities.
         self.number: int = next(_numbers)
         self.producer: Any = producer
-        #: The instruments that it needs for itself alone.
+        #: The instruments that it needs for itself alone, on any topic.
         self.exclusive: Tuple[str, ...] = exclusive
+        #: Which of them it needs on which channel, by identity, with a reference to that; None
+        #: where it needs all of them on all.
+        self.exclusive_on: Optional[Dict[int, Tuple[Tuple[str, ...], Any]]] = None
         #: All that serve its requests; replaced whole.
         self.workers: Tuple[Worker, ...] = (self,)
         #: Who may ask it, by number.
@@ -145,6 +164,12 @@ class Member(Worker):
     @property
     def name(self) -> str:
         return _log.name_of(self.producer)
+
+    def needed_on(self, channel: Any) -> Tuple[str, ...]:
+        """The instruments that it needs for a request on *channel*."""
+        if self.exclusive_on is None:
+            return self.exclusive
+        return self.exclusive_on.get(id(channel), ((), None))[0]
 
     def worker_at(self, request: Any) -> Optional[Worker]:
         """Which of its workers has come to *request*."""

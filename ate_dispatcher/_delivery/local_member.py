@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Hashable, Mapping, Optional, Tuple
 
 from .._core.member import Member, Worker
 from .._time.clock import Parker, this_thread
@@ -63,14 +65,33 @@ class ThreadWorker(LocalWorker, Worker):
 class LocalMember(LocalWorker, Member):
     """A producer's member; as a worker, the producer's own thread."""
 
-    __slots__ = ("awaits", "ident", "mailbox", "named", "progress", "warned")
+    __slots__ = ("_on_topics", "awaits", "ident", "mailbox", "named", "progress", "warned")
 
-    def __init__(self, producer: Any, mailbox: Mailbox, exclusive: Tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        producer: Any,
+        mailbox: Mailbox,
+        exclusive: Tuple[str, ...] = (),
+        on_topics: Optional[Mapping[Hashable, Tuple[str, ...]]] = None,
+    ) -> None:
+        """With *on_topics* it needs of its instruments those of a request's topic."""
         super().__init__(producer, exclusive)
         self._alone()
+        self._on_topics = on_topics
+        if on_topics is not None:
+            self.exclusive_on = {}
         self.mailbox: Mailbox = mailbox
         #: Whether it was said that it is asked and was never started.
         self.warned: bool = False
+
+    def joins(self, channel: Any) -> None:
+        """It is about to be asked on *channel*; not inside the section, since topics are users'."""
+        needed = self.exclusive_on
+        if self._on_topics is not None and needed is not None:
+            key = id(channel)
+            names = self._on_topics.get(channel.topic, ())
+            # Straight into C when it dies, where no signal handler comes in between.
+            needed[key] = names, weakref.ref(channel, partial(needed.pop, key))
 
     def unpark(self) -> None:
         # Its parker came from the clock of its first dispatcher, after this was made.

@@ -78,6 +78,8 @@ class Registration(NamedTuple):
     mailbox: Mailbox
     heeding: bool = False
     replies: bool = False
+    joins: Optional[Callable[[Any], None]] = None
+    """Told of each channel that it is on, before anybody is sent to it there."""
 
 
 class Roster:
@@ -197,6 +199,8 @@ class Channel:
     def merge(self, other: Channel) -> None:
         for mine, others in ((self.producers, other.producers), (self.listeners, other.listeners)):
             for registration in others.registrations():
+                if registration.joins is not None:
+                    registration.joins(self)
                 mine.add(registration)
 
 
@@ -228,6 +232,8 @@ class Registry:
         if side == "producers":
             # Before, so that who disables it finds it; and after, if a discard crosses this.
             self._note(registration.participant, channel)
+        if registration.joins is not None:
+            registration.joins(channel)
         getattr(channel, side).add(registration)
         if side == "producers":
             self._note(registration.participant, channel)

@@ -6,7 +6,7 @@ mailboxes.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from typing_extensions import Protocol
 
@@ -24,7 +24,7 @@ from .._core.effects import (
 )
 from .._core.ends import BUDGET
 from .._core.ledger import Ledger
-from .._core.member import Claim, Member
+from .._core.member import Claim, Member, Need
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
 from .._core.records import Close, Part, newest_first
 from .._core.report import Reply, Report
@@ -234,17 +234,17 @@ def _line_is_gone(engine: Engine, line: StartLine) -> None:
     present, line.present = line.present, []
     for claim in present:
         _unpark(claim)
-    members = LINES.get(line)
-    if members is None:
+    needs = LINES.get(line)
+    if needs is None:
         return
     unpark_all(engine.instruments.free(line))
-    others = {id(other): other for member in members for other in engines_of(member)}
+    others = {id(other): other for need in needs for other in engines_of(need)}
     others.pop(id(engine), None)
     for other in others.values():
-        unpark_all(other.instruments.look_again(members))
+        unpark_all(other.instruments.look_again(needs))
 
 
-def engines_of(member: Member) -> Any:
+def engines_of(member: Union[Member, Need]) -> Any:
     """The dispatchers that *member* is registered with, as far as they live."""
     found = [reference() for reference in list(member.engines.values())]
     return [engine for engine in found if engine is not None]

@@ -39,7 +39,7 @@ class Options:
         self.after: Optional[float] = after
 
     def choose(
-        self, members: Tuple[Member, ...], disabled: Tuple[Member, ...]
+        self, members: Tuple[Member, ...], disabled: Tuple[Member, ...], channel: Any
     ) -> Tuple[Tuple[Member, ...], Tuple[Member, ...]]:
         """Those of *members* that shall be asked, and of the *disabled* that would have been."""
         there = (*members, *disabled)
@@ -52,7 +52,7 @@ class Options:
             members = tuple([member for member in members if id(member) not in spared])
             disabled = tuple([member for member in disabled if id(member) not in spared])
         if self.after is not None:
-            can_start_together(members)
+            can_start_together(members, channel)
         return members, disabled
 
     def prepare(self, request: Request) -> Optional[Completion]:
@@ -134,11 +134,11 @@ def _patience(barrier: Any) -> Optional[float]:
     return milliseconds("barrier", barrier)
 
 
-def can_start_together(members: Tuple[Member, ...]) -> None:
+def can_start_together(members: Tuple[Member, ...], channel: Any) -> None:
     """Who shares an instrument cannot: the second would wait for the first to end."""
     users: Dict[str, Member] = {}
     for member in members:
-        for name in member.exclusive:
+        for name in member.needed_on(channel):
             other = users.setdefault(name, member)
             if other is not member:
                 raise BadValue(

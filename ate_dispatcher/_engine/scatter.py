@@ -6,7 +6,7 @@ from typing import Any, Dict, Hashable, Optional, Set, Tuple
 
 from .. import _log
 from .._core.durations import milliseconds
-from .._core.member import Member
+from .._core.member import Member, Need
 from .._core.outcomes import Completion
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
@@ -69,7 +69,7 @@ def send(
                 options = NONE
     members = roster.members
     if options is not None:
-        members, disabled = options.choose(members, roster.disabled)
+        members, disabled = options.choose(members, roster.disabled, channel)
     else:
         disabled = ()
     if not members:
@@ -201,7 +201,9 @@ def hand_out_held(engine: Engine, request: Request) -> None:
     if line is None:
         hand_out(engine, request, {id(member) for member in spared})
         return
-    needy = [member for member in request.roster if member.exclusive]
+    channel = request.channel
+    needs = [Need(member.needed_on(channel), member.engines) for member in request.roster]
+    needy = [need for need in needs if need.exclusive]
     # Those of all dispatchers come into all mailboxes in one order: that of the lines.
     with SECTION:
         if needy:

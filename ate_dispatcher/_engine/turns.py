@@ -68,7 +68,7 @@ def _come_to(worker: Any, request: Any, later: Later) -> Optional[Taken]:
     if request.is_over:
         later.append((request, effects))
         return None
-    if request.line is None and not member.exclusive:
+    if request.line is None and not member.needed_on(request.channel):
         ledger.began(request, worker, stamp)
     else:
         claim = worker.claim = Claim(request, worker, stamp)

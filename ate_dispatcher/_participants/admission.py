@@ -91,13 +91,16 @@ def register(
     participant._ate_join_clock(engine.clock)
     member: Any = participant
     heeding = replies = False
+    joins = None
     if isinstance(participant, Producer):
         member = participant._ate_member
         participant._ate_joins(engine)
+        joins = participant._ate_member.joins
     elif isinstance(participant, ResultListener):
         heeding = participant._ate_heeds(COMPLETION)
         replies = participant._ate_heeds(REPLY)
-    registration = Registration(participant, member, participant._ate_mailbox, heeding, replies)
+    mailbox = participant._ate_mailbox
+    registration = Registration(participant, member, mailbox, heeding, replies, joins)
     for topic in topics:
         engine.registry.add(topic, side, registration)
     if engine.gate.refusal is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
+from collections import abc
 from functools import partial
 from threading import current_thread
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .._arguments import count
 from .._core.outcomes import Standing
@@ -21,7 +22,10 @@ from ..errors import BadType, BadValue
 from .current_request import OfTheMoment
 from .participant import Participant, run_rigged
 
-__all__ = ["Producer"]
+__all__ = ["Exclusive", "Producer"]
+
+Exclusive = Union[str, Sequence[str], None]
+"""Names of instruments: one, several, or none."""
 
 
 class Producer(Participant):
@@ -40,11 +44,12 @@ class Producer(Participant):
         When the method is a generator, each value that it yields is a reply of its own, and its
         end is the one verdict; once nobody wants more it is closed at the next value. Otherwise a
         generator is a value like any other.
-    exclusive: str or sequence of str, optional
+    exclusive: str, sequence of str, or mapping of topics to these, optional
         The instruments that it needs for itself alone. Of all producers that name one of them, one
         at a time is in its method for requests of the same dispatcher; who comes first is served
         first, and who names several gets them all at one moment. If the request ends before it has
-        them it is not executed (verdict ``SKIPPED``).
+        them it is not executed (verdict ``SKIPPED``). A mapping has the instruments of each topic
+        that needs any: ``{"volts": "psu1"}``.
     workers: int, optional
         How many requests it may serve at a time, each on a thread of its own: the method must allow
         that. The first is its own thread, on which ``run()`` is; the others are daemons called
@@ -63,21 +68,26 @@ class Producer(Participant):
         name: Optional[str] = None,
         daemon: bool = True,
         stream: bool = False,
-        exclusive: Union[str, Sequence[str], None] = (),
+        exclusive: Union[Exclusive, Mapping[Hashable, Exclusive]] = (),
         workers: int = 1,
     ) -> None:
         """Keyword arguments only, all optional; see the class."""
         if not isinstance(stream, bool):
             raise BadType(f"stream must be True or False, not {stream!r}")
         workers = count("workers", workers, "threads")
-        names = _instrument_names(exclusive)
+        on_topics: Optional[Dict[Hashable, Tuple[str, ...]]] = None
+        if isinstance(exclusive, abc.Mapping):
+            on_topics = {topic: _instrument_names(some) for topic, some in exclusive.items()}
+            names = tuple(dict.fromkeys(name for some in on_topics.values() for name in some))
+        else:
+            names = _instrument_names(exclusive)
         super().__init__(name=name, daemon=daemon)
         if workers > 1:
             self._ate_mailbox = KeyedMailbox()
             self._ate_place = REAL, self._ate_mailbox.parker
         self._ate_stream = stream
         self._ate_workers = workers
-        self._ate_member = LocalMember(self, self._ate_mailbox, names)
+        self._ate_member = LocalMember(self, self._ate_mailbox, names, on_topics)
         self._ate_mailbox.owner = self._ate_member
         self._ate_was_set_up = True
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import Any, Dict, List
 
+import inside
 import pytest
 import rig
 from inside import instruments_of, reserved, tidy_world
@@ -427,3 +428,93 @@ def test_scripts_and_computed_answers_take_instruments_too(world: World) -> None
     assert made.name == "c"
     assert world.send().results() == ["T"]
     assert world.send(ttl=FOREVER).results() == ["T"]
+
+
+# -- some topics only ------------------------------------------------------------------------------
+
+
+def test_an_instrument_may_be_needed_for_some_topics_only(world: World) -> None:
+    """On others its producers wait for nobody; who needs it on all waits as ever."""
+    a = site(world, "a", {"ramp": "psu1", "other": ["dmm", "psu1"]}, topic="ramp")
+    b = site(world, "b", {"ramp": ("psu1",)}, topic="ramp")
+    always = site(world, "always", "psu1", topic="ramp")
+    for each in (a, b, always):
+        world.dispatcher.register_result_producer(each, "read")
+    ramps = world.send(topic="ramp")
+    assert ramps.results() == ["a", "b", "always"]
+    assert starts(world, a, b, always) == [0, 100, 200]
+    reads = world.send(topic="read")
+    reads.wait()
+    assert starts(world, a, b, always) == [300, 300, 300]
+    assert [line.instrument_ms for line in reads.report().members] == [None, None, 0]
+
+
+def test_what_a_topic_needs_goes_with_the_request(world: World) -> None:
+    """Also when its producer was deregistered meanwhile, and registered again."""
+    a = site(world, "a", {"ramp": "psu1"}, topic="ramp")
+    b = site(world, "b", "psu1", topic="ramp")
+    first = world.send(topic="ramp")
+    for each in (a, b):
+        world.dispatcher.deregister_result_producer(each, "ramp")
+    world.dispatcher.register_result_producer(a, "ramp")
+    second = world.send(topic="ramp")
+    assert (first.results(), second.results()) == (["a", "b"], ["a"])
+    assert world.clock.now() == pytest.approx(0.3)
+
+
+def test_barriers_look_at_what_the_topic_needs(world: World) -> None:
+    """Who shares an instrument on another topic can begin together."""
+    needs = {"ramp": "psu1"}
+    sites = [site(world, name, needs, topic="ramp") for name in "ab"]
+    for each in sites:
+        world.dispatcher.register_result_producer(each, "read")
+    together = world.dispatcher.options(barrier=True)
+    with pytest.raises(ValueError, match="a and b both need 'psu1'"):
+        together.send_request("ramp")
+    report = together.send_request("read")
+    assert sorted(report.results()) == ["a", "b"]
+    assert report.report().skew_ms == 0
+
+
+def test_topics_are_asked_for_what_they_need_by_callers(world: World) -> None:
+    """They are objects of users', which may take long to compare: nobody who serves does it."""
+    seen: List[Any] = []
+
+    class Topic:
+        def __hash__(self) -> int:
+            return 7
+
+        def __eq__(self, other: object) -> bool:
+            seen.append(threading.current_thread())
+            return isinstance(other, Topic)
+
+    a = site(world, "a", {Topic(): "psu1"}, topic=Topic())
+    b = site(world, "b", {Topic(): "psu1"}, topic=Topic())
+    assert world.send(topic=Topic()).results() == ["a", "b"]
+    assert starts(world, a, b) == [0, 100]
+    assert set(seen) == {threading.current_thread()}
+
+
+def test_channels_that_are_gone_leave_nothing_with_a_producer(world: World) -> None:
+    """However many topics it has served."""
+    a = site(world, "a", dict.fromkeys(range(50), "psu1"), topic=0)
+    for number in range(1, 50):
+        world.dispatcher.register_result_producer(a, number)
+        world.send(topic=number).wait()
+        world.dispatcher.deregister_result_producer(a, number)
+    world.clock.settle()
+    assert len(inside.needed_on_channels(a)) < 10
+
+
+@pytest.mark.parametrize("bad", [{"t": 3}, {"t": [b"x"]}, {"t": {"u": "psu1"}}], ids=repr)
+def test_what_topics_need_is_text(bad: Any) -> None:
+    """One name or several for each."""
+    with pytest.raises(TypeError, match="exclusive must be a name or"):
+        rig.Answer(exclusive=bad)
+
+
+def test_a_topic_may_need_nothing() -> None:
+    """As if it were not there; an empty name is none."""
+    rig.Answer(exclusive={"t": None, "u": ()})
+    with pytest.raises(ValueError, match="exclusive must be names that are not empty"):
+        rig.Answer(exclusive={"t": [""]})

@@ -127,8 +127,10 @@ def test_an_end_with_many_hung(watch: Watch) -> None:
     grows_linearly(cost, 15)
 
 
-def test_an_end_looks_at_all_stacks_once_in_each_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not once for each member: to read them takes the longer the more threads there are."""
+def test_an_end_does_not_look_at_all_stacks_for_each_member(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """But once in each pass: to read them takes the longer the more threads there are."""
     looks: List[bool] = []
     usual = sys._current_frames
     monkeypatch.setattr(sys, "_current_frames", lambda: (looks.append(True), usual())[1])
@@ -138,7 +140,7 @@ def test_an_end_looks_at_all_stacks_once_in_each_pass(monkeypatch: pytest.Monkey
     handle = world.send(ttl=100)
     world.clock.advance(200)
     assert set(verdicts(handle)) == {"MISSING(RUNNING)"}
-    assert len(looks) <= 20 // BUDGET + 1
+    assert 20 // BUDGET <= len(looks) < 20 // 2
     world.close()
 
 

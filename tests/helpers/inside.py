@@ -203,6 +203,11 @@ def instruments_of(producer: Any) -> Any:
     return member_of(producer).exclusive
 
 
+def needed_on_channels(producer: Any) -> Any:
+    """What it needs on which channel, by identity."""
+    return member_of(producer).exclusive_on
+
+
 # -- real time, with gates ---------------------------------------------------------------------
 
 
