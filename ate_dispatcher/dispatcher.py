@@ -230,6 +230,7 @@ class Dispatcher(Participant):
         without: Some = (),
         ordering_key: Optional[Hashable] = None,
         barrier: Union[bool, float, None] = False,
+        context: bool = False,
     ) -> Sender:
         """A sender with the same ``send_request``, bound to these options.
 
@@ -257,6 +258,10 @@ class Dispatcher(Participant):
             later ones begin when they come. Producers that share an exclusive instrument are a
             BadValue at the send.
 
+        context: bool, optional
+            Whether context variables (``contextvars``) have in the producers' method, and in what
+            it yields, the values that they have at the send.
+
         Raises
         ------
         BadType, BadValue
@@ -270,7 +275,10 @@ class Dispatcher(Participant):
         named.update({name: value for name, value in given.items() if value is not None})
         if key is not None:
             named["ordering_key"] = ordering_key
-        return Sender(engine, ttl, options_of(need, only, without, key, barrier), named)
+        if context:
+            named["context"] = context
+        options = options_of(need, only, without, key, barrier, context)
+        return Sender(engine, ttl, options, named)
 
     # -- watching ------------------------------------------------------------------------------
 

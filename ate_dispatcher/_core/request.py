@@ -233,7 +233,8 @@ class Request:
     before it; OVER when it always takes one."""
     call: Optional[Tuple[Any, ...]]
     """The positional arguments of the producers' method, the topic first."""
-    kwargs: Optional[Dict[str, Any]]
+    kwargs: Any
+    """The keywords for that method, as a dict or what stands for one; None for none."""
     pending: int
     """Members without a verdict; see `left`."""
     chain: Optional[Record]
@@ -257,7 +258,7 @@ class Request:
         sent: float,
         deadline: float,
         call: Optional[Tuple[Any, ...]],
-        kwargs: Optional[Dict[str, Any]],
+        kwargs: Any,
     ) -> Self:
         """An open request. The hot send does the same in place."""
         request = cls()

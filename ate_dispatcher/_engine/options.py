@@ -14,6 +14,7 @@ from .._core.request import Request, StartLine, Unanswered
 from .._delivery.ordering_keys import Key
 from ..errors import BadType, BadValue
 from ..policies import All, Policy, policy_of
+from .context import InContext
 
 __all__ = ["NONE", "Options", "check_keywords", "options_of"]
 
@@ -21,7 +22,7 @@ __all__ = ["NONE", "Options", "check_keywords", "options_of"]
 class Options:
     """Checked options. Immutable: any number of threads send by them."""
 
-    __slots__ = ("_key", "_only", "_policy", "_without", "after")
+    __slots__ = ("_context", "_key", "_only", "_policy", "_without", "after")
 
     def __init__(
         self,
@@ -30,7 +31,9 @@ class Options:
         without: Tuple[Any, ...] = (),
         key: Optional[Key] = None,
         after: Optional[float] = None,
+        context: bool = False,
     ) -> None:
+        self._context = context
         self._policy = policy
         self._only = only
         self._without = without
@@ -57,6 +60,8 @@ class Options:
 
     def prepare(self, request: Request) -> Optional[Completion]:
         """Give *request* its options, before anybody else knows it. Why it is over, if it is."""
+        if self._context:
+            request.kwargs = InContext(request.kwargs or {})
         if self._key is not None:
             request.more().key = self._key
         if self.after is not None:
@@ -91,15 +96,19 @@ def options_of(
     without: Any = (),
     key: Optional[Key] = None,
     barrier: Any = False,
+    context: Any = False,
 ) -> Optional[Options]:
     """The options, or None where there are none: such requests pay nothing."""
     policy = policy_of(need)
     chosen = None if only is None else _producers("only", only)
     spared = _producers("without", without)
     after = _patience(barrier)
-    if policy == All() and chosen is None and not spared and key is None and after is None:
+    if not isinstance(context, bool):
+        raise BadType(f"context must be True or False, not {context!r}")
+    ordinary = policy == All() and chosen is None and not spared
+    if ordinary and key is None and after is None and not context:
         return None
-    return Options(None if policy == All() else policy, chosen, spared, key, after)
+    return Options(None if policy == All() else policy, chosen, spared, key, after, context)
 
 
 def check_keywords(kwargs: Dict[str, Any]) -> None:

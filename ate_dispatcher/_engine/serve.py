@@ -24,6 +24,7 @@ from .._delivery.mailbox import Mailbox
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Died
 from .._observing.stacks import LOOPS
 from .._time.clock import Clock, spawn, this_thread
+from .context import InContext
 from .engine import Engine
 from .gather import (
     COMPLETION,
@@ -255,7 +256,10 @@ def serve(producer: Serving, worker: Any) -> None:
             request = following = heard = outlet = value = None
             try:
                 if kwargs:
-                    value = producer.produce_dispatcher_output(*call, **kwargs)
+                    if kwargs.__class__ is InContext:
+                        value = kwargs.call(worker, producer.produce_dispatcher_output, call)
+                    else:
+                        value = producer.produce_dispatcher_output(*call, **kwargs)
                 else:
                     value = producer.produce_dispatcher_output(*call)
                 if streams and isinstance(value, abc.Generator):

@@ -1,0 +1,49 @@
+"""A request that takes its sender's context with it: what is in context variables.
+
+It stands in the place of the keywords that go to the producers, so requests without one pay nothing
+for it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections import abc
+from functools import partial
+from typing import Any, Callable, Dict, Tuple
+
+from .process import CURRENT_WORKER
+
+__all__ = ["InContext"]
+
+
+class InContext:
+    """Keywords, and the context in which methods are to be called with them. Immutable."""
+
+    __slots__ = ("_context", "_kwargs")
+
+    def __init__(self, kwargs: Dict[str, Any]) -> None:
+        """Take the context of the calling thread, or task, as it is now."""
+        self._context = contextvars.copy_context()
+        self._kwargs = kwargs
+
+    def call(self, worker: Any, method: Callable[..., Any], call: Tuple[Any, ...]) -> Any:
+        """Call *method* in a copy of it, which is *worker*'s own; on its thread."""
+        # No context is entered twice, and several may be asked at once.
+        context = self._context.copy()
+        context.run(CURRENT_WORKER.set, worker)
+        value = context.run(partial(method, *call, **self._kwargs))
+        return _Generator(context, value) if isinstance(value, abc.Generator) else value
+
+
+class _Generator(abc.Generator):  # type: ignore[type-arg]
+    """One whose code runs in that context, whoever drives it."""
+
+    def __init__(self, context: contextvars.Context, generator: Any) -> None:
+        self._context = context
+        self._generator = generator
+
+    def send(self, value: Any) -> Any:
+        return self._context.run(self._generator.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._context.run(self._generator.throw, *error)
