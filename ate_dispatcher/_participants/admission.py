@@ -10,16 +10,13 @@ from .._arguments import check_callable
 from .._delivery.mailbox import CLOSED
 from .._delivery.registry import Registration, unhashable
 from .._engine.engine import Engine
-from .._engine.gather import COMPLETION, ERROR, REPLY
+from .._engine.gather import COMPLETION, REPLY
 from ..errors import BadType, BadValue, DispatcherStopped
-from .listener import ResultListener
+from .listener import OPTIONAL, ResultListener
 from .participant import Participant
 from .producer import Producer
 
 __all__ = ["admit", "register", "to_switch"]
-
-OPTIONAL = (ERROR, COMPLETION, REPLY)
-"""What a listener may override as well."""
 
 _looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 """The classes of listeners that were looked at for callbacks that are misspelt."""
@@ -35,7 +32,10 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     if "_ate_mailbox" not in participant.__dict__:
         raise BadType(f"{parameter} of class {shown} has not called super().__init__()")
     inherited = getattr(type(participant), method) is getattr(kind, method)
-    replies = isinstance(participant, ResultListener) and participant._ate_heeds(REPLY)
+    replies = False
+    if isinstance(participant, ResultListener):
+        participant._ate_looks_at_class()
+        replies = participant._ate_heeds(REPLY)
     if inherited and method not in participant.__dict__ and not replies:
         raise BadType(f"{parameter} of class {shown} does not override {method}")
     called = (method, *OPTIONAL) if kind is ResultListener else (method,)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, FrozenSet
 
 from .. import _log
 from .._core.report import Reply, Report
 from .._delivery.sentinels import STOP
+from .._engine.gather import COMPLETION, ERROR, REPLY
 from .participant import Participant, run_rigged
 
-__all__ = ["ResultListener"]
+__all__ = ["OPTIONAL", "ResultListener"]
+
+OPTIONAL = (ERROR, COMPLETION, REPLY)
+"""What a listener may override as well."""
 
 
 class ResultListener(Participant):
     """Hears results: subclass it and override :meth:`process_dispatcher_result`.
 
     All callbacks run on this listener's own thread, one at a time; a slow or raising one delays
-    nobody else, and what it raises is logged. The optional ones are overridden in the class, or set
-    on the object, before the listener is registered.
+    nobody else, and what it raises is logged. The optional ones are overridden in the class before
+    the listener is registered, or set on the object: that at any time, but
+    :meth:`process_dispatcher_reply` before, too.
     """
+
+    #: The optional ones that its class overrides, as of the last registration.
+    _ate_overrides: FrozenSet[str] = frozenset()
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> Any:
         """One accepted value of one producer: override this.
@@ -26,7 +34,7 @@ class ResultListener(Participant):
         All listeners of a topic see the same order, which is that of arrival. Who overrides
         :meth:`process_dispatcher_reply` need not.
         """
-        if not self._ate_heeds("process_dispatcher_reply"):
+        if not self._ate_heeds(REPLY):
             raise NotImplementedError(
                 f"{type(self).__qualname__} has not implemented process_dispatcher_result"
             )
@@ -80,8 +88,13 @@ class ResultListener(Participant):
     def _ate_run(self) -> None:
         run_rigged(self)
 
+    def _ate_looks_at_class(self) -> None:
+        """See which of the optional callbacks it overrides: here, since a class is users' code."""
+        kind = type(self)
+        self._ate_overrides = frozenset(
+            name for name in OPTIONAL if getattr(kind, name) is not getattr(ResultListener, name)
+        )
+
     def _ate_heeds(self, callback: str) -> bool:
         """Whether it overrides the optional *callback*, in its class or on itself."""
-        return callback in self.__dict__ or getattr(type(self), callback) is not getattr(
-            ResultListener, callback
-        )
+        return callback in self.__dict__ or callback in self._ate_overrides

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import inside
 import pytest
-from rig import PATIENCE, Answer, Gated, came, ended, over, strike
+from rig import PATIENCE, Answer, Gated, Recorder, came, ended, over, strike
 from seams import Seam
 from typing_extensions import Self
 from virtual import FOREVER, World, verdicts, world
@@ -540,3 +540,34 @@ def test_a_wait_that_is_struck_leaves_no_waiter_behind_the_end() -> None:
     assert soon(lambda: not inside.waiting(dispatcher))
     dispatcher.stop()
     over(dispatcher, producer)
+
+
+def test_nobody_who_serves_looks_at_the_class_of_a_listener() -> None:
+    """What a class says of its attributes may be users' code: it is asked at the registration."""
+    seen: List[Any] = []
+
+    class Meta(type):
+        def __getattribute__(cls, name: str) -> Any:
+            if name.startswith("process_"):
+                seen.append(threading.current_thread())
+            return super().__getattribute__(name)
+
+    class Ear(Recorder, metaclass=Meta):
+        def process_dispatcher_error(self, topic: Any, reply: Any) -> None:
+            self.process_dispatcher_result(topic, reply.error)
+
+    def answers(topic: Any, *error: BaseException) -> int:
+        for each in error:
+            raise each
+        return 1
+
+    with Dispatcher() as dispatcher:
+        ear = Ear()
+        dispatcher.register_result_producer(Answer(answers), "t", start=True)
+        dispatcher.register_result_listener(ear, "t", start=True)
+        assert seen
+        del seen[:]
+        for error in ((), (KeyError("x"),)):
+            assert dispatcher.send_request("t", *error, ttl=None).wait(PATIENCE)
+        assert len(ear.after(2)) == 2
+    assert seen == []
