@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import ate_dispatcher
 from ate_dispatcher import Dispatcher, Handle
+from ate_dispatcher._core import ends
 from ate_dispatcher._delivery import mailbox as mailboxes
 from ate_dispatcher._delivery.registry import Registration, Registry
 from ate_dispatcher._engine import process
@@ -27,11 +28,12 @@ from .points import Points
 from .stage import Actor, Stage
 from .standins import Lock, Parker
 
-__all__ = ["Book", "Box", "asleep", "installed", "left_behind", "package_points"]
+__all__ = ["Book", "Box", "asleep", "ends_in_parts", "installed", "left_behind", "package_points"]
 
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 
 TRACED = (
+    "_core/ends.py",
     "_core/ledger.py",
     "_core/member.py",
     "_delivery",
@@ -172,6 +174,17 @@ class _Listening(logging.Handler):
 
 
 # -- what is left ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def ends_in_parts() -> Iterator[None]:
+    """An end that begins judges one member, and leaves the others to the control loop."""
+    usual = ends.BUDGET
+    ends.BUDGET = 1
+    try:
+        yield
+    finally:
+        ends.BUDGET = usual
 
 
 def asleep(participant: Any) -> str:

@@ -6,9 +6,9 @@ from typing import Any, List, Tuple
 
 from ate_dispatcher import Completion, Handle
 
-from .adapter import Book, Box
+from .adapter import Book, Box, ends_in_parts
 from .entries import scenario
-from .lab import Lab, claim, one_by_one, served
+from .lab import Busy, Lab, claim, one_by_one, served
 from .stage import Stage
 
 # -- parts alone -------------------------------------------------------------------------------
@@ -308,3 +308,40 @@ def deadline_after_another(stage: Stage) -> None:
 
     stage.play(sends=sends, time=lambda: stage.tick(0.6))
     lab.end(30.0)
+
+
+# -- ends in parts -----------------------------------------------------------------------------
+
+
+@scenario(pairs=150)
+def an_end_in_parts(stage: Stage) -> None:
+    """A request is called off while its three producers answer, each at its moment."""
+    lab = Lab(stage)
+    busy = [lab.joins(Busy(stage, name)) for name in ("b1", "b2", "b3")]
+    handle = lab.ask(0)
+    stage.settle()
+
+    def let_go() -> None:
+        for each in reversed(busy):
+            each.lets_go()
+
+    with ends_in_parts():
+        stage.play(cancels=handle.cancel, let_go=let_go)
+    lab.quiet()
+    lab.end()
+
+
+@scenario(pairs=150)
+def the_first_of_many(stage: Stage) -> None:
+    """The first answer ends the request; two others hang, so the control loop has to go on."""
+    lab = Lab(stage)
+    hung = [lab.joins(Busy(stage)), lab.joins(Busy(stage, "busy too"))]
+    lab.ask(0)
+    stage.settle()
+    with ends_in_parts():
+        stage.play(sends=lambda: lab.ask(1, need=1).results())
+    for each in hung:
+        each.lets_go()
+    stage.settle()
+    lab.quiet()
+    lab.end()

@@ -242,4 +242,29 @@ REQUEST: Tuple[Variant, ...] = (
         ),
         ("one_request", "two_senders"),
     ),
+    Variant(
+        "who answers while a request ends in parts is judged in its turn",
+        "P17",
+        "_core/ends.py",
+        "Ends.judge",
+        (("        if ending is not None:\n", "        if False:\n"),),
+        ("an_end_in_parts",),
+    ),
+    Variant(
+        "nobody wakes the control loop to go on with an end",
+        "P17",
+        "_engine/gather.py",
+        "apply",
+        (
+            (
+                (
+                    "    if effects & ENDING:\n"
+                    "        # The control loop goes on with it.\n"
+                    "        engine.orders.attend()\n"
+                ),
+                "",
+            ),
+        ),
+        ("the_first_of_many",),
+    ),
 )
