@@ -24,14 +24,16 @@ BUDGET = 8
 
 def overdue(request: Request, now: float) -> Optional[Completion]:
     """What time alone has made of an open request until *now*; or its end, if that goes on."""
-    if request.ending is not None:
-        return request.ending.completion
-    need = request.need
-    if need is not None:
-        until = min(now, request.deadline)
-        found = need.evaluate(request.left, request.errors, until)
-        if found is not None:
-            return found
+    extras = request.extras
+    if extras is not None:
+        if extras.ending is not None:
+            return extras.ending.completion
+        need = extras.need
+        if need is not None:
+            until = min(now, request.deadline)
+            found = need.evaluate(request.left, extras.errors, until)
+            if found is not None:
+                return found
     return Completion.DEADLINE if request.deadline < now else None
 
 

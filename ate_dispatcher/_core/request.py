@@ -306,7 +306,8 @@ class Request:
     @property
     def is_over(self) -> bool:
         """Whether nothing more can become of it: it has ended, or its end has begun."""
-        return self.completion is not None or self.ending is not None
+        extras = self.extras
+        return self.completion is not None or (extras is not None and extras.ending is not None)
 
     @property
     def ending(self) -> Optional[Ending]:

@@ -104,7 +104,7 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
             engine.observers.tell(event_noted, request, extras.unanswered[id(member)])
         if effects & (ACCEPTED | FAILED):
             engine.observers.tell(event_replied, request, request.chain)
-    ending = request.ending
+    ending = None if extras is None else extras.ending
     if ending is not None and ending.judged:
         _are_missed(engine, request, ending)
     if effects & ENDING:

@@ -665,7 +665,7 @@ MUTANTS = [
     Mutant(f"{ENDS}.begin", "request.until = OVER", "pass", "answered while it ends", PARTS),
     Mutant(
         f"{ENDS_MODULE}:overdue",
-        "if request.ending is not None:",
+        "if extras.ending is not None:",
         "if False:",
         "ended twice",
         PARTS,
