@@ -170,6 +170,9 @@ def _nobody(
     request = Handle.of(engine, number, topic, channel, (), now, deadline, None, None)
     if disabled:
         request.more().disabled = disabled
+    elif channel is not None and channel.producers:
+        # The options have left them all out.
+        pass
     elif len(engine.unheard) < _MANY and hash(topic) not in engine.unheard:
         engine.unheard.add(hash(topic))
         # The texts of topics are users' code; the order that `over` leaves has somebody see to it.

@@ -49,10 +49,6 @@ class CurrentRequest:
         """Whether the request is over, for whatever reason: nobody wants the answer any more."""
         return self._request.is_over
 
-    def is_of(self, producer: object) -> bool:
-        """Whether that one serves it."""
-        return self._member.producer is producer
-
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the work is, from 0 to 1: seen in ``handle.progress`` and by hooks.
 
@@ -85,7 +81,7 @@ class OfTheMoment:
         if producer is None:
             return self
         found = current_request()
-        if found is None or not found.is_of(producer):
+        if found is None or found._member.producer is not producer:
             raise DispatcherError(
                 f"request of {_log.name_of(producer)}: it serves none on this thread"
             )

@@ -55,7 +55,9 @@ def run_rigged(participant: Rigged) -> bool:
     """Set up, run, clean up, on its own thread; False if the first failed: then that is all."""
     name = _log.name_of(participant)
     try:
-        participant.on_start()
+        # Programs may have an attribute of that name which is no method.
+        if callable(participant.on_start):
+            participant.on_start()
     except BaseException as error:
         _log.failed(f"on_start of {name} raised: it does not begin", error, producer=name)
         return False
@@ -63,7 +65,8 @@ def run_rigged(participant: Rigged) -> bool:
         participant.run()
     finally:
         try:
-            participant.on_stop()
+            if callable(participant.on_stop):
+                participant.on_stop()
         except BaseException as error:
             _log.failed(f"on_stop of {name} raised", error, producer=name)
     return True

@@ -696,3 +696,14 @@ def test_waiting_in_no_event_loop_says_what_is_needed(dispatcher: Dispatcher) ->
     dispatcher.register_result_producer(Answer(), "t")
     with pytest.raises(DispatcherError, match=r"await trio.to_thread.run_sync\(handle.wait\)"):
         dispatcher.send_request("t").__await__().send(None)
+
+
+def test_a_topic_that_options_leave_nobody_on_is_not_taken_for_a_mistake(
+    dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has producers; whoever sends wants none of them."""
+    dispatcher.register_result_producer(Answer(), "t", start=True)
+    assert dispatcher.options(only=()).send_request("t").results(PATIENCE) == []
+    dispatcher.stop()
+    dispatcher.join()
+    assert caplog.records == []

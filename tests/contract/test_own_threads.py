@@ -170,3 +170,14 @@ def test_an_attribute_of_that_name_is_the_users() -> None:
     plain: Any = Answer()
     plain.request = 7
     assert (plain.request, Own().request) == (7, "mine")
+
+
+def test_attributes_of_these_names_that_are_no_methods_are_the_users(world: World) -> None:
+    """As they were before there was anything to set up."""
+    producer: Any = Answer(lambda *_: 1)
+    producer.on_start, producer.on_stop = 5, None
+    world.dispatcher.register_result_producer(producer, "t", start=True)
+    world.cast(producer)
+    assert world.send().results() == [1]
+    producer.stop()
+    producer.join()

@@ -1,0 +1,10 @@
+"""The command: ``python -m ate_dispatcher.guide [CHAPTER]``."""
+
+from __future__ import annotations
+
+import sys
+
+from . import main
+
+if __name__ == "__main__":
+    sys.exit(main())
