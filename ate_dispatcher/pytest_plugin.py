@@ -15,8 +15,6 @@ from typing import (
     Optional,
     Protocol,
     Sequence,
-    Set,
-    Tuple,
     Union,
 )
 
@@ -24,12 +22,13 @@ import pytest
 
 if TYPE_CHECKING:
     from .dispatcher import Dispatcher
-    from .testing import RecordingListener, ScriptedProducer, Timeline, VirtualClock
+    from .testing import DispatcherFactory, RecordingListener, Rig, ScriptedProducer, VirtualClock
 
 __all__ = [
     "RecordingListenerFactory",
     "ScriptedProducerFactory",
     "dispatcher",
+    "dispatcher_factory",
     "real_dispatcher",
     "recording_listener",
     "scripted_producer",
@@ -69,52 +68,69 @@ class RecordingListenerFactory(Protocol):
         ...
 
 
-class _Rig:
-    """What one test has of ours: dispatchers with their timelines, scripted participants.
+class _Owner:
+    """A fixture's request, or a test, with what the factory has made for it."""
 
-    *before* is what lived when it began.
-    """
-
-    def __init__(self, before: Set[Any]) -> None:
-        self.before = before
-        self.dispatchers: List[Tuple[Dispatcher, Timeline]] = []
-        self.cast: List[Any] = []
-        self.problems: List[str] = []
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.rig: Optional[Rig] = None
 
 
 _TOO_OLD = not hasattr(pytest, "StashKey")
 """Before pytest 7: this switches itself off, see the end."""
 
-_RIG: pytest.StashKey[_Rig] = None if _TOO_OLD else pytest.StashKey()  # type: ignore[assignment]
+
+def _key() -> Any:
+    return None if _TOO_OLD else pytest.StashKey()
+
+
+_RIG: pytest.StashKey[Rig] = _key()
+"""Of an item: what the fixtures of one test have made."""
+
+_WIDER: pytest.StashKey[List[Rig]] = _key()
+"""Of the config: what the factory has made and lives, once a fixture or a test has wanted it."""
+
+_SETUPS: pytest.StashKey[List[_Owner]] = _key()
+"""Of the config: the fixtures that are being set up, the innermost last."""
+
+_TEST: pytest.StashKey[_Owner] = _key()
+"""Of the config: the test that runs."""
 
 
 # -- fixtures ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def _ate_rig(request: pytest.FixtureRequest) -> Iterator[_Rig]:
-    from .testing.leaks import ended, workers
-
-    node: pytest.Item = request.node
-    rig = node.stash[_RIG] = _Rig(workers())
+def _ate_rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    rig = _rig_of(request.node)
     yield rig
     # Before fixtures that were there earlier end, among them perhaps a dispatcher of their own.
-    rig.problems += ended(rig.cast)
+    rig.problems += rig.dismiss()
+
+
+def _rig_of(item: pytest.Item) -> Rig:
+    from .testing import Rig
+
+    if _RIG not in item.stash:
+        item.stash[_RIG] = Rig()
+    return item.stash[_RIG]
 
 
 @pytest.fixture
-def virtual_clock() -> Iterator[VirtualClock]:
-    """A clock on which waiting takes no time; stopped at the end of the test."""
-    from .testing import VirtualClock
+def virtual_clock(_ate_rig: Rig) -> Iterator[VirtualClock]:
+    """A clock on which waiting takes no time; stopped at the end of the test.
 
-    clock = VirtualClock()
+    Time is ``now()`` seconds, 0 at first; ``sleep(seconds)``, ``advance(ms)``. No dispatcher,
+    producer or listener that the test has started may live on.
+    """
+    clock = _ate_rig.virtual_clock()
     yield clock
     clock.stop()
 
 
 @pytest.fixture
-def dispatcher(virtual_clock: VirtualClock, _ate_rig: _Rig) -> Iterator[Dispatcher]:
-    """A started dispatcher on ``virtual_clock``.
+def dispatcher(virtual_clock: VirtualClock, _ate_rig: Rig) -> Iterator[Dispatcher]:
+    """A started dispatcher on ``virtual_clock``, for one test.
 
     At the end it is stopped, and checked: no thread of ours lives on, every request has ended,
     every producer that was asked has its verdict.
@@ -123,86 +139,98 @@ def dispatcher(virtual_clock: VirtualClock, _ate_rig: _Rig) -> Iterator[Dispatch
 
 
 @pytest.fixture
-def real_dispatcher(_ate_rig: _Rig) -> Iterator[Dispatcher]:
-    """A started dispatcher on real time; otherwise as ``dispatcher``."""
+def real_dispatcher(_ate_rig: Rig) -> Iterator[Dispatcher]:
+    """A started dispatcher on real time, for one test; otherwise as ``dispatcher``."""
     yield from _dispatcher(_ate_rig, None)
 
 
-@pytest.fixture
-def scripted_producer(_ate_rig: _Rig) -> ScriptedProducerFactory:
-    """Makes scripted producers, registered and started.
-
-    ``scripted_producer(dispatcher, "topic", answers(5, after_ms=20), ...)``. What hangs is released
-    at the end of the test.
-    """
-    from .testing import ScriptedProducer
-
-    def make(
-        dispatcher: Dispatcher,
-        topic: Any,
-        *script: Any,
-        name: Optional[str] = None,
-        start_ms: float = 0,
-        exclusive: Union[str, Sequence[str]] = (),
-        workers: int = 1,
-    ) -> ScriptedProducer:
-        _check(dispatcher, topic)
-        producer = ScriptedProducer(
-            *script, name=name, start_ms=start_ms, exclusive=exclusive, workers=workers
-        )
-        _ate_rig.cast.append(producer)
-        dispatcher.register_result_producer(producer, topic, start=True)
-        return producer
-
-    return make
-
-
-@pytest.fixture
-def recording_listener(_ate_rig: _Rig) -> RecordingListenerFactory:
-    """Makes listeners that remember what they hear, registered and started.
-
-    ``recording_listener(dispatcher, "topic", takes_ms=20)``.
-    """
-    from .testing import RecordingListener
-
-    def make(
-        dispatcher: Dispatcher, topic: Any, *, name: Optional[str] = None, takes_ms: float = 0
-    ) -> RecordingListener:
-        _check(dispatcher, topic)
-        listener = RecordingListener(name=name, takes_ms=takes_ms)
-        _ate_rig.cast.append(listener)
-        dispatcher.register_result_listener(listener, topic, start=True)
-        return listener
-
-    return make
-
-
-def _check(dispatcher: Any, topic: Any) -> None:
-    from .dispatcher import Dispatcher
-    from .errors import BadType
-    from .testing import Outcome
-
-    if not isinstance(dispatcher, Dispatcher):
-        raise BadType(f"dispatcher must be a Dispatcher, not {dispatcher!r}; then comes the topic")
-    if isinstance(topic, Outcome):
-        raise BadType(f"topic must not be an outcome; it comes before the script: {topic!r}")
-
-
-def _dispatcher(rig: _Rig, clock: Optional[VirtualClock]) -> Iterator[Dispatcher]:
-    from .dispatcher import Dispatcher
-    from .testing import ScriptedProducer, Timeline
-    from .testing.leaks import closed
-
-    timeline = Timeline()
-    made = Dispatcher(clock=clock, hooks=[timeline], diagnose=True)
-    rig.dispatchers.append((made, timeline))
-    made.start()
+def _dispatcher(rig: Rig, clock: Optional[VirtualClock]) -> Iterator[Dispatcher]:
+    made = rig.dispatcher(clock=clock)
     yield made
-    scripted = [each for each in rig.cast if isinstance(each, ScriptedProducer)]
-    rig.problems += closed(made, scripted)
+    rig.problems += rig.close(made)
+
+
+@pytest.fixture
+def scripted_producer(_ate_rig: Rig) -> ScriptedProducerFactory:
+    """Makes scripted producers, registered and started, for one test.
+
+    ``scripted_producer(dispatcher, "topic", answers(5, after_ms=20), ...)``, times in milliseconds.
+    At the end of the test they are deregistered and stopped; what hangs is released.
+    """
+    return _ate_rig.scripted_producer
+
+
+@pytest.fixture
+def recording_listener(_ate_rig: Rig) -> RecordingListenerFactory:
+    """Makes listeners that remember what they hear, registered and started, for one test.
+
+    ``recording_listener(dispatcher, "topic", takes_ms=20)``. At the end of the test they are
+    deregistered and stopped.
+    """
+    return _ate_rig.recording_listener
+
+
+@pytest.fixture(scope="session")
+def dispatcher_factory(pytestconfig: pytest.Config) -> Iterator[DispatcherFactory]:
+    """Makes dispatchers for fixtures of any scope, so that a rig is set up once for many tests.
+
+    ::
+
+        @pytest.fixture(scope="module")
+        def rig(dispatcher_factory):
+            clock = dispatcher_factory.virtual_clock()
+            dispatcher = dispatcher_factory(clock=clock)
+            dispatcher_factory.scripted_producer(dispatcher, "volts", answers(5, after_ms=20))
+            return dispatcher
+
+    What it makes is stopped at the end of the fixture that has made it, or of the test, and checked
+    as ``dispatcher`` is; with it whatever else the fixture has started. A test that fails shows its
+    own requests only, and has to end what it has started itself. Without ``clock=`` it is real
+    time. A virtual clock goes on from test to test.
+    """
+    from .testing import DispatcherFactory
+
+    pytestconfig.stash[_WIDER] = []
+    yield DispatcherFactory(lambda: _rig_of_the_owner(pytestconfig))
+    del pytestconfig.stash[_WIDER]
+
+
+def _rig_of_the_owner(config: pytest.Config) -> Rig:
+    """That of the innermost fixture that is being set up; of the test, if none is."""
+    from .testing import Rig
+
+    setups, wider = config.stash[_SETUPS], config.stash[_WIDER]
+    owner = setups[-1] if setups else config.stash[_TEST]
+    if owner.rig is not None:
+        return owner.rig
+    rig = owner.rig = Rig()
+    wider.append(rig)
+
+    def end() -> None:
+        wider.remove(rig)
+        problems = rig.end()
+        if problems:
+            pytest.fail("\n".join(problems), pytrace=False)
+
+    # Comes after what the fixture does itself at its end.
+    owner.node.addfinalizer(end)
+    return rig
 
 
 # -- the check and the report -------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Another test begins; the dispatchers of wider scopes are there already."""
+    item.config.stash[_TEST] = _Owner(item)
+    item.config.stash[_SETUPS] = []
+    wider = item.config.stash.get(_WIDER, None)
+    if wider is not None:
+        for rig in wider:
+            rig.begins()
+        if "dispatcher_factory" in getattr(item, "fixturenames", ()):
+            _rig_of(item)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -210,18 +238,31 @@ def pytest_fixture_setup(
     fixturedef: Any, request: pytest.FixtureRequest
 ) -> Generator[None, Any, None]:
     """What a fixture of a wider scope starts in the middle of a test outlives that by right."""
-    rig = None
-    if fixturedef.scope != "function":
-        item = getattr(request, "_pyfuncitem", None)
-        rig = None if item is None else item.stash.get(_RIG, None)
-    if rig is None:
-        yield
-        return
-    from .testing.leaks import workers
+    stash = request.config.stash
+    owner, setups = _Owner(request), stash.setdefault(_SETUPS, [])
+    item = getattr(request, "_pyfuncitem", None)
+    rig = None if item is None else item.stash.get(_RIG, None)
+    before = None
+    if rig is not None or _WIDER in stash:
+        from .testing.leaks import workers
 
-    before = workers()
-    yield
-    rig.before |= workers() - before
+        before = workers()
+    setups.append(owner)
+    outcome = yield
+    setups.remove(owner)
+    if before is None:
+        if item is not None and _WIDER in stash:
+            # It is the first test that wants it.
+            _rig_of(item)
+        return
+    started = workers() - before
+    if rig is not None and fixturedef.scope != "function":
+        rig.before |= started
+    if owner.rig is not None:
+        owner.rig.suspects(started)
+        if outcome.excinfo is None:
+            # What the setup has asked is no request of a test.
+            owner.rig.begins()
 
 
 @pytest.hookimpl(trylast=True)
@@ -230,9 +271,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     rig = item.stash.get(_RIG, None)
     if rig is None:
         return
-    from .testing.leaks import left
-
-    problems = [*rig.problems, *left(rig.before)]
+    problems = [*rig.problems, *rig.left()]
     if problems:
         pytest.fail("\n".join(problems), pytrace=False)
 
@@ -245,23 +284,15 @@ def pytest_runtest_makereport(
     outcome = yield
     report: pytest.TestReport = outcome.get_result()
     rig = item.stash.get(_RIG, None)
-    if rig is None:
-        return
     if report.failed:
-        from .testing.leaks import told
-
-        while rig.dispatchers:
-            made, timeline = rig.dispatchers.pop(0)
-            try:
-                told(made, timeline)
-                picture = str(timeline)
-            except Exception as error:
-                # A topic's own repr, for example: no reason to end the run.
-                picture = f"they cannot be shown: {error!r}"
-            report.sections.append((f"requests of {made.name}", picture))
+        wider = item.config.stash.get(_WIDER, [])
+        for each in ([] if rig is None else [rig]) + wider:
+            report.sections += each.pictures()
     if call.when == "teardown":
         # pytest keeps its items till the end of the run.
-        del item.stash[_RIG]
+        if rig is not None:
+            del item.stash[_RIG]
+        item.config.stash[_TEST] = _Owner(None)
 
 
 if _TOO_OLD:

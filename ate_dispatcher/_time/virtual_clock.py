@@ -26,6 +26,7 @@ from ..errors import (
 from .clock import REAL, Parker, QueueParker
 from .stuck import explain
 from .virtual_parker import ClockThread, VirtualParker
+from .virtual_watch import Vigil, Watch
 
 __all__ = ["VirtualClock"]
 
@@ -34,9 +35,6 @@ Timer = Tuple[float, bool, int, int, VirtualParker]
 
 _FAREWELL = 0.2
 """Real seconds for which a thread that has nothing to do any more is waited for."""
-
-_TURNS = 100_000
-"""More turns than this at one instant are a circle of threads that wake each other."""
 
 
 class VirtualClock:
@@ -54,7 +52,9 @@ class VirtualClock:
         The first instant, in seconds.
     patience: float
         Real seconds without any progress after which a waiting test fails with
-        :class:`VirtualTimeStuck`.
+        :class:`VirtualTimeStuck`. A tenth of it where everybody is parked, nobody waits for an
+        instant, and no other thread is there that could change that; and a tenth for those who
+        wait once more while it is stuck.
     """
 
     moved_by_loops = False
@@ -78,9 +78,7 @@ class VirtualClock:
         self._outside: Set[VirtualParker] = set()
         #: Whether :meth:`stop` was called.
         self.stopped: bool = False
-        #: Whether somebody has waited in vain: a thread that blocks for real has the baton.
-        self.stuck: bool = False
-        self._grants = 0
+        self._watch = Watch()
         #: Threads that have given the baton away for good, and may have some lines to go.
         self._leaving: List[threading.Thread] = []
 
@@ -103,7 +101,13 @@ class VirtualClock:
         """Let *ms* milliseconds pass, from instant to instant, and everything due in them happen.
 
         For the test's own thread. What is due exactly at the end has happened too; a deadline that
-        lies exactly there has not passed yet.
+        lies exactly there has not passed yet. (In ms as a ttl is; :meth:`sleep` is in seconds, as
+        ``time.sleep``.)
+
+        Raises
+        ------
+        BadType, BadValue
+            *ms* is no number, or negative, or not finite.
         """
         seconds = milliseconds("ms", ms)
         if seconds == NEVER:
@@ -139,6 +143,27 @@ class VirtualClock:
         self.parker().park_until(instant)
         self.settle()
         return True
+
+    @property
+    def stuck(self) -> bool:
+        """Whether somebody has waited in vain, and the thread that holds time up still does."""
+        return self._watch.stuck
+
+    def notes(self) -> List[str]:
+        """What has held virtual time up for real so far: a sentence for each thread that did."""
+        with self._lock:
+            return self._watch.notes()
+
+    def looked(self) -> None:
+        """Somebody has looked at a request that has not ended. From any thread; does not block.
+
+        Raises
+        ------
+        VirtualTimeStuck
+            The test's own thread does nothing else any more: it has not waited for one patience.
+        """
+        if get_ident() == self._holder and self._holder not in self._ours:
+            self._watch.looked(self._patience)
 
     def thread(
         self, target: Callable[..., Any], *args: Any, name: Optional[str] = None
@@ -226,10 +251,10 @@ class VirtualClock:
             here = get_ident()
             if parker.ident == here:
                 # Not so if it could not be started: then this is somebody else.
-                self._ours.pop(here, None)
                 self._leaving = [*filter(Thread.is_alive, self._leaving), current_thread()]
                 if self._holder == here:
                     self._hand_on()
+                self._ours.pop(here, None)
 
     def join(self, thread: threading.Thread, parker: Any, deadline: float) -> None:
         """See ``Clock.join``."""
@@ -325,11 +350,10 @@ class VirtualClock:
 
     def _wait_outside(self, parker: VirtualParker) -> None:
         """Wait for the baton, and see to it that somebody has it, and gets on."""
-        grants, now = self._grants, self._now
-        since, granted = grants, REAL.now()
+        vigil = Vigil(self._watch, self._now)
         while True:
             try:
-                parker.gate.get(True, self._patience / 10)
+                parker.gate.get(True, vigil.pause(self._patience))
                 return
             except Empty:
                 pass
@@ -337,22 +361,15 @@ class VirtualClock:
                 if self._holder is not None and _is_gone(self._holder):
                     # A thread of the test that is not under this clock ended in its turn.
                     self._hand_on()
-                at = REAL.now()
-                if self._grants != grants:
-                    granted = at
-                if self._now != now:
-                    since = self._grants
                 if not parker.gate.empty():
                     continue
-                why = None
-                if at - granted >= self._patience:
-                    why = f"no progress in {at - granted:.1f} s"
-                elif self._grants - since > _TURNS:
-                    why = "threads wake each other"
+                why = vigil.in_vain(self)
                 if why is not None:
-                    self.stuck = True
-                    raise VirtualTimeStuck(explain(self._holder, self._ours, self._now, why))
-                grants, now = self._grants, self._now
+                    self._watch.stuck = True
+                    outside = {each.ident for each in self._outside}
+                    raise VirtualTimeStuck(
+                        explain(self._holder, self._ours, outside, self._now, why)
+                    )
 
     def _withdraw(self, parker: VirtualParker) -> None:
         """Nobody waits on *parker* any more. Under the lock."""
@@ -367,6 +384,7 @@ class VirtualClock:
 
     def _hand_on(self) -> None:
         """Give the baton to whoever is next. Under the lock, with the baton free to give."""
+        self._watch.passes(self._holder in self._ours)
         self._holder = None
         if not self._ready and self._outside:
             timers = _without_stale(self._timers)
@@ -379,8 +397,7 @@ class VirtualClock:
         if self._ready:
             parker = self._ready.popleft()
             self._holder = parker.ident if parker.ident is not None else -1
-            self._grants += 1
-            self.stuck = False
+            self._watch.given()
             parker.gate.put(None)
 
 

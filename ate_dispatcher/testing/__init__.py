@@ -14,7 +14,8 @@ loops; in scripted work call ``clock.sleep`` instead.
     ...     handle.results(), handle.completion.name
     ([], 'DEADLINE')
 
-Needs no pytest; where there is pytest, the package's plugin offers all of it as fixtures.
+Needs no pytest; where there is pytest, the package's plugin offers all of it as fixtures. For
+unittest there is :class:`DispatcherTestMixin`, for other frameworks :class:`Rig`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from .._time.virtual_clock import VirtualClock
 from ..errors import ClockStopped, VirtualTimeStuck
 from ..views.timeline import Timeline
 from .assertions import assert_accepted, assert_ended, assert_failed, assert_late, assert_missing
+from .mixin import DispatcherTestMixin
+from .rigs import DispatcherFactory, Rig
 from .scripts import (
     Asked,
     Heard,
@@ -39,9 +42,12 @@ from .scripts import (
 __all__ = [
     "Asked",
     "ClockStopped",
+    "DispatcherFactory",
+    "DispatcherTestMixin",
     "Heard",
     "Outcome",
     "RecordingListener",
+    "Rig",
     "ScriptedProducer",
     "Timeline",
     "VirtualClock",

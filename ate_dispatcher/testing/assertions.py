@@ -8,7 +8,7 @@ from .._core.durations import NEVER
 from .._core.outcomes import Completion, Standing, Verdict
 from .._core.report import MemberReport
 from .._engine.handle import Handle
-from .._log import name_of
+from .._log import name_of, text_of
 from .._time.clock import REAL
 from .._time.virtual_clock import VirtualClock
 from ..errors import BadType, BadValue
@@ -25,11 +25,14 @@ def assert_accepted(handle: Handle, *values: Any, by: Any = None) -> None:
 
     Without *values*: every producer that was asked answered with one. *by* is the producers, or
     their names, that gave them, in the same order; or a single one.
+
+    Arrays, whose ``==`` gives an array, are equal if they have one shape and all their elements
+    are; also inside of lists, tuples and dictionaries.
     """
     __tracebackhide__ = True
     found = _ended(handle).results()
     if values:
-        if found != list(values):
+        if not _same(handle, found, list(values)):
             _fail(handle, f"accepted {found!r}, not {list(values)!r}")
     elif by is None and not handle.report().complete:
         _fail(handle, "not every producer answered in time with a value")
@@ -81,7 +84,27 @@ def assert_late(
     """*producer* answered after the deadline, *by_ms* late, give or take *tolerance_ms*.
 
     Waits for the end, then for the answer: on virtual time until nothing is to come any more, with
-    *by_ms* until it should have come; on real time for some seconds.
+    *by_ms* until it should have come; on real time for 5 seconds at most.
+
+    Parameters
+    ----------
+    handle: Handle
+        Of the request.
+    producer: Producer or str
+        Who, or its name.
+    by_ms: float, optional
+        Milliseconds between the deadline and the answer; any without it.
+    tolerance_ms: float
+        By so many milliseconds the lateness may differ from *by_ms*, either way. The microsecond of
+        the default is for the rounding of virtual time; on real time take what the machine needs
+        for a switch of threads and the inaccuracy of its sleep, 20 and more.
+
+    Raises
+    ------
+    AssertionError
+        It has not answered, or was in time, or late by another time; with the report.
+    BadValue
+        It was not asked.
     """
     __tracebackhide__ = True
     clock = _ended(handle).engine.clock
@@ -124,6 +147,34 @@ def _ended(handle: Handle) -> Handle:
         raise BadType(f"handle must be what send_request returned, not {handle!r}")
     handle.wait()
     return handle
+
+
+def _same(handle: Handle, found: Any, wanted: Any) -> bool:
+    """Whether they are equal, also if that is not for ``==`` alone to say."""
+    __tracebackhide__ = True
+    if type(found) is type(wanted) and isinstance(found, (list, tuple, dict)):
+        if len(found) != len(wanted):
+            return False
+        if isinstance(found, dict):
+            return all(k in wanted and _same(handle, found[k], wanted[k]) for k in found)
+        return all(_same(handle, each, other) for each, other in zip(found, wanted))
+    if found is wanted:
+        return True
+    try:
+        equal = found == wanted
+        if isinstance(equal, bool) or not callable(getattr(equal, "all", None)):
+            return bool(equal)
+        # One number is equal to each element of many, and would pass for all of them.
+        return _shape(found) == _shape(wanted) and bool(equal.all())
+    except Exception as error:
+        _fail(handle, f"{text_of(found)} cannot be compared with {text_of(wanted)}: {error!r}")
+
+
+def _shape(value: Any) -> Any:
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return tuple(shape)
+    return (len(value),) if isinstance(value, (list, tuple)) else ()
 
 
 def _name(producer: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Iterable, List, Set
+from typing import Any, Dict, Iterable, List, Set, Tuple
 
 from .._core.durations import NEVER
 from .._core.report import shown
@@ -39,19 +39,19 @@ def told(dispatcher: Dispatcher, timeline: Timeline) -> None:
     clock = engine.clock
     if engine.observers.ended:
         return
-    if isinstance(clock, VirtualClock) and clock.stuck:
+    if isinstance(clock, VirtualClock) and not clock.stopped:
+        if not clock.stuck:
+            parker = clock.parker()
+            engine.observers.call(parker.unpark, None)
+            try:
+                # They have their turn before time goes by.
+                parker.park_until(NEVER)
+                return
+            except DispatcherError:
+                pass
         # Its thread does not get its turn any more.
         for event in engine.observers.untold():
             timeline(event)
-        return
-    if isinstance(clock, VirtualClock) and not clock.stopped:
-        parker = clock.parker()
-        engine.observers.call(parker.unpark, None)
-        try:
-            # They have their turn before time goes by.
-            parker.park_until(NEVER)
-        except DispatcherError:
-            return
     else:
         heard = threading.Event()
         engine.observers.call(lambda _: heard.set(), None)
@@ -61,7 +61,8 @@ def told(dispatcher: Dispatcher, timeline: Timeline) -> None:
 def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
     """Stop *dispatcher* with its participants; what was wrong with that.
 
-    Blocks until all have ended, with a limit in real time. *scripted* producers are released.
+    Blocks until all have ended, with a limit in real time. *scripted* producers are released, and
+    those that are registered.
     """
     engine = dispatcher._ate_engine
     mine = [
@@ -70,8 +71,9 @@ def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
         *engine.registry.participants("listeners"),
     ]
     dispatcher.stop()
-    for producer in scripted:
-        producer.release(for_good=True)
+    for each in (*scripted, *mine):
+        if isinstance(each, ScriptedProducer):
+            each.release(for_good=True)
     problems = _joined([thread for thread in mine if thread.ident is not None], engine.clock)
     statistics = dispatcher.statistics()
     if not dispatcher.is_alive() and (
@@ -83,27 +85,42 @@ def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
 
 def ended(participants: Iterable[Any]) -> List[str]:
     """Stop what a test has been made, and wait for it; what was wrong with that."""
-    problems: List[str] = []
-    for each in participants:
+    cast = list(participants)
+    for each in cast:
         each.stop()
         if isinstance(each, ScriptedProducer):
             each.release(for_good=True)
-        if each.ident is not None:
-            problems += _joined([each], each._ate_clock or REAL)
-    return problems
+    return _all_joined(each for each in cast if each.ident is not None)
 
 
-def left(before: Set[Any]) -> List[str]:
-    """What has been started since *before* and lives on; it is told to end."""
+def left(suspects: Set[Any]) -> List[str]:
+    """Who of the *suspects* lives on; it is told to end."""
     problems: List[str] = []
     # Dispatchers first: at their end they stop the others.
     for kind in (Dispatcher, Participant):
-        for worker in workers() - before:
-            if isinstance(worker, kind) and _is_told_to_end(worker):
-                problems += _joined([worker], worker._ate_clock or REAL)
-    for worker in sorted(workers() - before, key=name_of):
+        living = workers() & suspects
+        problems += _all_joined(
+            each for each in living if isinstance(each, kind) and _is_told_to_end(each)
+        )
+    leaks = sorted(workers() & suspects, key=name_of)
+    for worker in leaks:
         problems.append(_leak(worker))
         worker.stop()
+    limit = REAL.now() + _MOMENT
+    for worker in leaks:
+        # So that the next test does not meet it, if it can be helped.
+        threading.Thread.join(worker, max(0.0, limit - REAL.now()))
+    return problems
+
+
+def _all_joined(participants: Iterable[Any]) -> List[str]:
+    problems: List[str] = []
+    by_clock: Dict[int, Tuple[Any, List[Any]]] = {}
+    for each in participants:
+        clock = each._ate_clock or REAL
+        by_clock.setdefault(id(clock), (clock, []))[1].append(each)
+    for clock, threads in by_clock.values():
+        problems += _joined(threads, clock)
     return problems
 
 
@@ -111,6 +128,10 @@ def _joined(threads: List[Any], clock: Any) -> List[str]:
     problems: List[str] = []
     limit, patience = REAL.now() + REAL_SECONDS, 1.0
     if isinstance(clock, VirtualClock):
+        # A test that has lost its patience has paid for it: who does not end is found later.
+        if clock.stuck:
+            clock.stop()
+            limit = REAL.now() + _MOMENT
         try:
             # Longer and longer: some sleep till the end of days, others wake up all the time.
             while REAL.now() < limit and not clock.stopped and _alive(threads):
@@ -119,7 +140,7 @@ def _joined(threads: List[Any], clock: Any) -> List[str]:
                 patience *= 4
         except DispatcherError as error:
             problems.append(str(error))
-        if _alive(threads):
+        if _alive(threads) and not clock.stopped:
             # Nobody who waits for it gets any further, or some wait again and again.
             problems += [_leak(thread) for thread in _alive(threads) if not problems]
             clock.stop()

@@ -27,7 +27,7 @@ from .._delivery.sentinels import Died
 from .._participants.listener import ResultListener
 from .._participants.producer import Producer
 from .._time.clock import REAL, Clock
-from ..errors import BadType, BadValue, RequestTimeout
+from ..errors import BadType, BadValue, RequestTimeout, VirtualTimeStuck
 
 __all__ = [
     "Asked",
@@ -210,11 +210,16 @@ class RecordingListener(ResultListener):
     Attributes
     ----------
     heard: list of Heard
-        The results, in the order of arrival.
+        The results, in the order of arrival, each with the instant *at* (seconds on its clock), the
+        *topic* and the *value*.
+    values: list
+        The values of *heard*, a new list each time.
     errors: list of Reply
-        What producers raised.
+        What producers raised, in the order of arrival: ``errors[0].error``.
     reports: list of Report
-        Those of the requests that ended.
+        Those of the requests that ended, in that order.
+
+    The lists grow on its own thread, and only while time passes; read them after a wait.
     """
 
     def __init__(
@@ -239,6 +244,8 @@ class RecordingListener(ResultListener):
         ------
         RequestTimeout
             (a TimeoutError) Fewer came within *timeout*.
+        VirtualTimeStuck
+            On virtual time: fewer came, and nothing more can come, or a thread really blocks.
         """
         if isinstance(count, bool) or not isinstance(count, int):
             raise BadType(f"count must be an int, not {count!r}")
@@ -252,6 +259,9 @@ class RecordingListener(ResultListener):
                     raise RequestTimeout(
                         f"{self.name} heard {len(self.heard)} of {count} results in {timeout} s"
                     )
+        except VirtualTimeStuck as error:
+            heard = f"{self.name} heard {len(self.heard)} of {count} results"
+            raise VirtualTimeStuck(f"{heard}: {error}") from None
         finally:
             self._ate_waiting.remove(parker)
         return self.values[:count]

@@ -88,6 +88,10 @@ class Timeline:
                 _tell(request, event)
                 return
 
+    def __len__(self) -> int:
+        """How many requests it remembers."""
+        return len(self._requests)
+
     def __str__(self) -> str:
         requests = self._requests.copy()
         if not requests:

@@ -130,6 +130,8 @@ request 1 on volts, ttl 1000 ms: DEADLINE after 1000.0 ms
                        0                                    2000 ms
 
 . waits  : held up  = runs  * accepted  x raised  ! late  - skipped  > still at it  | deadline
+
+virtual time: from 0 ms to 2000 ms
 """
     late = f"2000.0 ms, late by 1000.0 ms; was at test_rig.py:{here} in measure"
     assert text.strip() == picture.replace("LATE", late).strip()
@@ -217,6 +219,303 @@ def test_next(dispatcher, scripted_producer):
             "*blocked runs and does not come back:",
             "*requests of Dispatcher-*",
             "request 1 on t, ttl 5 ms: still open",
+        ]
+    )
+
+
+def test_a_test_that_is_stuck_costs_one_patience(project: pytest.Pytester) -> None:
+    """Whatever is waited for afterwards: by the test, its fixtures or the report."""
+    result = run(
+        project,
+        """
+from ate_dispatcher._time import virtual_watch
+
+waits = []
+usual = virtual_watch.Vigil.in_vain
+
+def in_vain(vigil, clock):
+    why = usual(vigil, clock)
+    if why is not None:
+        waits[-1].append(float(why.split()[3]) >= 1)
+    return why
+
+virtual_watch.Vigil.in_vain = in_vain
+
+class Blocked(Producer):
+    def produce_dispatcher_output(self, topic):
+        threading.Event().wait(40)
+
+@pytest.fixture
+def virtual_clock():
+    waits.append([])
+    clock = VirtualClock(patience=1)
+    yield clock
+    clock.stop()
+
+def blocked(dispatcher):
+    for n in range(3):
+        dispatcher.register_result_producer(Blocked(name=f"blocked {n}"), "t", start=True)
+    return dispatcher.send_request("t", ttl=5)
+
+def test_waits(dispatcher):
+    blocked(dispatcher).wait()
+
+def test_leaves_a_block(virtual_clock):
+    with Dispatcher(clock=virtual_clock) as dispatcher:
+        blocked(dispatcher).wait()
+
+def test_does_not_wait(dispatcher):
+    blocked(dispatcher)
+    assert 0
+
+def test_hears_nothing(recording_listener, dispatcher):
+    recording_listener(dispatcher, "t", name="ear").wait_for(1)
+
+def test_all_in_all():
+    assert [sum(each) for each in waits] == [1, 1, 1, 0]
+""",
+    )
+    result.assert_outcomes(passed=1, failed=4, errors=2)
+    result.stdout.fnmatch_lines(["*VirtualTimeStuck: ear heard 0 of 1 results: no progress in *"])
+
+
+def test_time_that_does_not_move_is_told(project: pytest.Pytester) -> None:
+    """Who has blocked it for real, and that the test has not let it pass; only if it fails."""
+    result = run(
+        project,
+        """
+from ate_dispatcher._time import virtual_watch
+
+class Blocks(Producer):
+    def produce_dispatcher_output(self, topic):
+        until = time.monotonic() + 0.02
+        while time.monotonic() < until:
+            pass
+
+def test_polls(dispatcher, scripted_producer, virtual_clock):
+    scripted_producer(dispatcher, "t", answers(1, after_ms=20))
+    assert_accepted(dispatcher.send_request("t"), 1)
+    handle = dispatcher.send_request("t")
+    for _ in range(1000):
+        if handle.done():
+            break
+    assert handle.done()
+
+def test_moves(dispatcher, scripted_producer, virtual_clock):
+    scripted_producer(dispatcher, "t", answers(1, after_ms=20))
+    dispatcher.send_request("t")
+    virtual_clock.advance(ms=10)
+    assert 0
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_blocks(dispatcher, fails, monkeypatch):
+    monkeypatch.setattr(virtual_watch, "LONG", 0.01)
+    dispatcher.register_result_producer(Blocks(name="site 1"), "t", start=True)
+    assert dispatcher.send_request("t").results() == ([] if fails else [None])
+""",
+    )
+    result.assert_outcomes(passed=1, failed=3)
+    polls, moves, blocks = [text for _, text in sections(result.stdout.str())]
+    still = (
+        "virtual time has not moved since request 2 was sent: let it pass with wait(), results()"
+    )
+    assert "virtual time: from 0 ms to 20 ms\n" + still in polls
+    assert "virtual time: from 0 ms to 10 ms" in moves
+    assert "not moved" not in moves + blocks
+    assert re.search(r"^site 1 blocked for [0-9]+ ms of real time", blocks, re.M)
+    assert "blocked for" not in polls + moves
+
+
+def test_a_clock_alone_is_enough_for_the_check(project: pytest.Pytester) -> None:
+    """Of dispatchers that the test makes itself."""
+    result = run(
+        project,
+        """
+def test_leaks(virtual_clock):
+    dispatcher = Dispatcher(clock=virtual_clock, name="forgotten")
+    dispatcher.start()
+    dispatcher.register_result_producer(ScriptedProducer(1, name="too"), "t", start=True)
+    assert_accepted(dispatcher.send_request("t"), 1)
+
+def test_tidy(virtual_clock):
+    with Dispatcher(clock=virtual_clock) as dispatcher:
+        dispatcher.register_result_producer(ScriptedProducer(1), "t", start=True)
+        assert_accepted(dispatcher.send_request("t"), 1)
+
+def test_told_to_end(virtual_clock):
+    Dispatcher(clock=virtual_clock).start()
+    [each.stop() for each in threading.enumerate() if isinstance(each, Dispatcher)]
+""",
+    )
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_leaks *",
+            "the dispatcher forgotten lives on after the test; was it stopped?",
+            "the thread too lives on after the test; was it stopped?",
+        ]
+    )
+
+
+# -- rigs for many tests -----------------------------------------------------------------------
+
+WIDE = """
+made = []
+
+@pytest.fixture(scope="module")
+def rig(dispatcher_factory):
+    clock = dispatcher_factory.virtual_clock()
+    dispatcher = dispatcher_factory(clock=clock, name="rig")
+    dispatcher_factory.scripted_producer(dispatcher, "t", answers(5, after_ms=100), name="site")
+    made.append(dispatcher)
+    dispatcher.send_request("t", ttl=None).wait()
+    yield dispatcher
+    assert dispatcher.is_alive()
+"""
+
+
+def test_a_rig_is_set_up_once_for_a_module(project: pytest.Pytester) -> None:
+    """It lives for all its tests, what they add leaves it at their end; then it is stopped."""
+    project.makepyfile(
+        test_z="""
+        from ate_dispatcher.testing import assert_accepted
+
+        def test_after_the_module():
+            import test_rig
+            (rig,) = test_rig.made
+            assert not rig.is_alive()
+            assert not [each for each in rig.producers() if each.is_alive()]
+
+        def test_for_itself(dispatcher_factory):
+            first = dispatcher_factory(clock=dispatcher_factory.virtual_clock())
+            dispatcher_factory.scripted_producer(first, "t", 1)
+            assert_accepted(first.send_request("t"), 1)
+            globals()["first"] = first
+
+        def test_after_that():
+            assert not first.is_alive()
+        """
+    )
+    result = run(
+        project,
+        WIDE
+        + """
+def test_one(rig):
+    assert_accepted(rig.send_request("t"), 5)
+
+def test_two(rig, scripted_producer, recording_listener):
+    ear = recording_listener(rig, "t")
+    scripted_producer(rig, "t", hangs(), name="guest")
+    handle = rig.send_request("t", ttl=500)
+    assert_accepted(handle, 5)
+    assert_missing(handle, "guest")
+    assert ear.values == [5]
+
+def test_three(rig):
+    handle = rig.send_request("t", ttl=500)
+    assert_accepted(handle, 5)
+    assert_missing(handle)
+    assert made == [rig]
+
+@pytest.fixture(scope="class")
+def real(dispatcher_factory):
+    dispatcher = dispatcher_factory(name="real")
+    dispatcher_factory.scripted_producer(dispatcher, "t", hangs())
+    made.append(dispatcher)
+    return dispatcher
+
+class TestWithOneOfItsOwn:
+    def test_a(self, rig, real, recording_listener):
+        recording_listener(real, "t")
+        assert real.send_request("t", ttl=5).results() == []
+
+    def test_b(self, real):
+        assert real is made[1]
+
+def test_after_the_class():
+    assert not made.pop().is_alive()
+""",
+    )
+    result.assert_outcomes(passed=9)
+
+
+def test_a_failure_shows_the_requests_of_that_test_only(project: pytest.Pytester) -> None:
+    """And when on the clock of the rig; none of its setup, of other tests, of others' rigs."""
+    result = run(
+        project,
+        WIDE
+        + """
+@pytest.fixture(scope="session")
+def other(dispatcher_factory):
+    return dispatcher_factory(name="other")
+
+from ate_dispatcher._time import virtual_watch
+
+def test_passes(rig, other, scripted_producer, monkeypatch):
+    monkeypatch.setattr(virtual_watch, "LONG", 0)
+    scripted_producer(rig, "t", 1, name="another test's")
+    rig.send_request("t").wait()
+    other.send_request("nobody")
+
+def test_fails(rig):
+    rig.send_request("t", ttl=1000).wait()
+    assert 0
+
+def test_fails_before_it_asks(rig):
+    assert 0
+
+@pytest.fixture(scope="module")
+def broken(dispatcher_factory):
+    dispatcher = dispatcher_factory(name="broken")
+    dispatcher.send_request("self-test").wait()
+    raise OSError("no rig")
+
+def test_has_no_rig(broken):
+    pass
+""",
+    )
+    result.assert_outcomes(passed=1, failed=2, errors=1)
+    found = sections(result.stdout.str())
+    assert sorted(title for title, _ in found) == ["requests of broken", "requests of rig"]
+    text = dict(found)["requests of rig"]
+    assert "request 3 on t, ttl 1000 ms: ALL_REPLIED after 100.0 ms" in text
+    assert text.count("request ") == 1
+    assert text.rstrip().endswith("virtual time: from 200 ms to 300 ms")
+    assert "request 1 on self-test" in dict(found)["requests of broken"]
+
+
+def test_wide_rigs_are_checked_for_leaks(project: pytest.Pytester) -> None:
+    """What their fixture has started, at its end; what a test has started, at the test's end."""
+    result = run(
+        project,
+        WIDE
+        + """
+@pytest.fixture(scope="class")
+def leaky(dispatcher_factory, rig):
+    dispatcher_factory()
+    ScriptedProducer(1, name="of the fixture").start()
+
+class TestIt:
+    def test_one(self, leaky):
+        pass
+
+    def test_two(self, leaky):
+        ScriptedProducer(1, name="of the test").start()
+
+    def test_three(self, leaky):
+        pass
+
+def test_four(rig):
+    assert not [each for each in threading.enumerate() if each.name.startswith("of the")]
+""",
+    )
+    result.assert_outcomes(passed=4, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of TestIt.test_two *",
+            "the thread of the test lives on after the test; was it stopped?",
+            "*ERROR at teardown of TestIt.test_three *",
+            "the thread of the fixture lives on after the test; was it stopped?",
         ]
     )
 

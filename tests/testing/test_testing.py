@@ -14,6 +14,7 @@ from ate_dispatcher.testing import (
     ScriptedProducer,
     Timeline,
     VirtualClock,
+    VirtualTimeStuck,
     answers,
     assert_accepted,
     assert_ended,
@@ -288,6 +289,86 @@ def test_a_claim_that_does_not_hold_is_explained(virtual: Bench, claim: Any, exp
     assert_ended(handle, "DEADLINE")
 
 
+class Array:
+    """As those of numpy: ``==`` gives an array, which is neither true nor false."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+        self.shape = (len(items),)
+
+    def __eq__(self, other: object) -> Any:
+        others = other.items if isinstance(other, Array) else [other] * len(self.items)
+        return Array(*map(lambda a, b: a == b, self.items, others))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+    def all(self) -> bool:
+        return all(self.items)
+
+    def __repr__(self) -> str:
+        return f"Array{self.items}"
+
+
+class Odd:
+    """What cannot be compared at all."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ArithmeticError("odd")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "Odd()"
+
+
+@pytest.mark.parametrize(
+    ("value", "same", "other"),
+    [
+        (Array(1, 2), Array(1, 2), Array(1, 3)),
+        (Array(1, 1), Array(1, 1), 1),
+        (Array(1, 2), Array(1, 2), Array(1, 2, 3)),
+        (("left", Array(1, 2)), ("left", Array(1, 2)), ("left", Array(2, 2))),
+        ([Array(1)], [Array(1)], [Array(1), Array(1)]),
+        ({"volts": Array(1, 2)}, {"volts": Array(1, 2)}, {"amps": Array(1, 2)}),
+        (2, 2.0, 3),
+    ],
+)
+def test_arrays_are_compared_by_their_elements(
+    virtual: Bench, value: Any, same: Any, other: Any
+) -> None:
+    """And by their shape, wherever they are; what differs is shown."""
+    virtual.site(value)
+    handle = virtual.ask()
+    assert_accepted(handle, same)
+    with pytest.raises(AssertionError, match=r"accepted \[.*\], not \[.*\]"):
+        assert_accepted(handle, other)
+
+
+def test_what_cannot_be_compared_is_told(virtual: Bench) -> None:
+    """With what its comparison has raised; what is the very same need not be compared."""
+    odd = Odd()
+    virtual.site(odd)
+    handle = virtual.ask()
+    assert_accepted(handle, odd)
+    says = r"Odd\(\) cannot be compared with 3: ArithmeticError\('odd'\)"
+    with pytest.raises(AssertionError, match=says):
+        assert_accepted(handle, 3)
+
+
+def test_waiting_for_what_cannot_come_is_told(virtual: Bench) -> None:
+    """How many results came, and that nothing is to come any more."""
+    ear = virtual.ear(name="ear")
+    virtual.site(answers(1, after_ms=500))
+    virtual.ask()
+    virtual.clock._patience = 0.2
+    with pytest.raises(VirtualTimeStuck, match="ear heard 1 of 2 results: no progress"):
+        ear.wait_for(2)
+    virtual.clock._patience = 10
+
+
 def test_everybody_answered_is_a_claim_too(virtual: Bench) -> None:
     """Without values: each producer that was asked gave one. With nobody asked it is false."""
     virtual.site(1)
@@ -302,7 +383,8 @@ def test_late_on_real_time_is_waited_for() -> None:
     """For as long as *by_ms* says."""
     bench = Bench(virtual=False)
     site = bench.site(hangs(), name="site")
-    handle = bench.ask(ttl=5)
+    # Long enough for it to begin on a busy machine.
+    handle = bench.ask(ttl=200)
     with pytest.raises(AssertionError, match="site has not answered at all"):
         assert_late(handle, site, by_ms=1)
     threading.Timer(0.05, site.release, [True]).start()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, List
 
 import inside
@@ -13,6 +15,7 @@ from rig import PATIENCE
 from virtual import Attentive, Scripted, World
 
 from ate_dispatcher import Dispatcher, Producer
+from ate_dispatcher._time import virtual_watch
 from ate_dispatcher.testing import (
     ClockStopped,
     ScriptedProducer,
@@ -169,7 +172,7 @@ def test_after_a_stuck_wait_the_next_one_is_as_good_as_new() -> None:
 
 def test_threads_that_wake_each_other_for_ever_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time cannot go by, and nobody waits in vain for it."""
-    monkeypatch.setattr("ate_dispatcher._time.virtual_clock._TURNS", 2000)
+    monkeypatch.setattr("ate_dispatcher._time.virtual_watch._TURNS", 2000)
     world = World()
     world.clock._patience = 1.0
     world.producer()
@@ -287,3 +290,221 @@ def test_a_thread_that_nobody_manages_may_end_in_its_turn() -> None:
     assert slept
     clock.sleep(5)
     clock.stop()
+
+
+# -- real time under virtual time --------------------------------------------------------------
+
+
+class Hands:
+    """Real time as the clock's watch reads it: it passes by hand, and so much *at_each_look*."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at_each_look: float = 0.0) -> None:
+        self.at = 100.0
+        self.looks = 0
+        usual = virtual_watch.Vigil.in_vain
+
+        def in_vain(vigil: virtual_watch.Vigil, clock: Any) -> Any:
+            self.looks += 1
+            self.at += at_each_look
+            return usual(vigil, clock)
+
+        monkeypatch.setattr(virtual_watch, "REAL", self)
+        monkeypatch.setattr(virtual_watch, "_LOOK", 0.002)
+        monkeypatch.setattr(virtual_watch.Vigil, "in_vain", in_vain)
+
+    def now(self) -> float:
+        return self.at
+
+    def passes(self, seconds: float) -> None:
+        self.at += seconds
+
+
+def test_who_blocks_for_real_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name, how long and how often; not who is quick, nor the test itself."""
+    hands, world = Hands(monkeypatch), World()
+    blocks = iter([0.3, 0.3, 0.4])
+    world.producer(0, lambda topic: hands.passes(next(blocks)), name="site 1")
+    world.producer(10, lambda topic: hands.passes(0.1), name="site 2")
+    world.clock.advance(1)
+    assert world.clock.notes() == []
+    hands.passes(5)
+    assert world.send().results() == [None, None]
+    (note,) = world.clock.notes()
+    assert note.startswith("site 1 blocked for 300 ms of real time")
+    assert "use virtual_clock.sleep" in note
+    assert [world.send().results() for _ in range(2)] == [[None, None]] * 2
+    (note,) = world.clock.notes()
+    assert note.startswith("site 1 blocked for 400 ms of real time (3 times; this was the longest)")
+    world.close()
+
+
+@pytest.mark.skipif(not virtual_watch.READABLE, reason="nobody can see where a thread is")
+def test_a_note_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of the user's that blocks, whatever of the library it blocks in."""
+    hands, world = Hands(monkeypatch), World()
+    gate = threading.Event()
+
+    def measures(topic: Any) -> None:
+        hands.passes(0.3)
+        assert gate.wait(PATIENCE)
+
+    def opens() -> None:
+        watch = world.clock._watch
+        until = time.monotonic() + PATIENCE
+        while "measures" not in watch._place[1] and time.monotonic() < until:
+            time.sleep(0)
+        gate.set()
+
+    world.producer(0, measures, name="site 1")
+    opener = threading.Thread(target=opens)
+    opener.start()
+    world.send().wait()
+    opener.join()
+    line = measures.__code__.co_firstlineno + 2
+    (note,) = world.clock.notes()
+    assert f"of real time, at test_virtual_clock.py:{line} in measures" in note
+    world.close()
+
+
+def test_where_nothing_can_come_little_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the patience, if nobody is there who could bring something."""
+    hands, world = Hands(monkeypatch, at_each_look=0.25), World()
+    world.producer(start=False)
+    handle = world.send(ttl=None)
+    with pytest.raises(VirtualTimeStuck, match=r"no progress in 1\.0 s") as caught:
+        handle.wait()
+    assert "everybody is parked and nobody waits for an instant" in str(caught.value)
+    assert hands.looks == 4
+    handle.cancel()
+    assert handle.wait()
+    world.close()
+
+
+@pytest.mark.parametrize("in_a_pool", [False, True])
+def test_who_could_bring_something_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, in_a_pool: bool
+) -> None:
+    """A thread beside virtual time that is younger than the clock, or of a pool and at work."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(int).result()
+        hands, world = Hands(monkeypatch, at_each_look=0.25), World()
+        producer = world.producer(start=False)
+
+        def starts() -> None:
+            until = time.monotonic() + PATIENCE
+            while hands.looks < 12 and time.monotonic() < until:
+                time.sleep(0)
+            producer.start()
+
+        handle = world.send(ttl=None)
+        world.clock.settle()
+        starter = threading.Thread(target=starts)
+        over = pool.submit(starts).result if in_a_pool else starter.join
+        if not in_a_pool:
+            starter.start()
+        assert handle.results() == ["value"]
+        over()
+        assert hands.looks >= 12
+        world.close()
+
+
+def test_who_waits_again_while_it_is_stuck_waits_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patience is spent once, not by each wait that follows."""
+    hands, world = Hands(monkeypatch, at_each_look=0.25), World()
+    gate = threading.Event()
+    world.producer(0, lambda topic: gate.wait(PATIENCE))
+    handle = world.send(ttl=None)
+    with pytest.raises(VirtualTimeStuck, match=r"no progress in 10\.0 s"):
+        handle.wait()
+    looks = hands.looks
+    for call in (handle.wait, world.clock.settle, world.dispatcher.join):
+        with pytest.raises(VirtualTimeStuck, match=r"no progress in 1\.0 s"):
+            call()
+    assert (looks, hands.looks) == (40, 52)
+    gate.set()
+    # Now it takes real time until it comes back, and no look costs any.
+    monkeypatch.undo()
+    parked(world.clock)
+    assert handle.results() == [True]
+    world.close()
+
+
+def test_the_tests_own_thread_is_named_if_it_holds_time_up() -> None:
+    """It waits for a thread of a pool, which waits for virtual time."""
+    world = World()
+    world.clock._patience = 0.2
+    world.producer(10)
+    handle = world.send()
+    with ThreadPoolExecutor(thread_name_prefix="pool") as pool:
+        future = pool.submit(handle.results)
+        with pytest.raises(VirtualTimeStuck) as caught:
+            future.result(PATIENCE)
+    message = str(caught.value)
+    assert f"{threading.current_thread().name} runs and does not come back:" in message
+    assert "future.result(PATIENCE)" in message
+    assert "pool_0" not in message
+    assert handle.results() == ["value"]
+    world.close()
+
+
+def test_who_is_waited_for_in_a_pool_is_named() -> None:
+    """The threads that are at work there, and none that idles."""
+    world = World()
+    world.clock._patience = 0.2
+    gate = threading.Event()
+    met = threading.Barrier(2)
+
+    def measures_for_real() -> None:
+        assert gate.wait(PATIENCE)
+
+    with ThreadPoolExecutor(2, "pool") as pool:
+        for _ in range(2):
+            pool.submit(met.wait, PATIENCE)
+        world.producer(0, lambda topic: pool.submit(measures_for_real).result(), name="site 1")
+        with pytest.raises(VirtualTimeStuck) as caught:
+            world.send(ttl=None).wait()
+        gate.set()
+    message = str(caught.value)
+    assert "site 1 runs and does not come back:" in message
+    assert len(re.findall(r"pool_[01] is at work beside virtual time:", message)) == 1
+    assert "in measures_for_real" in message
+    assert "MainThread" not in message
+    world.clock._patience = 10.0
+    world.close()
+
+
+def test_one_who_only_looks_is_told_that_time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one patience and many looks. Who waits in between, and who lives there, may look."""
+    hands, world = Hands(monkeypatch), World()
+
+    def looks(often: int) -> None:
+        for _ in range(often):
+            world.clock.looked()
+
+    world.producer(0, lambda topic: looks(5000))
+    looks(5000)
+    hands.passes(20)
+    world.clock.advance(1)
+    looks(5000)
+    world.clock.advance(1)
+    hands.passes(20)
+    looks(999)
+    assert world.send().results() == [None]
+    looks(5000)
+    hands.passes(10)
+    says = "virtual time has not moved in 10.0 s and .* looks .*: let it pass with wait"
+    with pytest.raises(VirtualTimeStuck, match=says):
+        looks(1)
+    world.close()
+
+
+@pytest.mark.parametrize("bad", [None, -1, float("nan"), float("inf"), "5", True])
+def test_an_advance_is_named_as_it_is_written(bad: Any) -> None:
+    """With its unit, by position or by keyword; nonsense is refused by that name."""
+    clock = VirtualClock()
+    clock.advance(ms=500)
+    clock.advance(500)
+    assert clock.now() == 1
+    with pytest.raises((TypeError, ValueError), match=r"^ms must be"):
+        clock.advance(ms=bad)
+    assert clock.now() == 1
