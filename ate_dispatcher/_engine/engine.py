@@ -78,6 +78,7 @@ from typing import (
     Iterator,
     List,
     NamedTuple,
+    Optional,
     Set,
     Tuple,
 )
@@ -186,6 +187,8 @@ class Engine:
     def __init__(self, clock: Clock) -> None:
         self.clock: Clock = clock
         self.now: Callable[[], float] = clock.now
+        #: Told when somebody has looked in vain, by a clock whose time passes only in waits.
+        self.looked: Optional[Callable[[], None]] = getattr(clock, "looked", None)
         self.ledger: Ledger = Ledger()
         self.arrivals: Deque[Request] = self.ledger.arrivals
         self.number: int = next(self.numbers)

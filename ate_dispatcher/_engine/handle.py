@@ -53,8 +53,17 @@ class Handle(Request, Tabular):
     # -- looking, never blocking ---------------------------------------------------------------
 
     def done(self) -> bool:
-        """Whether the request has ended."""
-        return self.completion is not None
+        """Whether the request has ended.
+
+        A test on virtual time that asks again and again without ever waiting gets VirtualTimeStuck:
+        time passes only where it waits.
+        """
+        if self.completion is not None:
+            return True
+        looked = self.engine.looked
+        if looked is not None:
+            looked()
+        return False
 
     @property
     def replies(self) -> Tuple[Reply, ...]:

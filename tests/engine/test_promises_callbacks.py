@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any, Callable, Iterator, List, Tuple
 
@@ -101,6 +102,10 @@ def test_a_callback_may_add_another_after_the_end(calls: Callbacks) -> None:
     assert calls.came_in_order("first", "second")
 
 
+@pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="there what a thread has made is let go of by that thread, whenever it comes to it",
+)
 def test_a_hook_that_is_added_at_the_end_is_never_called(calls: Callbacks) -> None:
     """While another one is let go of, whose finalizer does not come back: nobody hears of what is
     late then, above all not in the middle of a producer's pass.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import threading
 import time
 import weakref
@@ -24,6 +25,11 @@ from ate_dispatcher import Dispatcher, Producer, Until
 __all__ = ["bare_logger"]
 
 # -- the thing, and who holds it ---------------------------------------------------------------
+
+pytestmark = pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="there what a thread has made is let go of by that thread, whenever it comes to it",
+)
 
 
 class Grave:

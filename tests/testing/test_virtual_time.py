@@ -14,8 +14,8 @@ from rig import HECTIC
 from virtual import FOREVER, Scripted, World, verdicts
 
 from ate_dispatcher import Completion, Dispatcher, Producer, ResultListener, Standing, Verdict
-from ate_dispatcher.errors import ClockMismatch, DispatcherError
-from ate_dispatcher.testing import ClockStopped, ScriptedProducer, VirtualClock, hangs
+from ate_dispatcher.errors import ClockMismatch, DispatcherError, VirtualTimeStuck
+from ate_dispatcher.testing import ClockStopped, ScriptedProducer, VirtualClock, answers, hangs
 
 
 class Log(List[Any]):
@@ -591,3 +591,24 @@ def test_a_thread_of_the_test_that_cannot_be_started(monkeypatch: pytest.MonkeyP
             thread.start()
     clock.sleep(1)
     assert clock.now() == 1
+
+
+def test_a_test_that_asks_for_ever_whether_it_is_done_is_told() -> None:
+    """Time would not pass for it; who waits now and then may ask as often as it likes."""
+    clock = VirtualClock(patience=0.2)
+    with Dispatcher(clock=clock) as dispatcher:
+        site = ScriptedProducer(answers(1, after_ms=500))
+        dispatcher.register_result_producer(site, "t", start=True)
+        patient = dispatcher.send_request("t", ttl=1000)
+        while not patient.done():
+            clock.advance(1)
+        assert clock.now() == pytest.approx(0.5, abs=0.002)
+        handle = dispatcher.send_request("t", ttl=1000)
+
+        def polls() -> None:
+            while not handle.done():
+                pass
+
+        with pytest.raises(VirtualTimeStuck, match="virtual time has not moved"):
+            polls()
+        assert handle.results() == [1]
