@@ -14,13 +14,12 @@ from typing import (
     List,
     Optional,
     Protocol,
-    Sequence,
-    Union,
 )
 
 import pytest
 
 if TYPE_CHECKING:
+    from ._participants.producer import Exclusive
     from .dispatcher import Dispatcher
     from .testing import DispatcherFactory, RecordingListener, Rig, ScriptedProducer, VirtualClock
 
@@ -46,7 +45,7 @@ class ScriptedProducerFactory(Protocol):
         *script: Any,
         name: Optional[str] = None,
         start_ms: float = 0,
-        exclusive: Union[str, Sequence[str]] = (),
+        exclusive: Exclusive = (),
         workers: int = 1,
     ) -> ScriptedProducer:
         """Register it for *topic* with *dispatcher*, start it."""

@@ -24,8 +24,10 @@ from .participant import Participant, run_rigged
 
 __all__ = ["Exclusive", "Producer"]
 
-Exclusive = Union[str, Sequence[str], None]
-"""Names of instruments: one, several, or none."""
+_Names = Union[str, Sequence[str], None]
+
+Exclusive = Union[_Names, Mapping[Hashable, _Names]]
+"""Names of instruments: one, several, or none; for all topics, or for each."""
 
 
 class Producer(Participant):
@@ -68,7 +70,7 @@ class Producer(Participant):
         name: Optional[str] = None,
         daemon: bool = True,
         stream: bool = False,
-        exclusive: Union[Exclusive, Mapping[Hashable, Exclusive]] = (),
+        exclusive: Exclusive = (),
         workers: int = 1,
     ) -> None:
         """Keyword arguments only, all optional; see the class."""

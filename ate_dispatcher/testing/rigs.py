@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, List, Optional, Sequence, Set, Tuple, Union
+from typing import Any, Callable, Iterable, List, Optional, Sequence, Set, Tuple
 
 from .._observing.observers import Hook
+from .._participants.producer import Exclusive
 from .._time.clock import Clock
 from .._time.virtual_clock import VirtualClock
 from .._time.virtual_watch import LET_IT_PASS
@@ -55,7 +56,7 @@ class Makes:
         *script: Any,
         name: Optional[str] = None,
         start_ms: float = 0,
-        exclusive: Union[str, Sequence[str]] = (),
+        exclusive: Exclusive = (),
         workers: int = 1,
     ) -> ScriptedProducer:
         """A :class:`ScriptedProducer`, registered for *topic* with *dispatcher*, and started."""

@@ -15,7 +15,6 @@ from typing import (
     List,
     NamedTuple,
     Optional,
-    Sequence,
     Tuple,
     Union,
 )
@@ -25,7 +24,7 @@ from .._core.durations import NEVER, milliseconds, timeout_instant
 from .._core.report import Reply, Report
 from .._delivery.sentinels import Died
 from .._participants.listener import ResultListener
-from .._participants.producer import Producer
+from .._participants.producer import Exclusive, Producer
 from .._time.clock import REAL, Clock
 from ..errors import BadType, BadValue, RequestTimeout, VirtualTimeStuck
 
@@ -136,7 +135,7 @@ class ScriptedProducer(Producer):
         start_ms: float = 0,
         name: Optional[str] = None,
         daemon: bool = True,
-        exclusive: Union[str, Sequence[str]] = (),
+        exclusive: Exclusive = (),
         workers: int = 1,
     ) -> None:
         super().__init__(name=name, daemon=daemon, exclusive=exclusive, workers=workers)

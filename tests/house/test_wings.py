@@ -59,7 +59,9 @@ LATE = {
     "_participants.admission": {"difflib"},
     "_engine.process": {"concurrent"},
     "_engine.waiting": {"asyncio"},
-    "pytest_plugin": {"testing.leaks", "dispatcher", "errors", "testing"},
+    "pytest_plugin": {
+        *("testing.leaks", "dispatcher", "errors", "testing", "_participants.producer"),
+    },
 }
 """What is imported when it is first needed: the names by whoever asks for one, so that the pytest
 plugin costs nothing where it is not used, and an event loop's machinery where there is a loop."""
