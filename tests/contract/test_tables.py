@@ -83,6 +83,7 @@ def test_the_interactive_shell_shows_what_print_shows(handle: Any, world: World)
         assert printer.said == str(thing)
 
 
+@pytest.mark.thorough
 def test_rich_prints_tables(handle: Any, world: World) -> None:
     """Names are no markup."""
     console = pytest.importorskip("rich.console")
