@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import (
     TYPE_CHECKING,
     Any,
+    Callable,
     Generator,
     Iterator,
     List,
     Optional,
     Protocol,
+    Set,
 )
 
 import pytest
@@ -241,15 +243,17 @@ def pytest_fixture_setup(
     owner, setups = _Owner(request), stash.setdefault(_SETUPS, [])
     item = getattr(request, "_pyfuncitem", None)
     rig = None if item is None else item.stash.get(_RIG, None)
-    before = None
+    workers: Optional[Callable[[], Set[Any]]] = None
+    before: Set[Any] = set()
     if rig is not None or _WIDER in stash:
-        from .testing.leaks import workers
+        from .testing import leaks
 
+        workers = leaks.workers
         before = workers()
     setups.append(owner)
     outcome = yield
     setups.remove(owner)
-    if before is None:
+    if workers is None:
         if item is not None and _WIDER in stash:
             # It is the first test that wants it.
             _rig_of(item)

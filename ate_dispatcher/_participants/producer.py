@@ -124,7 +124,7 @@ class Producer(Participant):
     def on_stop(self) -> Any:
         """Clean up, after the last request. Likewise; not called if :meth:`on_start` raised."""
 
-    request = OfTheMoment()
+    request: OfTheMoment = OfTheMoment()
     """What :func:`current_request` gives, which inside the method is never None.
 
     Elsewhere, and of another producer, a DispatcherError. An attribute of that name in a subclass

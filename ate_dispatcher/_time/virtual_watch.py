@@ -171,7 +171,8 @@ def _stands_in(frame: Optional[FrameType], module: str, function: str) -> bool:
 
 def _place(frame: FrameType) -> str:
     """The innermost line of a user's, or the innermost of all."""
-    found, each = frame, frame  # type: FrameType, Optional[FrameType]
+    found: FrameType = frame
+    each: Optional[FrameType] = frame
     while each is not None:
         file = each.f_code.co_filename
         if str(each.f_globals.get("__name__")).partition(".")[0] == _OURS:

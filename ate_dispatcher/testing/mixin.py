@@ -107,15 +107,16 @@ class DispatcherTestMixin(Makes):
         if iscoroutinefunction(method):
 
             @wraps(method)
-            async def watched() -> Any:
+            async def awaited() -> Any:
                 with self._ate_shown():
                     return await method()
-        else:
 
-            @wraps(method)
-            def watched() -> Any:
-                with self._ate_shown():
-                    return method()
+            return awaited
+
+        @wraps(method)
+        def watched() -> Any:
+            with self._ate_shown():
+                return method()
 
         return watched
 
@@ -144,7 +145,9 @@ def _add(error: BaseException, rig: Rig) -> None:
     if not pictures:
         return
     text = "\n\n".join(["", *pictures])
-    if hasattr(error, "add_note"):
-        error.add_note(text)
+    # Younger than Python 3.10.
+    note = getattr(error, "add_note", None)
+    if note is not None:
+        note(text)
     elif not error.args or error.args == (str(error),):
         error.args = (str(error) + "\n" + text,)
