@@ -38,7 +38,8 @@ def real(parameter: str, value: Any, wanted: str) -> float:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
-    except (TypeError, ValueError):
+    except Exception:
+        # Its conversion is somebody's code.
         shown = f"{value!r} ({type(value).__name__})"
         raise BadType(f"{parameter} must be {wanted}, not {shown}") from None
 

@@ -42,7 +42,11 @@ def report(
     try:
         # Texts: a record may be kept for long, and nobody's topic with it.
         shown = {n: v if v.__class__ in _PLAIN else text_of(v) for n, v in fields.items()}
-        logger.log(level, message, *args, exc_info=error, extra={**_FIELDS, **shown})
+        try:
+            logger.log(level, message, *args, exc_info=error, extra={**_FIELDS, **shown})
+        except KeyError:
+            # The program's own record factory has set one of them: the record goes without ours.
+            logger.log(level, message, *args, exc_info=error)
     except BaseException:
         pass
 

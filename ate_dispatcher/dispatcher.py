@@ -17,7 +17,7 @@ import weakref
 from functools import partial
 from threading import Thread, current_thread
 from types import TracebackType
-from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Tuple, Type, Union
 
 from typing_extensions import Literal, Self
 
@@ -45,7 +45,7 @@ from ._observing.observers import Hook
 from ._observing.stacks import witness
 from ._participants.admission import admit, register, to_switch
 from ._participants.listener import ResultListener
-from ._participants.participant import Participant
+from ._participants.participant import Participant, cleans_up
 from ._participants.producer import Producer
 from ._time.clock import REAL, Clock, spawn, spawn_raw
 from .errors import BadType, BadValue, DispatcherError
@@ -57,6 +57,7 @@ Some = Union[Producer, str, Sequence[Union[Producer, str]]]
 """One producer or its name, or several."""
 
 
+_NAMES = ("need", "only", "without", "ordering_key", "barrier", "context")
 _STOPPED = Completion.STOPPED
 
 _UNNAMED = 5000.0
@@ -270,15 +271,9 @@ class Dispatcher(Participant):
         milliseconds("ttl", ttl)
         engine = self._ate_engine
         key = None if ordering_key is None else engine.keys.intern(ordering_key)
-        named: Dict[str, Any] = {} if ttl is _UNNAMED else {"ttl": ttl}
-        given = {"need": need, "only": only, "barrier": barrier or None, "without": without or None}
-        named.update({name: value for name, value in given.items() if value is not None})
-        if key is not None:
-            named["ordering_key"] = ordering_key
-        if context:
-            named["context"] = context
         options = options_of(need, only, without, key, barrier, context)
-        return Sender(engine, ttl, options, named)
+        named = (need, only, without or None, ordering_key, barrier or None, context or None)
+        return Sender(engine, ttl, options, dict(zip(_NAMES, named)))
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -367,8 +362,8 @@ class Dispatcher(Participant):
             # Virtual time does not pass in an event loop; here it takes no time.
             self.__exit__(kind, error, traceback)
             return
-        # It waits, for 2 seconds perhaps: the event loop goes on meanwhile.
-        await beside_the_loop(partial(self.__exit__, kind, error, traceback))
+        # That may take 2 seconds: the event loop goes on meanwhile.
+        await beside_the_loop(self._ate_leave(kind))
 
     def __exit__(
         self,
@@ -376,18 +371,29 @@ class Dispatcher(Participant):
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        self._ate_leave(kind)()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _ate_leave(self, kind: Any) -> Callable[[], None]:
+        """Stop, at the end of a ``with`` block; what is returned waits for who is to end."""
         engine = self._ate_engine
         until = engine.now() + EXIT_SECONDS
-        threads: List[Any] = [self]
+        threads = engine.registry.participants("producers")
+        threads += engine.registry.participants("listeners")
+        # In a hurry only those are waited for that have to switch something off.
+        threads = [self, *(each for each in threads if kind is None or cleans_up(each))]
         if kind is None:
-            threads += engine.registry.participants("producers")
-            threads += engine.registry.participants("listeners")
             # Without arguments: a subclass may have overridden it as 0.1.0 had it.
             self.stop()
         else:
             self.stop()
             Dispatcher.stop(self, immediate=True)
-        _join_all(threads, engine.clock, until)
+        return partial(self._ate_see_off, threads, until)
+
+    def _ate_see_off(self, threads: List[Any], until: float) -> None:
+        """Wait for *threads* until then, and say who is left behind."""
+        _join_all(threads, self._ate_engine.clock, until)
         self._ate_join_observers(until)
         left = [each for each in threads if each is not current_thread() and each.is_alive()]
         if left:
@@ -396,8 +402,6 @@ class Dispatcher(Participant):
                 EXIT_SECONDS,
                 ", ".join(map(_log.name_of, left)),
             )
-
-    # -- inside --------------------------------------------------------------------------------
 
     def _ate_run_aside(self) -> None:
         """Let the control loop stop what was never started, on a thread that nobody joins."""
@@ -475,7 +479,8 @@ class Sender:
         return send(self._engine, topic, args, kwargs, self._ttl, self._options)
 
     def __repr__(self) -> str:
-        shown = [f"{name}={value!r}" for name, value in self._named.items()]
+        ttl = [] if self._ttl is _UNNAMED else [f"ttl={self._ttl!r}"]
+        shown = [*ttl, *(f"{n}={value!r}" for n, value in self._named.items() if value is not None)]
         return f"<Sender with {', '.join(shown) or 'no options'}>"
 
 
@@ -530,9 +535,11 @@ def _stop_all_at_exit() -> None:
     for dispatcher, then in zip(dispatchers, before):
         cut = dispatcher.statistics().completions[_STOPPED] - then[_STOPPED]
         if cut:
-            said = "the exit cut %d requests of %s short: stop() it, or join() it to wait for them"
+            said = "the exit cut %d open requests of %s short: wait for them, or join() it"
             _log.lost(said, cut, _log.name_of(dispatcher))
-    listeners = [each for each in living_participants() if isinstance(each, ResultListener)]
+    # Listeners have still to hear what is theirs, and others to switch something off.
+    there = living_participants()
+    listeners = [each for each in there if isinstance(each, ResultListener) or cleans_up(each)]
     # All together have that long, on each clock.
     untils: Dict[int, float] = {}
     for listener in listeners:
@@ -545,7 +552,7 @@ def _stop_all_at_exit() -> None:
         except DispatcherError as error:
             _log.lost("gave up waiting for %s at exit: %s", _log.name_of(listener), error)
         left = len(listener._ate_mailbox.items) - 1
-        if listener.is_alive() and left > 0:
+        if listener.is_alive() and left > 0 and isinstance(listener, ResultListener):
             _log.lost("%s left %d messages unread at exit", _log.name_of(listener), left)
 
 

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
-from .member import Claim, Need
+from .member import Claim, Member
 
 __all__ = ["Instruments"]
 
-Starts = Dict[Any, List[Need]]
-"""Start lines that have not started, in their order, with what their members need."""
+Starts = Dict[Any, List[Member]]
+"""Start lines that have not started, in their order, with the members that need instruments, on
+whatever topic: what they do before they come there counts, too."""
 
 
 class Instruments:
@@ -61,17 +62,17 @@ class Instruments:
                 del self._with[name]
         return self._grant(claim.names)
 
-    def reserve(self, line: Any, needs: List[Need]) -> None:
-        """The members of the request with that start line will need these."""
-        self._starts[line] = needs
+    def reserve(self, line: Any, members: List[Member]) -> None:
+        """*members* of the request with that start line will need what is theirs."""
+        self._starts[line] = members
 
     def free(self, line: Any) -> List[Claim]:
         """It has started, or will not."""
         return self.look_again(self._starts.pop(line, ()))
 
-    def look_again(self, needs: Iterable[Need]) -> List[Claim]:
-        """What was reserved for these *needs* is not any more."""
-        return self._grant([name for need in needs for name in need.exclusive])
+    def look_again(self, members: Iterable[Member]) -> List[Claim]:
+        """What was reserved for *members* is not any more."""
+        return self._grant([name for member in members for name in member.exclusive])
 
     def holders(self, claim: Claim) -> List[Tuple[str, Claim]]:
         """Which of the instruments that *claim* wants are with whom."""
@@ -121,12 +122,12 @@ class Instruments:
                 return True
         if claim.line not in self._starts:
             return False
-        for line, needs in list(self._starts.items()):
+        for line, members in list(self._starts.items()):
             if line is claim.line:
                 break
-            for need in needs:
-                here = self._number in need.engines
-                if here and not set(need.exclusive).isdisjoint(claim.names):
+            for member in members:
+                here = self._number in member.engines
+                if here and not set(member.exclusive).isdisjoint(claim.names):
                     return True
         return False
 

@@ -260,16 +260,17 @@ class Ledger:
     ) -> Tuple[List[Tuple[Request, int]], bool]:
         """End what is due before *now*, in the order of instants, until *budget* verdicts are said.
 
-        What has happened; and whether more is due. Ends that have begun go on first.
+        What has happened; and whether there is more. Ends that have begun go on when nothing is
+        due: no deadline waits for them.
         """
         due: List[Tuple[Request, int]] = []
         while budget > 0:
-            if self.open.endings:
-                budget = self.ends.go_on(budget, due)
-                continue
             found = self.open.past(now)
             if found is None:
-                return due, False
+                if not self.open.endings:
+                    return due, False
+                budget = self.ends.go_on(budget, due)
+                continue
             reason, request = found
             budget -= 1
             if request is None or request.is_over:
@@ -349,7 +350,7 @@ class Ledger:
         effects = NOTED
         if request.pending < 0 and request.need is not None:
             effects |= self._evaluated(request, request.need, now)
-        if request.line is None or effects & ENDED:
+        if request.line is None or request.is_over:
             return effects
         return effects | self._start_when_complete(request, now)
 
@@ -360,7 +361,7 @@ class Ledger:
     def _start(self, request: Request, now: float) -> int:
         """Whoever is at the start line runs; who comes later finds it open."""
         line = request.line
-        if line is None:
+        if line is None or request.is_over:
             return self._refuse()
         self.open.forget(line)
         line.started = True
@@ -382,7 +383,7 @@ class Ledger:
         # Before it is evaluated: while somebody asks, it is not over for want of others.
         need.asking += bool(need.untils)
         effects = self._evaluated(request, need, stamp)
-        return effects | ASK if need.untils and not effects & ENDED else effects
+        return effects | ASK if need.untils and not request.is_over else effects
 
     def _evaluated(self, request: Request, need: PolicyState, now: float) -> int:
         """What the policy of *request* says now."""

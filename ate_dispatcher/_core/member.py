@@ -6,14 +6,14 @@ Plain objects: who drives them, a thread, a coroutine or a test, is nobody's bus
 from __future__ import annotations
 
 import itertools
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from typing_extensions import Self
 
 from .. import _log
 from .outcomes import Standing
 
-__all__ = ["Claim", "HeldUp", "Member", "Need", "Spent", "Start", "Worker"]
+__all__ = ["Claim", "HeldUp", "Member", "Spent", "Start", "Worker"]
 
 HeldUp = Tuple[Tuple[str, Any, int], ...]
 """Instruments, the member that has each, and its request; or "", itself, and what it is at."""
@@ -36,13 +36,6 @@ class Start(float):
         start = super().__new__(cls, instant)
         start.spent = spent
         return start
-
-
-class Need(NamedTuple):
-    """What a member needs for itself alone, and where it serves: for those who wait for it."""
-
-    exclusive: Tuple[str, ...]
-    engines: Dict[int, Any]
 
 
 class Claim:

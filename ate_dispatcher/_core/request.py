@@ -143,13 +143,12 @@ class Ending:
         self.roster: Iterator[Member] = iter(request.roster)
         #: Who was judged since somebody has carried out what follows from it.
         self.judged: List[Unanswered] = []
-        #: Whether the request has its completion; and what hooks are to be told after that.
+        #: Whether hooks were told of its completion; and what they are to be told after that.
         self.over: bool = False
         self.told_behind: List[Tuple[Any, ...]] = []
 
     def close(self) -> None:
         """The last verdict is said. A member that hangs keeps this: nobody else with it."""
-        self.over = True
         self.answers, self.roster = iter(()), iter(())
 
 

@@ -123,9 +123,7 @@ class KeyedMailbox(Mailbox):
         swept: List[Any] = []
         more = False
         if lane is not None:
-            pairs, more = lane.look_through(
-                limit, lambda pair: pair[1].completion is not None or gone(pair[1])
-            )
+            pairs, more = lane.look_through(limit, lambda pair: pair[1].is_over or gone(pair[1]))
             swept = [message for _, message in pairs]
             if not lane.backlog():
                 del self._lanes[key]

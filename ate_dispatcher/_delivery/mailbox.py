@@ -214,7 +214,7 @@ class Mailbox(Fifo):
             items.popleft()
         out, more = self.look_through(
             limit,
-            lambda item: item is not STOP and (item.completion is not None or gone(item)),
+            lambda item: item is not STOP and (item.is_over or gone(item)),
         )
         self._mark()
         if items:

@@ -206,7 +206,8 @@ class Channel:
 
 def unhashable(topic: Any, error: TypeError) -> BadType:
     """What a topic is refused with that cannot be a key."""
-    return BadType(f"topic must be hashable, not {type(topic).__name__}: {error}")
+    several = "; several topics are arguments of their own" if isinstance(topic, list) else ""
+    return BadType(f"topic must be hashable, not {type(topic).__name__}: {error}{several}")
 
 
 class Registry:

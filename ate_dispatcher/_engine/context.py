@@ -26,13 +26,20 @@ class InContext:
         self._context = contextvars.copy_context()
         self._kwargs = kwargs
 
-    def call(self, worker: Any, method: Callable[..., Any], call: Tuple[Any, ...]) -> Any:
-        """Call *method* in a copy of it, which is *worker*'s own; on its thread."""
+    def call(
+        self, worker: Any, method: Callable[..., Any], call: Tuple[Any, ...], streams: bool
+    ) -> Any:
+        """Call *method* in a copy of it, which is *worker*'s own; on its thread.
+
+        With *streams* a generator goes on in there as well; else it is a value like any other.
+        """
         # No context is entered twice, and several may be asked at once.
         context = self._context.copy()
         context.run(CURRENT_WORKER.set, worker)
         value = context.run(partial(method, *call, **self._kwargs))
-        return _Generator(context, value) if isinstance(value, abc.Generator) else value
+        if streams and isinstance(value, abc.Generator):
+            return _Generator(context, value)
+        return value
 
 
 class _Generator(abc.Generator):  # type: ignore[type-arg]

@@ -188,7 +188,7 @@ class Engine:
         self.clock: Clock = clock
         self.now: Callable[[], float] = clock.now
         #: Told when somebody has looked in vain, by a clock whose time passes only in waits.
-        self.looked: Optional[Callable[[], None]] = getattr(clock, "looked", None)
+        self.looked: Optional[Callable[[Any], None]] = getattr(clock, "looked", None)
         self.ledger: Ledger = Ledger()
         self.arrivals: Deque[Request] = self.ledger.arrivals
         self.number: int = next(self.numbers)

@@ -6,7 +6,7 @@ mailboxes.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
 from typing_extensions import Protocol
 
@@ -24,7 +24,7 @@ from .._core.effects import (
 )
 from .._core.ends import BUDGET
 from .._core.ledger import Ledger
-from .._core.member import Claim, Member, Need
+from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
 from .._core.records import Close, Part, newest_first
 from .._core.report import Reply, Report
@@ -105,8 +105,6 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
         if effects & (ACCEPTED | FAILED):
             engine.observers.tell(event_replied, request, request.chain)
     ending = None if extras is None else extras.ending
-    if ending is not None and ending.judged:
-        _are_missed(engine, request, ending)
     if effects & ENDING:
         # The control loop goes on with it.
         engine.orders.attend()
@@ -114,7 +112,9 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
         _tell_listeners(request, COMPLETION, EndMessage(request))
         if hooks:
             engine.observers.tell(event_completed, request)
-            for told in () if ending is None else ending.told_behind:
+        if ending is not None:
+            told_behind, ending.told_behind, ending.over = ending.told_behind, [], True
+            for told in told_behind:
                 engine.observers.tell(*told)
         if extras is not None:
             _end_extras(engine, request, extras)
@@ -123,6 +123,8 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
             engine.orders.attend()
     elif extras is not None and extras.line is not None and extras.line.started:
         _line_is_gone(engine, extras.line)
+    if ending is not None and ending.judged:
+        _are_missed(engine, request, ending)
     if effects & ALARM:
         left = engine.ledger.open.left
         if left:
@@ -234,17 +236,17 @@ def _line_is_gone(engine: Engine, line: StartLine) -> None:
     present, line.present = line.present, []
     for claim in present:
         _unpark(claim)
-    needs = LINES.get(line)
-    if needs is None:
+    members = LINES.get(line)
+    if members is None:
         return
     unpark_all(engine.instruments.free(line))
-    others = {id(other): other for need in needs for other in engines_of(need)}
+    others = {id(other): other for member in members for other in engines_of(member)}
     others.pop(id(engine), None)
     for other in others.values():
-        unpark_all(other.instruments.look_again(needs))
+        unpark_all(other.instruments.look_again(members))
 
 
-def engines_of(member: Union[Member, Need]) -> Any:
+def engines_of(member: Member) -> Any:
     """The dispatchers that *member* is registered with, as far as they live."""
     found = [reference() for reference in list(member.engines.values())]
     return [engine for engine in found if engine is not None]

@@ -62,7 +62,7 @@ class Handle(Request, Tabular):
             return True
         looked = self.engine.looked
         if looked is not None:
-            looked()
+            looked(self.id)
         return False
 
     @property

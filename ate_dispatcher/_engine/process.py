@@ -23,7 +23,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional
 from typing_extensions import Protocol
 
 from .. import _log
-from .._core.member import Need
+from .._core.member import Member
 from .._core.request import StartLine
 from .._delivery.mailbox import NO_GIL
 from .._observing.observers import Observers
@@ -109,7 +109,7 @@ class Section:
 
 SECTION = Section()
 
-LINES: Dict[StartLine, List[Need]] = {}
+LINES: Dict[StartLine, List[Member]] = {}
 """The start lines of all dispatchers that have not started, in their one order."""
 
 nested: Dict[int, Any] = {}

@@ -6,7 +6,7 @@ from typing import Any, Dict, Hashable, Optional, Set, Tuple
 
 from .. import _log
 from .._core.durations import milliseconds
-from .._core.member import Member, Need
+from .._core.member import Member
 from .._core.outcomes import Completion
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
@@ -204,9 +204,7 @@ def hand_out_held(engine: Engine, request: Request) -> None:
     if line is None:
         hand_out(engine, request, {id(member) for member in spared})
         return
-    channel = request.channel
-    needs = [Need(member.needed_on(channel), member.engines) for member in request.roster]
-    needy = [need for need in needs if need.exclusive]
+    needy = [member for member in request.roster if member.exclusive]
     # Those of all dispatchers come into all mailboxes in one order: that of the lines.
     with SECTION:
         if needy:

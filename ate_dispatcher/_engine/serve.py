@@ -257,7 +257,8 @@ def serve(producer: Serving, worker: Any) -> None:
             try:
                 if kwargs:
                     if kwargs.__class__ is InContext:
-                        value = kwargs.call(worker, producer.produce_dispatcher_output, call)
+                        method = producer.produce_dispatcher_output
+                        value = kwargs.call(worker, method, call, streams)
                     else:
                         value = producer.produce_dispatcher_output(*call, **kwargs)
                 else:

@@ -66,7 +66,7 @@ class Stopping:
             unread = participant._ate_mailbox.backlog() if side == "listeners" else 0
             if unread and participant.ident is None:
                 # Not here, where deadlines wait (P17).
-                said = "listener %s was never started: %d results and reports are not heard"
+                said = "listener %s has not been started: %d results and reports wait for it"
                 who = _log.Later(_log.name_of, participant)
                 self._engine.observers.lost(said, who, unread)
             if participant._ate_stops_at_once():

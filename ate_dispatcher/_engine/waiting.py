@@ -9,7 +9,7 @@ anything, and goes with the request's end.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
@@ -17,6 +17,7 @@ from .._core.request import Request
 from .._core.snapshots import copied
 from .._delivery.local_member import LocalWorker
 from .._observing.deadlocks import LOOKS, circle_of
+from .._time.clock import REAL, spawn
 from ..errors import DispatcherError
 from .engine import Engine, Phase
 from .process import CURRENT_WORKER, nested
@@ -156,10 +157,26 @@ def running_loop() -> Optional[asyncio.AbstractEventLoop]:
 
 
 async def beside_the_loop(function: Callable[[], Any]) -> None:
-    """Call *function*, which blocks, on another thread; the event loop goes on meanwhile."""
+    """Call *function*, which blocks, on a thread of its own; the event loop goes on meanwhile.
+
+    Not in the loop's executor: whoever has all of its threads may wait for what this does.
+    """
     import asyncio
 
-    await asyncio.get_running_loop().run_in_executor(None, function)
+    parker = LoopParker(asyncio.get_running_loop())
+    failed: List[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:
+            failed.append(error)
+        parker.unpark(None)
+
+    spawn(REAL, call, "beside the event loop", REAL.parker())
+    await parker.future
+    if failed:
+        raise failed[0]
 
 
 class InLoop:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
-from typing import Any, Hashable, List, Optional, Tuple
+from typing import Any, Hashable, List, Optional, Tuple, Type
 
 from .. import _log
 from .._arguments import check_callable
@@ -19,7 +20,7 @@ from .producer import Producer
 __all__ = ["admit", "register", "to_switch"]
 
 _looked_at: weakref.WeakSet[type] = weakref.WeakSet()
-"""The classes of listeners that were looked at for callbacks that are misspelt."""
+"""The classes that were looked at for what is easily meant otherwise."""
 
 
 def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
@@ -42,6 +43,8 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     for each in called:
         check_callable(f"{each} of {parameter} of class {shown}", getattr(participant, each))
     participant._ate_check_names()
+    if isinstance(participant, Producer) and not participant._ate_stream:
+        _look_for_generator(type(participant))
     if kind is ResultListener:
         _look_for_misspelt(type(participant), called)
     if participant._ate_mailbox.attention is CLOSED:
@@ -70,6 +73,17 @@ def _look_for_misspelt(kind: type, called: Tuple[str, ...]) -> None:
                 return
 
 
+def _look_for_generator(kind: Type[Producer]) -> None:
+    """Say so, once, if *kind* answers with generators, and does not stream."""
+    if kind not in _looked_at and inspect.isgeneratorfunction(kind.produce_dispatcher_output):
+        _log.lost(
+            "%s.produce_dispatcher_output is a generator, which is the value of its answers; made "
+            "with stream=True each value that it yields is one",
+            kind.__qualname__,
+        )
+    _looked_at.add(kind)
+
+
 def register(
     engine: Engine, participant: Participant, side: str, topics: Tuple[Hashable, ...], start: bool
 ) -> None:
@@ -86,6 +100,8 @@ def register(
             hash(topic)
         except TypeError as error:
             raise unhashable(topic, error) from error
+    if any(isinstance(topic, bool) for topic in topics[1:]):
+        raise BadType(f"topics must not be {topics[-1]!r}: to start {side[:-1]}s write start=True")
     if engine.gate.refusal is not None:
         raise DispatcherStopped(engine.gate.refusal)
     participant._ate_join_clock(engine.clock)

@@ -17,6 +17,8 @@ from ..errors import BadType, BadValue, DispatcherError
 
 __all__ = ["CurrentRequest", "OfTheMoment", "current_request"]
 
+_ROUNDING = 1e-6
+
 
 class CurrentRequest:
     """What a producer may ask about the request it is serving. Valid on any thread."""
@@ -55,6 +57,8 @@ class CurrentRequest:
         Never blocks. Of no consequence when the request is over.
         """
         done = real("fraction", fraction, "a number from 0 to 1")
+        # What comes of sums is no mistake.
+        done = min(1.0, max(0.0, done)) if -_ROUNDING < done < 1 + _ROUNDING else done
         if not 0 <= done <= 1:
             raise BadValue(f"fraction must be from 0 to 1, not {fraction!r}")
         if not isinstance(text, str):

@@ -20,7 +20,7 @@ from .._engine.process import SECTION, alive, release, remember
 from .._time.clock import REAL, Clock, Parker
 from ..errors import BadValue, ClockMismatch
 
-__all__ = ["Participant", "run_rigged"]
+__all__ = ["Participant", "cleans_up", "run_rigged"]
 
 _numbers: Dict[str, Iterator[int]] = {}
 
@@ -44,6 +44,9 @@ def _telling_name(owner: object) -> str:
 class Rigged(Protocol):
     """A participant that has something to set up and to clean up."""
 
+    @property
+    def _ate_mailbox(self) -> Mailbox: ...
+
     def on_start(self) -> Any: ...
 
     def run(self) -> Any: ...
@@ -54,6 +57,11 @@ class Rigged(Protocol):
 def run_rigged(participant: Rigged) -> bool:
     """Set up, run, clean up, on its own thread; False if the first failed: then that is all."""
     name = _log.name_of(participant)
+    items = participant._ate_mailbox.items
+    if items and items[0] is STOP:
+        # Stopped before it was started: there is nothing to set anything up for.
+        participant.run()
+        return True
     try:
         # Programs may have an attribute of that name which is no method.
         if callable(participant.on_start):
@@ -70,6 +78,13 @@ def run_rigged(participant: Rigged) -> bool:
         except BaseException as error:
             _log.failed(f"on_stop of {name} raised", error, producer=name)
     return True
+
+
+def cleans_up(participant: Any) -> bool:
+    """Whether it has something to do after its last message, which is worth waiting for."""
+    method = getattr(participant, "on_stop", None)
+    ours = str(getattr(method, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+    return callable(method) and not ours
 
 
 class Participant(threading.Thread):

@@ -122,7 +122,11 @@ class Producer(Participant):
         """
 
     def on_stop(self) -> Any:
-        """Clean up, after the last request. Likewise; not called if :meth:`on_start` raised."""
+        """Clean up, after the last request. Likewise; not called if :meth:`on_start` raised.
+
+        The end of a ``with`` block and that of the interpreter wait for who overrides this, for 2
+        seconds at most; a program that goes on after ``stop()`` calls this producer's ``join()``.
+        """
 
     request: OfTheMoment = OfTheMoment()
     """What :func:`current_request` gives, which inside the method is never None.

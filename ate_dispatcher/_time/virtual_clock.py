@@ -78,7 +78,7 @@ class VirtualClock:
         self._outside: Set[VirtualParker] = set()
         #: Whether :meth:`stop` was called.
         self.stopped: bool = False
-        self._watch = Watch()
+        self._watch = Watch(self)
         #: Threads that have given the baton away for good, and may have some lines to go.
         self._leaving: List[threading.Thread] = []
 
@@ -154,8 +154,8 @@ class VirtualClock:
         with self._lock:
             return self._watch.notes()
 
-    def looked(self) -> None:
-        """Somebody has looked at a request that has not ended. From any thread; does not block.
+    def looked(self, at: Any) -> None:
+        """Somebody has looked *at* a request that has not ended. From any thread; does not block.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class VirtualClock:
             The test's own thread does nothing else any more: it has not waited for one patience.
         """
         if get_ident() == self._holder and self._holder not in self._ours:
-            self._watch.looked(self._patience)
+            self._watch.looked(at, self._patience)
 
     def thread(
         self, target: Callable[..., Any], *args: Any, name: Optional[str] = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
+import weakref
 from threading import current_thread
 from types import FrameType
 from typing import Any, Dict, List, Optional, Tuple
@@ -28,13 +30,17 @@ _PART = 10
 """Where nothing can come any more, only this part of the patience is waited for."""
 
 _TURNS = 100_000
-"""More turns than this at one instant are a circle of threads that wake each other."""
+"""More turns than this at one instant, for one patience, are threads that wake each other for
+ever."""
 
 _LOOKS = 1000
 """Fewer looks at what has not ended are no loop."""
 
 READABLE = getattr(sys, "_is_gil_enabled", lambda: True)()
 """Without a GIL nobody can read the frames of a thread that runs."""
+
+_CLOCKS: weakref.WeakSet[Any] = weakref.WeakSet()
+"""All that live: what still hangs under one that was stopped helps nobody."""
 
 _LIBRARY = os.path.dirname(threading.__file__) + os.sep
 _OURS = __name__.partition(".")[0]
@@ -43,20 +49,20 @@ _OURS = __name__.partition(".")[0]
 class Watch:
     """What one virtual clock has seen of real time. All of it under the clock's lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Any) -> None:
+        _CLOCKS.add(clock)
         #: How often the baton was given to somebody, and the real instant of the last time.
         self.grants = 0
         self.granted = REAL.now()
         #: Whether somebody has waited in vain, and the baton is still where it was then.
         self.stuck = False
-        #: Threads that are older than the clock.
-        self.elders = frozenset(sys._current_frames())
         #: By the name of the thread: how often it took long, the longest time, and where.
         self._held: Dict[str, Tuple[int, float, str]] = {}
         #: Where the holder was seen in its code, and in which grant that was.
         self._place: Tuple[int, str] = (0, "")
-        #: How often somebody has looked at what had not ended, and in which grant.
-        self._looks: Tuple[int, int] = (0, 0)
+        #: In which grant somebody has looked at what had not ended; how often at which of it, and
+        #: since when.
+        self._looks: Tuple[int, Dict[Any, Tuple[int, float]]] = (0, {})
 
     def passes(self, ours: bool) -> None:
         """The baton comes back; whether from a thread of *ours*, which then is the calling one."""
@@ -81,12 +87,14 @@ class Watch:
         if frame is not None:
             self._place = self.grants, _place(frame)
 
-    def looked(self, patience: float) -> None:
-        """The holder has looked at what has not ended: it has to wait some time."""
-        grants, looks = self._looks
-        looks = looks + 1 if grants == self.grants else 1
-        self._looks = self.grants, looks
-        lasts = REAL.now() - self.granted
+    def looked(self, at: Any, patience: float) -> None:
+        """The holder has looked *at* what has not ended: it has to wait some time."""
+        if self._looks[0] != self.grants:
+            self._looks = self.grants, {}
+        now = REAL.now()
+        looks, since = self._looks[1].get(at, (0, now))
+        looks, lasts = looks + 1, now - since
+        self._looks[1][at] = looks, since
         if looks >= _LOOKS and lasts >= patience:
             raise VirtualTimeStuck(
                 f"virtual time has not moved in {lasts:.1f} s and {looks} looks at what is open: "
@@ -114,6 +122,7 @@ class Vigil:
         #: What the last look has seen: the grant; and since which grant time has stood still.
         self._grants = self._since = watch.grants
         self._now = now
+        self._still = self._began
 
     @staticmethod
     def pause(patience: float) -> float:
@@ -128,8 +137,8 @@ class Vigil:
         elif clock._holder is not None:
             watch.sees(clock._holder)
         if clock._now != self._now:
-            self._now, self._since = clock._now, watch.grants
-        if watch.grants - self._since > _TURNS:
+            self._now, self._since, self._still = clock._now, watch.grants, REAL.now()
+        if watch.grants - self._since > _TURNS and REAL.now() - self._still > clock._patience:
             return "threads wake each other"
         lasts, patience = REAL.now() - max(self._began, watch.granted), clock._patience
         if lasts < patience / _PART:
@@ -141,14 +150,31 @@ class Vigil:
 
 
 def _alone(clock: Any) -> bool:
-    """Whether every thread of the process is parked on *clock*, or knows nothing of it."""
+    """Whether nobody is there who could help: neither a thread of the program's nor a handler.
+
+    All threads are parked on *clock*, or belong to what runs the tests, or to a test that is over.
+    """
     waiting = {parker.ident for parker in clock._outside}
-    return all(
+    named = {thread.ident: thread for thread in threading.enumerate()}
+    return not _has_handlers() and all(
         ident in clock._ours
         or ident in waiting
-        or (ident in clock._watch.elders and not is_at_work(frame) and not _is_loop(frame))
+        or _is_runners(named.get(ident), frame)
+        or any(other.stopped and ident in other._ours for other in list(_CLOCKS))
         for ident, frame in sys._current_frames().items()
     )
+
+
+def _is_runners(thread: Optional[threading.Thread], frame: FrameType) -> bool:
+    """Whether a thread is pytest-timeout's or pytest-xdist's."""
+    timed = getattr(getattr(thread, "function", None), "__module__", None)
+    return timed == "pytest_timeout" or _stands_in(frame, "execnet.gateway_base")
+
+
+def _has_handlers() -> bool:
+    """Whether a signal would call anything of the program's."""
+    handlers = map(signal.getsignal, signal.valid_signals())
+    return any(callable(each) and each is not signal.default_int_handler for each in handlers)
 
 
 def is_at_work(frame: Optional[FrameType]) -> bool:
@@ -156,14 +182,9 @@ def is_at_work(frame: Optional[FrameType]) -> bool:
     return _stands_in(frame, "concurrent.futures.thread", "run")
 
 
-def _is_loop(frame: Optional[FrameType]) -> bool:
-    """Whether it runs an event loop, which may be told anything."""
-    return _stands_in(frame, "asyncio.base_events", "run_forever")
-
-
-def _stands_in(frame: Optional[FrameType], module: str, function: str) -> bool:
+def _stands_in(frame: Optional[FrameType], module: str, function: Optional[str] = None) -> bool:
     while frame is not None:
-        if frame.f_code.co_name == function and frame.f_globals.get("__name__") == module:
+        if frame.f_globals.get("__name__") == module and function in (None, frame.f_code.co_name):
             return True
         frame = frame.f_back
     return False

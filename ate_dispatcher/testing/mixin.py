@@ -100,7 +100,10 @@ class DispatcherTestMixin(Makes):
     def _ate_mine(self) -> Rig:
         if self._ate_rig is None:
             # As a user's own `__init__` or `setUpClass` would; nobody would end it.
-            raise DispatcherError("only a test that runs has a dispatcher: setUp, not setUpClass")
+            raise DispatcherError(
+                "only a test that runs has a dispatcher: setUp, not setUpClass; "
+                "and the mixin stands before TestCase"
+            )
         return self._ate_rig
 
     def _ate_watched(self, method: Callable[[], Any]) -> Callable[[], Any]:

@@ -98,3 +98,11 @@ def test_the_option_is_true_or_false(world: World) -> None:
     with pytest.raises(BadType, match="context must be True or False"):
         world.dispatcher.options(context=contextvars.copy_context())  # type: ignore[arg-type]
     assert repr(world.dispatcher.options(context=True)) == "<Sender with context=True>"
+
+
+def test_a_generator_that_is_a_value_is_handed_on(world: World) -> None:
+    """The object itself, as without a context."""
+    value = (number for number in range(3))
+    world.producer(0, lambda topic: value)
+    (found,) = world.dispatcher.options(context=True).send_request("t").results()
+    assert found is value

@@ -557,8 +557,10 @@ def test_a_listener_that_was_never_started_is_told_of(caplog: pytest.LogCaptureF
         dispatcher.register_result_listener(idle, "other")
         for _ in range(3):
             dispatcher.send_request("t", ttl=None).wait(PATIENCE)
-    assert soon_told(caplog, "listener deaf was never started: 3 results and reports are not heard")
-    assert told(caplog, "was never started") == 1
+    assert soon_told(
+        caplog, "listener deaf has not been started: 3 results and reports wait for it"
+    )
+    assert told(caplog, "has not been started") == 1
 
 
 # -- numbers of any library ----------------------------------------------------------------------
@@ -707,3 +709,23 @@ def test_a_topic_that_options_leave_nobody_on_is_not_taken_for_a_mistake(
     dispatcher.stop()
     dispatcher.join()
     assert caplog.records == []
+
+
+def test_what_is_easily_meant_otherwise_at_a_registration(
+    dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A generator that does not stream; True and a list among the topics."""
+
+    class Yields(Producer):
+        def produce_dispatcher_output(self, topic: Any) -> Iterator[int]:
+            yield 1
+
+    dispatcher.register_result_producer(Yields(stream=True), "t")
+    assert caplog.records == []
+    for _ in range(2):
+        dispatcher.register_result_producer(Yields(), "t")
+    assert told(caplog, "made with stream=True each value that it yields is one") == 1
+    with pytest.raises(BadType, match="to start producers write start=True"):
+        dispatcher.register_result_producer(Answer(), "t", True)
+    with pytest.raises(BadType, match="several topics are arguments of their own"):
+        dispatcher.register_result_producer(Answer(), ["a", "b"])  # type: ignore[arg-type]

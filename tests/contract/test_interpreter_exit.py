@@ -245,5 +245,39 @@ def test_what_the_exit_cuts_short_is_told_of() -> None:
     with ThreadPoolExecutor(2) as pool:
         quiet, told = pool.map(python, (program, cut))
     assert (quiet.returncode, quiet.stderr) == (0, "")
-    said = "the exit cut 2 requests of rig short: stop() it, or join() it to wait for them"
+    said = "the exit cut 2 open requests of rig short: wait for them, or join() it"
     assert (told.returncode, told.stderr.splitlines()) == (0, [said])
+
+
+@UNHURRIED
+@pytest.mark.parametrize("how", ["raise KeyError", "sys.exit()", "pass", "dispatcher.join"])
+def test_whoever_has_something_to_switch_off_does_so(how: str) -> None:
+    """However the program ends; the interpreter waits for that, and the with block too."""
+    program = (
+        CAST
+        + """
+    class Supply(Site):
+        def on_stop(self):
+            time.sleep(0.2)
+            print('off', flush=True)
+
+    def use(dispatcher):
+        dispatcher.register_result_producer(Supply(), 't', start=True)
+        dispatcher.send_request('t', ttl=None).wait()
+    """
+    )
+    if how == "dispatcher.join":
+        program += """
+    dispatcher = Dispatcher()
+    dispatcher.start()
+    use(dispatcher)
+    dispatcher.stop()
+    dispatcher.join()
+    """
+    else:
+        program += f"""
+    with Dispatcher() as dispatcher:
+        use(dispatcher)
+        {how}
+    """
+    assert python(program).stdout == "off\n"

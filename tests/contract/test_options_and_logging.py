@@ -183,3 +183,26 @@ def test_records_tell_whom_and_what_they_are_about(
     assert found == [(handle.id, "t", "site"), (None, "tpyo", None)]
     formatter = logging.Formatter("%(request)s %(topic)s %(producer)s")
     assert formatter.format(caplog.records[1]) == "None tpyo None"
+
+
+def test_a_program_that_sets_the_same_fields_loses_no_record(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own record factory, as frameworks do; its fields stay."""
+    usual = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = usual(*args, **kwargs)
+        record.request = "web"
+        return record
+
+    logging.setLogRecordFactory(factory)
+    try:
+        world.producer(0, ValueError("x"), name="site")
+        world.send().wait()
+        world.clock.settle()
+    finally:
+        logging.setLogRecordFactory(usual)
+    (record,) = caplog.records
+    assert record.getMessage() == "site raised while it served request 1"
+    assert vars(record)["request"] == "web"

@@ -109,6 +109,7 @@ def test_what_cleaning_up_raises_is_logged(world: World, caplog: pytest.LogCaptu
     """The thread ends all the same."""
     producer = Rigged(world, {"stops": ValueError("stuck")})
     world.dispatcher.register_result_producer(producer, "t", start=True)
+    world.clock.settle()
     producer.stop()
     producer.join()
     assert f"on_stop of {producer.name} raised" in caplog.text

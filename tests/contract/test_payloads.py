@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import weakref
 from typing import Any, Callable
@@ -257,3 +258,28 @@ def test_a_handle_keeps_its_results_and_only_it_does(world: World) -> None:
     assert handle.results()[0] is results.references[0]()
     del handle
     assert results.all_gone()
+
+
+@pytest.mark.parametrize("how", ["cancel", "first"])
+def test_a_burst_that_ended_is_not_kept_by_those_who_hang(world: World, how: str) -> None:
+    """Behind one that is open, and with more members than one pass judges."""
+    for _ in range(12):
+        world.producer(FOREVER)
+    quick = world.producer(0, lambda *_: Payload(), name="quick")
+    world.dispatcher.options(ttl=None, without="quick").send_request("t")
+    handles = [
+        world.dispatcher.options(ttl=None, need=1 if how == "first" else None).send_request("t")
+        for _ in range(200)
+    ]
+    for handle in reversed(handles):
+        if how == "cancel":
+            handle.cancel()
+    world.clock.settle()
+    assert all(handle.done() for handle in handles)
+    references = [weakref.ref(reply.value) for handle in handles for reply in handle.replies]
+    handles.clear()
+    handle = None  # type: ignore[assignment]
+    quick.stop()
+    world.clock.settle()
+    gc.collect()
+    assert len([each for each in references if each() is not None]) < 10

@@ -295,3 +295,15 @@ def test_off_names_only_those_that_would_have_been_asked(world: World) -> None:
         handle = world.dispatcher.options(**options).send_request("t")
         handle.wait()
         assert handle.report().off == off
+
+
+def test_no_predicate_is_asked_about_what_is_over(world: World) -> None:
+    """Also where the end is that of many, and takes some time to be written down."""
+    asked: List[Any] = []
+    world.producer(10)
+    for _ in range(20):
+        world.producer(FOREVER)
+    policy = First() | Until(lambda replies: asked.append(replies))  # type: ignore[func-returns-value]
+    handle = world.dispatcher.options(need=policy, ttl=None).send_request("t")
+    assert handle.results() == ["value"]
+    assert asked == []

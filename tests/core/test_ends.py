@@ -9,14 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ledger_books import AFTER, Books, begins, counted, member
 
+from ate_dispatcher import Quorum
 from ate_dispatcher._core import ends
+from ate_dispatcher._core.durations import NEVER
 from ate_dispatcher._core.effects import ENDED, ENDING, REFUSED
 from ate_dispatcher._core.ends import BUDGET
 from ate_dispatcher._core.ledger import Ledger
-from ate_dispatcher._core.member import Member
+from ate_dispatcher._core.member import Claim, Member
 from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
+from ate_dispatcher._core.policy_state import PolicyState
 from ate_dispatcher._core.reporting import report_of
-from ate_dispatcher._core.request import Request
+from ate_dispatcher._core.request import Request, StartLine
 
 HOW = ["deadline", "cancel", "stop", "stop at once"]
 
@@ -180,3 +183,38 @@ def test_nothing_else_becomes_of_it() -> None:
     assert request.completion is Completion.CANCELLED
     assert request.ended == 5.0
     assert counted(books) == {Verdict.CANCELLED: 100}
+
+
+def test_deadlines_go_before_ends_that_go_on() -> None:
+    """However many parts there are to come."""
+    books = Books()
+    large = books.opened(*[member() for _ in range(100)])
+    small = [books.opened(member(), deadline=10.5) for _ in range(3)]
+    books.gathered()
+    assert books.cancelled(large, 5.0) == ENDING
+    told, more = books.time_passed(AFTER, 3 * 2)
+    assert ([request for request, _ in told], more) == (small, True)
+    while more:
+        _, more = books.time_passed(AFTER)
+    assert large.completion is Completion.CANCELLED
+
+
+@pytest.mark.parametrize("fact", ["declined", "died", "withdrawn"])
+def test_what_makes_a_policy_impossible_starts_no_line(fact: str) -> None:
+    """Although those who are left stand there: the request is over, and stays so."""
+    books = Books()
+    members = [member(f"m{number}") for number in range(20)]
+    request = books.opened(*members)
+    request.needs(PolicyState(Quorum(20)))
+    request.lines_up(StartLine(NEVER))
+    books.gathered()
+    for each in members[9:]:
+        each.claim = Claim(request, each, 1.0)
+        assert not books.lined_up(request, each.claim, 1.0) & ENDED
+    assert getattr(books, fact)(request, members[0], 2.0) & ENDING
+    assert request.is_over
+    assert all(each.running is None for each in members)
+    while request.completion is None:
+        books.time_passed(3.0)
+    assert request.completion is Completion.IMPOSSIBLE
+    assert books.sums.shown(books.open.all()).requests == 1

@@ -45,6 +45,10 @@ class Message:
         self.number = number
         self.completion: Any = None
 
+    @property
+    def is_over(self) -> bool:
+        return self.completion is not None
+
     def __repr__(self) -> str:
         return f"<{self.number}{self.key or ''}>"
 

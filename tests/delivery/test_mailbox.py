@@ -51,6 +51,10 @@ class Message:
         #: Shall not be begun any more, although it is open.
         self.unwanted = False
 
+    @property
+    def is_over(self) -> bool:
+        return self.completion is not None
+
     def __repr__(self) -> str:
         return f"<{self.number}{'!' if self.completion else ''}{'-' if self.unwanted else ''}>"
 

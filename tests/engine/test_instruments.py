@@ -518,3 +518,23 @@ def test_a_topic_may_need_nothing() -> None:
     rig.Answer(exclusive={"t": None, "u": ()})
     with pytest.raises(ValueError, match="exclusive must be names that are not empty"):
         rig.Answer(exclusive={"t": [""]})
+
+
+def test_what_a_member_needs_before_it_comes_to_its_line_is_reserved_too(world: World) -> None:
+    """Though on another topic; else the lines of two requests would wait for each other."""
+    m = site(world, "m", {"a": "psu1", "b": "psu2"}, topic="r")
+    y = site(world, "y", (), topic="b")
+    site(world, "x", "psu1", topic="c")
+    for each, topics in ((m, "ab"), (y, "c")):
+        for topic in topics:
+            world.dispatcher.register_result_producer(each, topic)
+    together = world.dispatcher.options(barrier=True, ttl=5000)
+    world.send(topic="r", ttl=None)
+    world.clock.advance(1)
+    handles = [
+        world.send(topic="a", ttl=None),
+        together.send_request("b"),
+        together.send_request("c"),
+    ]
+    world.clock.advance(4000)
+    assert [handle.completion for handle in handles] == [Completion.ALL_REPLIED] * 3

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 """The private wings of the package that the tests in a folder may import from."""
 
 THEIRS = {
-    *("_thread", "_trace_hook", "_DummyThread", "_log_destroy_pending"),
+    *("_thread", "_trace_hook", "_DummyThread", "_MainThread", "_log_destroy_pending"),
     *("_repr_html_", "_repr_pretty_"),
 }
 """Private names of the standard library, and of notebooks, that a test has a use for."""

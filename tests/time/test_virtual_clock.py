@@ -11,7 +11,7 @@ from typing import Any, Callable, List
 
 import inside
 import pytest
-from rig import PATIENCE
+from rig import CAST, PATIENCE, python
 from virtual import Attentive, Scripted, World
 
 from ate_dispatcher import Dispatcher, Producer
@@ -366,18 +366,31 @@ def test_a_note_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     world.close()
 
 
-def test_where_nothing_can_come_little_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of the patience, if nobody is there who could bring something."""
-    hands, world = Hands(monkeypatch, at_each_look=0.25), World()
-    world.producer(start=False)
-    handle = world.send(ttl=None)
-    with pytest.raises(VirtualTimeStuck, match=r"no progress in 1\.0 s") as caught:
-        handle.wait()
-    assert "everybody is parked and nobody waits for an instant" in str(caught.value)
-    assert hands.looks == 4
-    handle.cancel()
-    assert handle.wait()
-    world.close()
+def test_where_nothing_can_come_little_is_waited_for() -> None:
+    """A tenth of the patience, if nobody is there who could bring something: nor a handler."""
+    done = python(
+        CAST
+        + """
+    import signal
+    from ate_dispatcher.testing import VirtualClock, VirtualTimeStuck
+
+    def waits(patience):
+        with Dispatcher(clock=VirtualClock(patience=patience)) as dispatcher:
+            dispatcher.register_result_producer(Site(), 't')
+            handle, began = dispatcher.send_request('t', ttl=None), time.monotonic()
+            try:
+                handle.wait()
+            except VirtualTimeStuck as error:
+                assert 'everybody is parked and nobody waits for an instant' in str(error)
+            handle.cancel()
+            return time.monotonic() - began
+
+    assert waits(20) < 15
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    assert waits(0.5) >= 0.5
+    """
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("in_a_pool", [False, True])
@@ -479,7 +492,7 @@ def test_one_who_only_looks_is_told_that_time_stands_still(monkeypatch: pytest.M
 
     def looks(often: int) -> None:
         for _ in range(often):
-            world.clock.looked()
+            world.clock.looked(1)
 
     world.producer(0, lambda topic: looks(5000))
     looks(5000)
