@@ -695,7 +695,7 @@ def test_every_keyword_goes_through_a_sender(dispatcher: Dispatcher) -> None:
 
 def test_waiting_in_no_event_loop_says_what_is_needed(dispatcher: Dispatcher) -> None:
     """As under trio, which has another kind of loop."""
-    dispatcher.register_result_producer(Answer(), "t")
+    dispatcher.register_result_producer(Answer(lambda *_: time.sleep(0.1)), "t", start=True)
     with pytest.raises(DispatcherError, match=r"await trio.to_thread.run_sync\(handle.wait\)"):
         dispatcher.send_request("t").__await__().send(None)
 

@@ -121,6 +121,7 @@ HUNG = {
 }
 
 
+@pytest.mark.thorough
 @UNHURRIED
 def test_nobody_who_hangs_hangs_the_interpreter() -> None:
     """A producer, listener, hook or stop() that never returns: the exit comes within the drain
@@ -224,6 +225,7 @@ def test_what_is_open_at_the_exit_still_has_its_executor() -> None:
     assert sorted(done.stdout.splitlines()) == ["1", "2", "3", "safe ['off']"]
 
 
+@pytest.mark.thorough
 @UNHURRIED
 def test_what_the_exit_cuts_short_is_told_of() -> None:
     """Once, with how many; nothing is said where all came to their end."""
@@ -249,6 +251,7 @@ def test_what_the_exit_cuts_short_is_told_of() -> None:
     assert (told.returncode, told.stderr.splitlines()) == (0, [said])
 
 
+@pytest.mark.thorough
 @UNHURRIED
 @pytest.mark.parametrize("how", ["raise KeyError", "sys.exit()", "pass", "dispatcher.join"])
 def test_whoever_has_something_to_switch_off_does_so(how: str) -> None:

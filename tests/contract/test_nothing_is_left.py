@@ -35,6 +35,7 @@ def session() -> None:
     over(dispatcher, producer, listener)
 
 
+@pytest.mark.thorough
 def test_hundreds_of_sessions_leave_no_thread_and_no_memory() -> None:
     """300 start/stop cycles: as many threads and objects, and as much memory, as before."""
     for _ in range(30):

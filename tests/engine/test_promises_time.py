@@ -135,6 +135,7 @@ def test_what_is_due_ends_before_a_row_of_other_orders(order: str) -> None:
     assert backlog[0] >= 2000 - 2 * ORDERS
 
 
+@pytest.mark.thorough
 def test_what_is_due_ends_before_all_arrivals_are_taken_in() -> None:
     """Thousands without a ttl were sent before; the newest has one, and it has passed."""
     held = Held()

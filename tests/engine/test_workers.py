@@ -418,6 +418,7 @@ def test_workers_run_at_the_same_time_on_real_threads() -> None:
         assert sorted(value for handle in handles for value in handle.results()) == [0, 1, 2]
 
 
+@pytest.mark.thorough
 def test_a_thousand_keys_wait_and_are_called_off_quickly() -> None:
     """What has ended on the shelves is cleared away, not looked for again and again."""
     with Dispatcher() as dispatcher:

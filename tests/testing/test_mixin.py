@@ -18,6 +18,8 @@ __all__ = ["plugin"]
 
 pytest_plugins = ["pytester"]
 
+pytestmark = pytest.mark.thorough
+
 HEAD = """
 import sys
 import threading

@@ -181,6 +181,7 @@ def test_does_not_add_up(dispatcher):
     )
 
 
+@pytest.mark.thorough
 def test_a_test_that_really_blocks_fails_loudly(project: pytest.Pytester) -> None:
     """After the clock's patience, which is a project's to choose by a fixture of its own."""
     result = run(
@@ -223,6 +224,7 @@ def test_next(dispatcher, scripted_producer):
     )
 
 
+@pytest.mark.thorough
 def test_a_test_that_is_stuck_costs_one_patience(project: pytest.Pytester) -> None:
     """Whatever is waited for afterwards: by the test, its fixtures or the report."""
     result = run(
@@ -279,6 +281,7 @@ def test_all_in_all():
     result.stdout.fnmatch_lines(["*VirtualTimeStuck: ear heard 0 of 1 results: no progress in *"])
 
 
+@pytest.mark.thorough
 def test_time_that_does_not_move_is_told(project: pytest.Pytester) -> None:
     """Who has blocked it for real, and that the test has not let it pass; only if it fails."""
     result = run(
@@ -326,6 +329,7 @@ def test_blocks(dispatcher, fails, monkeypatch):
     assert "blocked for" not in polls + moves
 
 
+@pytest.mark.thorough
 def test_a_clock_alone_is_enough_for_the_check(project: pytest.Pytester) -> None:
     """Of dispatchers that the test makes itself."""
     result = run(
@@ -374,6 +378,7 @@ def rig(dispatcher_factory):
 """
 
 
+@pytest.mark.thorough
 def test_a_rig_is_set_up_once_for_a_module(project: pytest.Pytester) -> None:
     """It lives for all its tests, what they add leaves it at their end; then it is stopped."""
     project.makepyfile(
@@ -439,6 +444,7 @@ def test_after_the_class():
     result.assert_outcomes(passed=9)
 
 
+@pytest.mark.thorough
 def test_a_failure_shows_the_requests_of_that_test_only(project: pytest.Pytester) -> None:
     """And when on the clock of the rig; none of its setup, of other tests, of others' rigs."""
     result = run(
@@ -484,6 +490,7 @@ def test_has_no_rig(broken):
     assert "request 1 on self-test" in dict(found)["requests of broken"]
 
 
+@pytest.mark.thorough
 def test_wide_rigs_are_checked_for_leaks(project: pytest.Pytester) -> None:
     """What their fixture has started, at its end; what a test has started, at the test's end."""
     result = run(
@@ -528,6 +535,7 @@ def test_a_projects_own_fixture_wins(project: pytest.Pytester) -> None:
     assert "warning" not in result.stdout.str().lower()
 
 
+@pytest.mark.thorough
 def test_it_lives_beside_dispatchers_of_the_project(project: pytest.Pytester) -> None:
     """Of fixtures of its own, of wider scope, made in the middle of a test; and ends quietly."""
     result = run(
@@ -599,6 +607,7 @@ def test_after_that():
     result.assert_outcomes(passed=9)
 
 
+@pytest.mark.thorough
 def test_mistakes_are_told(project: pytest.Pytester) -> None:
     """The wrong order of arguments; and a topic that cannot be shown does not end the run."""
     result = run(
@@ -659,6 +668,7 @@ def test_a_run_that_does_not_use_it_imports_nothing(project: pytest.Pytester) ->
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.thorough
 def test_a_timeout_shows_the_last_requests(project: pytest.Pytester) -> None:
     """A test that hangs by itself is ended by pytest-timeout, and then tells what it asked."""
     if sys.platform == "win32":

@@ -366,6 +366,7 @@ def test_a_note_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     world.close()
 
 
+@pytest.mark.thorough
 def test_where_nothing_can_come_little_is_waited_for() -> None:
     """A tenth of the patience, if nobody is there who could bring something: nor a handler."""
     done = python(
