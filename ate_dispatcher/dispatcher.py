@@ -398,7 +398,7 @@ class Dispatcher(Participant):
         left = [each for each in threads if each is not current_thread() and each.is_alive()]
         if left:
             _log.lost(
-                "the end of the with block leaves behind who has not come back after %g s: %s",
+                "%g s after the end of the with block these have not ended: %s",
                 EXIT_SECONDS,
                 ", ".join(map(_log.name_of, left)),
             )

@@ -16,7 +16,7 @@ from .clock import REAL
 
 __all__ = ["LET_IT_PASS", "Vigil", "Watch", "is_at_work"]
 
-LET_IT_PASS = "let it pass with wait(), results(), or virtual_clock.advance()"
+LET_IT_PASS = "call wait(), results() or virtual_clock.advance(), and time passes"
 """What a test is told under which virtual time does not move."""
 
 LONG = 0.25

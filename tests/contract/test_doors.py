@@ -504,7 +504,7 @@ def test_who_is_left_behind_by_a_with_block_is_named(caplog: pytest.LogCaptureFi
         dispatcher.register_result_producer(hung, "t", start=True)
         dispatcher.register_result_producer(Answer(), "t", start=True)
         dispatcher.send_request("t", ttl=100)
-    assert told(caplog, "who has not come back after 2 s: psu") == 1
+    assert told(caplog, "2 s after the end of the with block these have not ended: psu") == 1
     clock.stop()
 
 

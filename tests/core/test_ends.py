@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ledger_books import AFTER, Books, begins, counted, member
 
@@ -110,6 +110,10 @@ DEED = st.sampled_from(["go on", "answers", "streams", "finishes", "takes"])
 DEEDS = st.lists(st.tuples(st.integers(0, 11), DEED), max_size=12)
 
 
+@example(["queued"] * 4, "cancel", [(3, "takes"), (3, "takes")])
+@example(["streams"] * 4, "cancel", [(3, "finishes")])
+@example(["streams"] * 4, "deadline", [(3, "streams"), (3, "finishes")])
+@example(["runs"] * 4, "stop", [(3, "answers"), (2, "answers")])
 @given(ROLES, st.sampled_from(HOW), DEEDS)
 def test_whatever_comes_in_between(
     roles: List[str], how: str, deeds: List[Tuple[int, str]]

@@ -652,7 +652,6 @@ MUTANTS = [
     # Ends in parts.
     Mutant(f"{REQUEST}.misses", "extras.tally[each.verdict] =", "_ =", "not in the sums", PARTS),
     Mutant(f"{VERDICTS}:judge_some", "looks -= _LOOKS - 1", "pass", "too many at a time", PARTS),
-    Mutant(f"{VERDICTS}:judge_some", "if not looks:", "if False:", "looked at too many", PARTS),
     Mutant(
         f"{VERDICTS}:judge_early",
         "if id(member) not in request.more().unanswered:",

@@ -319,9 +319,7 @@ def test_blocks(dispatcher, fails, monkeypatch):
     )
     result.assert_outcomes(passed=1, failed=3)
     polls, moves, blocks = [text for _, text in sections(result.stdout.str())]
-    still = (
-        "virtual time has not moved since request 2 was sent: let it pass with wait(), results()"
-    )
+    still = "virtual time has not moved since request 2 was sent: call wait(), results() or virtual"
     assert "virtual time: from 0 ms to 20 ms\n" + still in polls
     assert "virtual time: from 0 ms to 10 ms" in moves
     assert "not moved" not in moves + blocks

@@ -506,7 +506,7 @@ def test_one_who_only_looks_is_told_that_time_stands_still(monkeypatch: pytest.M
     assert world.send().results() == [None]
     looks(5000)
     hands.passes(10)
-    says = "virtual time has not moved in 10.0 s and .* looks .*: let it pass with wait"
+    says = "virtual time has not moved in 10.0 s and .* looks .*: call wait"
     with pytest.raises(VirtualTimeStuck, match=says):
         looks(1)
     world.close()
