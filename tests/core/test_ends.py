@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from ledger_books import AFTER, Books, begins, counted, member
 
@@ -110,14 +110,7 @@ DEED = st.sampled_from(["go on", "answers", "streams", "finishes", "takes"])
 DEEDS = st.lists(st.tuples(st.integers(0, 11), DEED), max_size=12)
 
 
-@example(["queued"] * 4, "cancel", [(3, "takes"), (3, "takes")])
-@example(["streams"] * 4, "cancel", [(3, "finishes")])
-@example(["streams"] * 4, "deadline", [(3, "streams"), (3, "finishes")])
-@example(["runs"] * 4, "stop", [(3, "answers"), (2, "answers")])
-@given(ROLES, st.sampled_from(HOW), DEEDS)
-def test_whatever_comes_in_between(
-    roles: List[str], how: str, deeds: List[Tuple[int, str]]
-) -> None:
+def like_at_once(roles: List[str], how: str, deeds: List[Tuple[int, str]]) -> None:
     """The same verdicts, sums and reports, whatever members do while it goes on."""
     whole, parts = Part(roles, how, True), Part(roles, how, False)
     for number, deed in deeds:
@@ -140,6 +133,28 @@ def test_whatever_comes_in_between(
     assert passes <= 2 * len(roles) + 1
     assert not parts.books.open
     assert parts.shown() == whole.shown()
+
+
+@given(ROLES, st.sampled_from(HOW), DEEDS)
+def test_whatever_comes_in_between(
+    roles: List[str], how: str, deeds: List[Tuple[int, str]]
+) -> None:
+    """Any roles, ends and late facts."""
+    like_at_once(roles, how, deeds)
+
+
+@pytest.mark.parametrize(
+    ("role", "how", "deeds"),
+    [
+        ("queued", "cancel", ["takes", "takes"]),
+        ("streams", "cancel", ["finishes"]),
+        ("streams", "deadline", ["streams", "finishes"]),
+        ("runs", "stop", ["answers", "answers"]),
+    ],
+)
+def test_the_last_member_comes_before_its_turn(role: str, how: str, deeds: List[str]) -> None:
+    """Once, or more often."""
+    like_at_once([role] * 4, how, [(3, deed) for deed in deeds])
 
 
 @pytest.mark.parametrize("answered", [0, 1000])
