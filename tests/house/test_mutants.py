@@ -670,7 +670,6 @@ MUTANTS = [
         PARTS,
     ),
     Mutant(f"{LEDGER}.began", "request.is_over", "request.completion", "begun too late", PARTS),
-    Mutant(f"{LEDGER}.finished", "request.is_over", "request.completion", "taken late", PARTS),
     Mutant(f"{OPEN}.__bool__", "or self.endings", "", "a stop does not wait for what ends", PARTS),
     # Instruments.
     Mutant(
