@@ -95,14 +95,7 @@ class ControlLoop:
         before = unhurried.get(here)
         unhurried[here] = self._engine.observers
         try:
-            while self._expire():
-                # What has expired before the start is not handed out.
-                pass
-            if not only_stop:
-                self._open()
-            while not self._is_done():
-                if not self._round():
-                    self._park()
+            self._serve(only_stop)
         finally:
             try:
                 self._finish()
@@ -115,6 +108,16 @@ class ControlLoop:
                     parker.unpark(None)
 
     # -- the loop ------------------------------------------------------------------------------
+
+    def _serve(self, only_stop: bool) -> None:
+        while self._expire():
+            # What has expired before the start is not handed out.
+            pass
+        if not only_stop:
+            self._open()
+        while not self._is_done():
+            if not self._round():
+                self._park()
 
     def _round(self) -> bool:
         """One round, time first; whether there is more to do at once."""

@@ -52,7 +52,9 @@ P9   Waiter: enlist, say ``awaited``, then look. Ender: completion, leave the se
 P10  Read the version before the registrations.
 P12  Orders given inside a section do not enter one.
 P14  Nothing between the append and the puts may catch a signal handler's exception half way; what a
-     send that failed has left behind is ended by the control loop, told by what needs no stack.
+     send that failed has left behind is ended by the control loop, told by what needs no stack. No
+     `while` with a condition stands in a `try` or a `with`, here or anywhere in the package: 3.13
+     does not cover the jump at its end (https://github.com/python/cpython/issues/130279).
 P15  No frame of ours holds a request or a payload while it parks or calls users: one ``del`` line,
      or one chain of ``= None``, per phase.
 P16  Inside the section nothing of a user's is let go of: whoever holds it there drops it outside,
@@ -334,10 +336,7 @@ class Engine:
         self.gate.refuse(why)
         now, ledger = self.now(), self.ledger
         try:
-            while ledger.arrivals:
-                ledger.open.gather()
-            while ledger.stopped(now, False)[1]:
-                pass
+            self._end_all(now)
         except Exception as error:
             # A thread that is not there may have been in the middle of it.
             _log.lost("what was open was lost in the fork: %r", error)
@@ -347,3 +346,9 @@ class Engine:
         self.orders.close()
         self.orders.items.clear()
         self.observers.forked()
+
+    def _end_all(self, now: float) -> None:
+        while self.ledger.arrivals:
+            self.ledger.open.gather()
+        while self.ledger.stopped(now, False)[1]:
+            pass

@@ -102,7 +102,7 @@ def send(
         if members is not roster.members:
             outlet = _outlets(members)
     try:
-        # No `try` in here: the instruction that begins one is covered by none (P14).
+        # No `try` in here, and no `while` with a condition (P14).
         # Before the puts, so that the ledger knows the request when the first reply comes (P5).
         engine.arrivals.append(request)
         if engine.hooks:
@@ -112,7 +112,9 @@ def send(
             # is sent meanwhile behind them.
             engine.hold(request)
             return request
-        while outlet is not None:
+        while True:
+            if outlet is None:
+                break
             append = outlet.append
             append(request)
             attention: Any = outlet.mailbox.attention

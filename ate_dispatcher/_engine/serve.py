@@ -154,7 +154,9 @@ def serve(producer: Serving, worker: Any) -> None:
                         more = True
                         heard = side.current()
                     outlet = heard.first
-                    while outlet is not None:
+                    while True:
+                        if outlet is None:
+                            break
                         append = outlet.append
                         append(value)
                         attention = outlet.mailbox.attention
@@ -182,7 +184,9 @@ def serve(producer: Serving, worker: Any) -> None:
                             more = True
                         else:
                             outlet = heard.first
-                            while outlet is not None:
+                            while True:
+                                if outlet is None:
+                                    break
                                 if COMPLETION in outlet.attributes:
                                     apply(engine, request, effects, member)
                                     break

@@ -123,7 +123,9 @@ class Observers:
         self._turn.pop()
         mailbox = self.mailbox
         try:
-            while not self._serve_all():
+            while True:
+                if self._serve_all():
+                    break
                 mailbox.park()
         finally:
             self._end()

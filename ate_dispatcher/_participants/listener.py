@@ -68,7 +68,9 @@ class ResultListener(Participant):
         popleft = items.popleft
         while True:
             try:
-                while items:
+                while True:
+                    if not items:
+                        break
                     item = popleft()
                     if item.__class__ is tuple:
                         topic, value = item

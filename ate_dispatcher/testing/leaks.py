@@ -134,7 +134,9 @@ def _joined(threads: List[Any], clock: Any) -> List[str]:
             limit = REAL.now() + _MOMENT
         try:
             # Longer and longer: some sleep till the end of days, others wake up all the time.
-            while REAL.now() < limit and not clock.stopped and _alive(threads):
+            while True:
+                if REAL.now() >= limit or clock.stopped or not _alive(threads):
+                    break
                 for thread in _alive(threads):
                     thread.join(patience)
                 patience *= 4

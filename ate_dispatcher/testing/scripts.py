@@ -253,7 +253,9 @@ class RecordingListener(ResultListener):
         parker = clock.parker()
         self._ate_waiting.append(parker)
         try:
-            while len(self.heard) < count:
+            while True:
+                if len(self.heard) >= count:
+                    break
                 if not parker.park_until(deadline) and len(self.heard) < count:
                     raise RequestTimeout(
                         f"{self.name} heard {len(self.heard)} of {count} results in {timeout} s"

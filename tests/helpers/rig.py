@@ -250,7 +250,8 @@ def strike(action: Callable[[], Any], at: int, deed: Callable[[], Any]) -> bool:
         last[frame] = here
         if struck or opcodes[here] in _NEVER:
             return
-        if there < 0 or here < there or "CALL" in opcodes[there] or _LOOKS_EVERYWHERE:
+        back = opcodes[here] in _JUMPS if _LOOKS_BEFORE_JUMPS else here < there
+        if there < 0 or back or "CALL" in opcodes[there] or _LOOKS_EVERYWHERE:
             count += 1
             if count == at:
                 struck = True
@@ -308,6 +309,10 @@ def _instructions(tell: Callable[[Any, Any, int], None]) -> Iterator[None]:
 
 
 _LOOKS_EVERYWHERE = sys.version_info < (3, 10)
+_LOOKS_BEFORE_JUMPS = sys.version_info >= (3, 13)
+_JUMPS = ("JUMP_BACKWARD",)
+"""There it looks while it is still at the jump backwards, so that what covers the jump counts."""
+
 _NEVER = ("SETUP_FINALLY", "SETUP_WITH", "CALL", "PRECALL")
 """Before these no interpreter looks: so nothing comes between a call and the `try` behind it."""
 
