@@ -40,6 +40,8 @@ def report(
 ) -> None:
     """Log, with the traceback of *error*; whatever goes wrong in doing so changes nothing."""
     try:
+        if not logger.isEnabledFor(level):
+            return
         # Texts: a record may be kept for long, and nobody's topic with it.
         shown = {n: v if v.__class__ in _PLAIN else text_of(v) for n, v in fields.items()}
         try:

@@ -539,21 +539,21 @@ def _stop_all_at_exit() -> None:
             _log.lost(said, cut, _log.name_of(dispatcher))
     # Listeners have still to hear what is theirs, and others to switch something off.
     there = living_participants()
-    listeners = [each for each in there if isinstance(each, ResultListener) or cleans_up(each)]
+    last = [each for each in there if isinstance(each, ResultListener) or cleans_up(each)]
     # All together have that long, on each clock.
     untils: Dict[int, float] = {}
-    for listener in listeners:
-        Participant.stop(listener)
-    for listener in listeners:
-        clock = listener._ate_clock or REAL
+    for each in last:
+        Participant.stop(each)
+    for each in last:
+        clock = each._ate_clock or REAL
         untils.setdefault(id(clock), clock.now() + EXIT_SECONDS)
         try:
-            _join_all([listener], clock, untils[id(clock)])
+            _join_all([each], clock, untils[id(clock)])
         except DispatcherError as error:
-            _log.lost("gave up waiting for %s at exit: %s", _log.name_of(listener), error)
-        left = len(listener._ate_mailbox.items) - 1
-        if listener.is_alive() and left > 0 and isinstance(listener, ResultListener):
-            _log.lost("%s left %d messages unread at exit", _log.name_of(listener), left)
+            _log.lost("gave up waiting for %s at exit: %s", _log.name_of(each), error)
+        left = len(each._ate_mailbox.items) - 1
+        if each.is_alive() and left > 0 and isinstance(each, ResultListener):
+            _log.lost("%s left %d messages unread at exit", _log.name_of(each), left)
 
 
 at_exit.append(_stop_all_at_exit)

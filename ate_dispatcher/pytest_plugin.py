@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import (
     TYPE_CHECKING,
     Any,
-    Callable,
     Generator,
     Iterator,
     List,
@@ -234,6 +233,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             _rig_of(item)
 
 
+def _living() -> Set[Any]:
+    """The threads of ours that live."""
+    from .testing.leaks import workers
+
+    return workers()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_fixture_setup(
     fixturedef: Any, request: pytest.FixtureRequest
@@ -243,22 +249,16 @@ def pytest_fixture_setup(
     owner, setups = _Owner(request), stash.setdefault(_SETUPS, [])
     item = getattr(request, "_pyfuncitem", None)
     rig = None if item is None else item.stash.get(_RIG, None)
-    workers: Optional[Callable[[], Set[Any]]] = None
-    before: Set[Any] = set()
-    if rig is not None or _WIDER in stash:
-        from .testing import leaks
-
-        workers = leaks.workers
-        before = workers()
+    before = _living() if rig is not None or _WIDER in stash else None
     setups.append(owner)
     outcome = yield
     setups.remove(owner)
-    if workers is None:
+    if before is None:
         if item is not None and _WIDER in stash:
             # It is the first test that wants it.
             _rig_of(item)
         return
-    started = workers() - before
+    started = _living() - before
     if rig is not None and fixturedef.scope != "function":
         rig.before |= started
     if owner.rig is not None:

@@ -153,12 +153,12 @@ class Ledger:
         """The generator in *worker* has come to its end: that is its answer."""
         if not lacks_answer_of(request, worker):
             return self._refuse()
-        overdue = 0
+        effects = 0
         if request.completion is None:
-            overdue = self._time_ends(request, stamp, worker.member)
+            effects = self._time_ends(request, stamp, worker.member)
         worker.running = None
         if request.is_over:
-            return overdue | self._discarded(request, worker, stamp)
+            return effects | self._discarded(request, worker, stamp)
         votes = request.pending < 0 and request.has_value_of(worker.member)
         request.chain = Close((None, None, worker.member, worker.began, stamp, request.chain))
         request.pending -= 1
@@ -170,9 +170,9 @@ class Ledger:
         """Whoever has that *claim* has its instruments and stands at the start line."""
         if request.completion is not None:
             return 0
-        overdue = self._time_ends(request, now, claim.worker.member)
-        if overdue:
-            return overdue
+        effects = self._time_ends(request, now, claim.worker.member)
+        if effects:
+            return effects
         line = request.line
         if line is None or claim in line.present or is_judged(request, claim.worker.member):
             return self._refuse()
@@ -338,9 +338,9 @@ class Ledger:
     ) -> int:
         if request.completion is not None:
             return 0
-        overdue = self._time_ends(request, now, member if is_run_by(request, member) else None)
-        if overdue:
-            return overdue
+        effects = self._time_ends(request, now, member if is_run_by(request, member) else None)
+        if effects:
+            return effects
         if is_judged(request, member):
             return self._refuse()
         worker = member.worker_at(request)

@@ -63,12 +63,8 @@ class Stopping:
             if id(participant) in self._told:
                 continue
             self._told.add(id(participant))
-            unread = participant._ate_mailbox.backlog() if side == "listeners" else 0
-            if unread and participant.ident is None:
-                # Not here, where deadlines wait (P17).
-                said = "listener %s has not been started: %d results and reports wait for it"
-                who = _log.Later(_log.name_of, participant)
-                self._engine.observers.lost(said, who, unread)
+            if side == "listeners" and participant.ident is None:
+                self._tell_of_unread(participant)
             if participant._ate_stops_at_once():
                 participant.stop()
                 continue
@@ -81,6 +77,14 @@ class Stopping:
         for participant in here:
             # No thread for it: behind all others, for it may not come back.
             self._stopper(participant)()
+
+    def _tell_of_unread(self, listener: Any) -> None:
+        unread = listener._ate_mailbox.backlog()
+        if unread:
+            # Not here, where deadlines wait (P17).
+            said = "listener %s has not been started: %d results and reports wait for it"
+            who = _log.Later(_log.name_of, listener)
+            self._engine.observers.lost(said, who, unread)
 
     def stopper_done(self) -> None:
         """One has come back."""

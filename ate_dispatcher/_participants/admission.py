@@ -101,7 +101,7 @@ def register(
         except TypeError as error:
             raise unhashable(topic, error) from error
     if any(isinstance(topic, bool) for topic in topics[1:]):
-        raise BadType(f"topics must not be {topics[-1]!r}: to start {side[:-1]}s write start=True")
+        raise BadType(f"topics must not be {topics[-1]!r}: to start {side} write start=True")
     if engine.gate.refusal is not None:
         raise DispatcherStopped(engine.gate.refusal)
     participant._ate_join_clock(engine.clock)

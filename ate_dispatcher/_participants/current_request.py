@@ -58,9 +58,9 @@ class CurrentRequest:
         """
         done = real("fraction", fraction, "a number from 0 to 1")
         # What comes of sums is no mistake.
-        done = min(1.0, max(0.0, done)) if -_ROUNDING < done < 1 + _ROUNDING else done
-        if not 0 <= done <= 1:
+        if not -_ROUNDING < done < 1 + _ROUNDING:
             raise BadValue(f"fraction must be from 0 to 1, not {fraction!r}")
+        done = min(1.0, max(0.0, done))
         if not isinstance(text, str):
             raise BadType(f"text must be a str, not {text!r}")
         request = self._request

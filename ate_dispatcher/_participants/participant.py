@@ -62,21 +62,24 @@ def run_rigged(participant: Rigged) -> bool:
         # Stopped before it was started: there is nothing to set anything up for.
         participant.run()
         return True
-    try:
-        # Programs may have an attribute of that name which is no method.
-        if callable(participant.on_start):
-            participant.on_start()
-    except BaseException as error:
-        _log.failed(f"on_start of {name} raised: it does not begin", error, producer=name)
+    if not _does(participant.on_start, f"on_start of {name} raised: it does not begin", name):
         return False
     try:
         participant.run()
     finally:
-        try:
-            if callable(participant.on_stop):
-                participant.on_stop()
-        except BaseException as error:
-            _log.failed(f"on_stop of {name} raised", error, producer=name)
+        _does(participant.on_stop, f"on_stop of {name} raised", name)
+    return True
+
+
+def _does(step: Any, otherwise: str, name: str) -> bool:
+    """Whether *step*, if it can be called, did not raise; *otherwise* is logged."""
+    try:
+        # Programs may have an attribute of that name which is no method.
+        if callable(step):
+            step()
+    except BaseException as error:
+        _log.failed(otherwise, error, producer=name)
+        return False
     return True
 
 

@@ -476,7 +476,7 @@ MUTANTS = [
     Mutant(f"{LEDGER}._start", "self.open.forget(line)", "pass", "starts twice", EXAMPLES),
     Mutant(
         f"{LEDGER}.lined_up",
-        "            return overdue\n        line",
+        "            return effects\n        line",
         "            pass\n        line",
         "late at the line",
         EXAMPLES,
