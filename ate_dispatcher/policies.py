@@ -120,6 +120,9 @@ class AnyOf(Policy):
     def __str__(self) -> str:
         return " | ".join(map(str, self.parts))
 
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.parts))
+
 
 @dataclass(frozen=True)
 class AllOf(Policy):
@@ -137,6 +140,9 @@ class AllOf(Policy):
 
     def __str__(self) -> str:
         return " & ".join(f"({p})" if isinstance(p, AnyOf) else str(p) for p in self.parts)
+
+    def __repr__(self) -> str:
+        return " & ".join(f"({p!r})" if isinstance(p, AnyOf) else repr(p) for p in self.parts)
 
 
 def policy_of(need: Any) -> Policy:

@@ -197,14 +197,14 @@ def dispatcher_factory(pytestconfig: pytest.Config) -> Iterator[DispatcherFactor
 
 def _rig_of_the_owner(config: pytest.Config) -> Rig:
     """That of the innermost fixture that is being set up; of the test, if none is."""
+    from .errors import DispatcherError
     from .testing import Rig
 
     setups, wider = config.stash[_SETUPS], config.stash[_WIDER]
     owner = setups[-1] if setups else config.stash[_TEST]
     if owner.rig is not None:
         return owner.rig
-    rig = owner.rig = Rig()
-    wider.append(rig)
+    rig = Rig()
 
     def end() -> None:
         wider.remove(rig)
@@ -213,7 +213,14 @@ def _rig_of_the_owner(config: pytest.Config) -> Rig:
             pytest.fail("\n".join(problems), pytrace=False)
 
     # Comes after what the fixture does itself at its end.
-    owner.node.addfinalizer(end)
+    try:
+        owner.node.addfinalizer(end)
+    except (AssertionError, AttributeError):
+        raise DispatcherError(
+            "dispatcher_factory was called while fixtures end: what it made would never be stopped"
+        ) from None
+    owner.rig = rig
+    wider.append(rig)
     return rig
 
 

@@ -127,6 +127,7 @@ class Member(Worker):
         "engines",
         "exclusive",
         "exclusive_on",
+        "failure",
         "number",
         "producer",
         "standing",
@@ -150,6 +151,8 @@ class Member(Worker):
         self.engines: Dict[int, Any] = {}
         #: NOT_STARTED, then QUEUED while it serves, then DEAD.
         self.standing: Standing = Standing.NOT_STARTED
+        #: What its set-up raised, in a few words; then it serves nothing, and declines.
+        self.failure: Optional[str] = None
         #: Who was not answered by it, and may still be, by the number of the request's engine: so
         #: no dispatcher keeps a producer that was deregistered, and no producer a dispatcher.
         self.unjudged: Dict[int, List[Any]] = {}

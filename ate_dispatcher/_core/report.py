@@ -20,7 +20,7 @@ __all__ = ["MemberReport", "Place", "Progress", "Reply", "Report", "innermost", 
 Place = Tuple[str, int, str]
 """Where in some code a thread is: file, line, function."""
 
-_MISSED = frozenset(Verdict) - {Verdict.OK, Verdict.ERROR}
+_ANSWERED = (Verdict.OK, Verdict.ERROR)
 
 
 class Progress(NamedTuple):
@@ -133,10 +133,10 @@ class MemberReport:
     at the start line, ``ran_ms`` the time in the producer's own code, ``late_ms`` by how much its
     answer missed the deadline. ``held_up_by`` tells what a member without an answer waits for, or
     waited for at the end: ``"site 1, which has psu1 for request 7"``, or in its mailbox
-    ``"request 7"``. ``error`` is the name of the exception's class. With
-    ``Dispatcher(diagnose=True)`` a member that still ran at the end has ``stack``, where in its
-    code it was then, as in a traceback, and ``place``, the innermost line of that in short:
-    ``"rig.py:12 in measure"``.
+    ``"request 7"``. ``error`` is the name of the exception's class, and of one that has DECLINED
+    because its set-up failed ``"OSError in on_start"``. With ``Dispatcher(diagnose=True)`` a member
+    that still ran at the end has ``stack``, where in its code it was then, as in a traceback, and
+    ``place``, the innermost line of that in short: ``"rig.py:12 in measure"``.
     """
 
     producer: str
@@ -239,8 +239,8 @@ class Report(Tabular):
 
     @property
     def missing(self) -> Tuple[str, ...]:
-        """Names of the members that gave no answer in time."""
-        return tuple(m.producer for m in self.members if m.verdict in _MISSED)
+        """Names of the members that gave no answer in time (yet)."""
+        return tuple(m.producer for m in self.members if m.verdict not in _ANSWERED)
 
     @property
     def failed(self) -> Tuple[str, ...]:

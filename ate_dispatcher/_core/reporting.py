@@ -132,6 +132,7 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
         late_ms=in_ms(each.late) if outcome is Verdict.LATE else None,
         stack=shown(each.places),
         place=innermost(each.places),
+        error=each.member.failure if each.verdict is Verdict.DECLINED else None,
         held_up_by=_told(each.held_up_by),
         **_times(sent, stamp, began, each.spent),
     )

@@ -212,6 +212,8 @@ class Engine:
         self.next_id: Callable[[], int] = itertools.count(1).__next__
         #: Hashes of topics on which nobody was, as far as it was said.
         self.unheard: Set[int] = set()
+        #: Whether it was said that a ttl may have been meant in seconds.
+        self.doubted: bool = False
         #: The last ttl in milliseconds, by identity, and the same in seconds.
         self.seen_ttl: Tuple[Any, float] = (None, NEVER)
 

@@ -262,8 +262,9 @@ class Handle(Request, Tabular):
         silent = ", ".join(report.missing) or "nobody"
         raised = ", ".join(report.failed) or "nobody"
         completion: Optional[Completion] = self.completion
+        of = f" of {report.policy}" if completion is Completion.IMPOSSIBLE else ""
         raise IncompleteError(
-            f"request {self.id} ended as {completion.name if completion else 'open'} with "
+            f"request {self.id} ended as {completion.name if completion else 'open'}{of} with "
             f"{report.count(Verdict.OK)} of {len(self.roster)} results; "
             f"no answer in time from: {silent}; "
             f"raised: {raised}",

@@ -51,6 +51,8 @@ def send(
     elif (ttl.__class__ is int or ttl.__class__ is float) and 0 <= ttl < _LARGE:
         seconds = ttl / 1000
         engine.seen_ttl = ttl, seconds
+        if 0 < ttl < 1 and not engine.doubted:
+            _doubt(engine, ttl)
         deadline = now + seconds
     else:
         deadline = now + milliseconds("ttl", ttl)
@@ -154,6 +156,13 @@ def hand_out(engine: Engine, request: Request, spared: Set[int]) -> None:
             member.mailbox.put(request)
             if member.mailbox.attention is CLOSED:
                 engine.post(Order.BURY, member, request)
+
+
+def _doubt(engine: Engine, ttl: float) -> None:
+    engine.doubted = True
+    said = "ttl=%r is less than a millisecond: a ttl is in milliseconds, not seconds; said once"
+    engine.observers.lost(said, ttl)
+    engine.post(Order.OBSERVE)
 
 
 def _nobody(

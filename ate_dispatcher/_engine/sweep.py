@@ -23,15 +23,15 @@ _LOOKS = 64
 """How many messages are looked at in one pass that only takes out what has ended."""
 
 
-def ended(member: LocalMember, began: bool = True) -> None:
+def ended(member: LocalMember) -> None:
     """*member*'s thread is over: what it was at, and what waits for it, gets its verdict.
 
-    One that never *began* to serve has declined.
+    One that could not be set up has declined.
     """
     died(member)
     with SECTION:
         member.mailbox.close()
-    _judge_left(member, Ledger.died if began else Ledger.declined)
+    _judge_left(member, Ledger.died if member.failure is None else Ledger.declined)
 
 
 def died(worker: Worker) -> None:

@@ -19,7 +19,8 @@ from .producer import Producer
 
 __all__ = ["admit", "register", "to_switch"]
 
-_looked_at: weakref.WeakSet[type] = weakref.WeakSet()
+_spelling_looked_at: weakref.WeakSet[type] = weakref.WeakSet()
+_answers_looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 """The classes that were looked at for what is easily meant otherwise."""
 
 
@@ -45,8 +46,7 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     participant._ate_check_names()
     if isinstance(participant, Producer) and not participant._ate_stream:
         _look_for_generator(type(participant))
-    if kind is ResultListener:
-        _look_for_misspelt(type(participant), called)
+    _look_for_misspelt(type(participant), (*called, "on_start", "on_stop"))
     if participant._ate_mailbox.attention is CLOSED:
         raise BadValue(
             f"{parameter} {_log.name_of(participant)} has ended, and a thread runs only once: "
@@ -60,28 +60,34 @@ def _reads_like_several(topic: Any) -> bool:
 
 def _look_for_misspelt(kind: type, called: Tuple[str, ...]) -> None:
     """Say so, once, if a method of *kind* reads like one of those that are *called*."""
-    if kind in _looked_at:
+    if kind in _spelling_looked_at:
         return
     from difflib import get_close_matches
 
-    _looked_at.add(kind)
+    _spelling_looked_at.add(kind)
+    plain = {each.replace("_", ""): each for each in called}
     for name in dir(kind):
-        if name.startswith("process_") and name not in called:
-            close = get_close_matches(name, called, 1, 0.8)
+        if name.startswith(("process_", "produce_", "on")) and name not in called:
+            # Short names are near to many others: `on_state` is not meant to be `on_start`.
+            likeness = 0.87 if name.startswith("on") else 0.8
+            close = get_close_matches(name.replace("_", "").lower(), plain, 1, likeness)
             if close:
-                _log.lost("%s.%s is never called; %s would be", kind.__qualname__, name, close[0])
+                meant = plain[close[0]]
+                _log.lost("%s.%s is never called; %s would be", kind.__qualname__, name, meant)
                 return
 
 
 def _look_for_generator(kind: Type[Producer]) -> None:
     """Say so, once, if *kind* answers with generators, and does not stream."""
-    if kind not in _looked_at and inspect.isgeneratorfunction(kind.produce_dispatcher_output):
+    if kind in _answers_looked_at:
+        return
+    _answers_looked_at.add(kind)
+    if inspect.isgeneratorfunction(kind.produce_dispatcher_output):
         _log.lost(
             "%s.produce_dispatcher_output is a generator, which is the value of its answers; made "
             "with stream=True each value that it yields is one",
             kind.__qualname__,
         )
-    _looked_at.add(kind)
 
 
 def register(

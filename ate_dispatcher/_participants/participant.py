@@ -54,33 +54,34 @@ class Rigged(Protocol):
     def on_stop(self) -> Any: ...
 
 
-def run_rigged(participant: Rigged) -> bool:
-    """Set up, run, clean up, on its own thread; False if the first failed: then that is all."""
+def run_rigged(participant: Rigged) -> Optional[BaseException]:
+    """Set up, run, clean up, on its own thread; what the first raised, if it did: that is all."""
     name = _log.name_of(participant)
     items = participant._ate_mailbox.items
     if items and items[0] is STOP:
         # Stopped before it was started: there is nothing to set anything up for.
         participant.run()
-        return True
-    if not _does(participant.on_start, f"on_start of {name} raised: it does not begin", name):
-        return False
+        return None
+    error = _does(participant.on_start, f"on_start of {name} raised: it does not begin", name)
+    if error is not None:
+        return error
     try:
         participant.run()
     finally:
         _does(participant.on_stop, f"on_stop of {name} raised", name)
-    return True
+    return None
 
 
-def _does(step: Any, otherwise: str, name: str) -> bool:
-    """Whether *step*, if it can be called, did not raise; *otherwise* is logged."""
+def _does(step: Any, otherwise: str, name: str) -> Optional[BaseException]:
+    """What *step*, if it can be called, raised; then *otherwise* is logged."""
     try:
         # Programs may have an attribute of that name which is no method.
         if callable(step):
             step()
     except BaseException as error:
         _log.failed(otherwise, error, producer=name)
-        return False
-    return True
+        return error
+    return None
 
 
 def cleans_up(participant: Any) -> bool:

@@ -91,7 +91,6 @@ class Producer(Participant):
         self._ate_workers = workers
         self._ate_member = LocalMember(self, self._ate_mailbox, names, on_topics)
         self._ate_mailbox.owner = self._ate_member
-        self._ate_was_set_up = True
 
     def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer one request: override this.
@@ -175,7 +174,9 @@ class Producer(Participant):
             self._ate_member.standing = Standing.NOT_STARTED
 
     def _ate_run(self) -> None:
-        self._ate_was_set_up = run_rigged(self)
+        error = run_rigged(self)
+        if error is not None:
+            self._ate_member.failure = f"{type(error).__name__} in on_start"
 
     def _ate_forked(self) -> None:
         super()._ate_forked()
@@ -193,7 +194,7 @@ class Producer(Participant):
         member = self._ate_member
         member.standing = Standing.DEAD
         # Registered and asked meanwhile? Who looks at the attention from now on sees to it itself.
-        ended(member, self._ate_was_set_up)
+        ended(member)
 
 
 def _instrument_names(exclusive: Any) -> Tuple[str, ...]:

@@ -71,6 +71,18 @@ class DispatcherTestMixin(Makes):
 
     def run(self, result: Any = None) -> Any:
         """Run the test, as ``unittest.TestCase`` does, and look after what it has made."""
+        parent: Any = super()
+        with self._ate_looked_after():
+            return parent.run(result)
+
+    def debug(self) -> None:
+        """The same without a result: what is raised comes out."""
+        parent: Any = super()
+        with self._ate_looked_after():
+            parent.debug()
+
+    @contextmanager
+    def _ate_looked_after(self) -> Iterator[None]:
         case: Any = self
         self._ate_rig = Rig()
         self._ate_clock = self._ate_dispatcher = self._ate_real = None
@@ -81,9 +93,12 @@ class DispatcherTestMixin(Makes):
         for name in before:
             own[name] = self._ate_watched(getattr(self, name))
         try:
-            parent: Any = super()
-            return parent.run(result)
+            yield
         finally:
+            if self._ate_rig is not None:
+                # What was raised in `debug` has left the cleanups out.
+                self._ate_mine().end()
+                self._ate_rig = None
             for name, value in before.items():
                 if value is None:
                     own.pop(name, None)

@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 from freezegun import freeze_time
-from rig import PATIENCE, Answer, Gated, Recorder, ended, over
+from rig import PATIENCE, Answer, Gated, Recorder, ended, over, settle
 
 from ate_dispatcher import Dispatcher, Producer, Quorum, ResultListener, Stall, Until
 from ate_dispatcher.errors import (
@@ -494,6 +494,35 @@ def test_a_callback_that_is_misspelt_is_told_of(
         dispatcher.register_result_listener(Hearing(), "t")
     assert told(caplog, "process_dispatcher_errors is never called; process_dispatcher_e") == 1
     assert told(caplog, "is never called") == 1
+
+
+@pytest.mark.parametrize("side", ["producer", "listener"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("onStart", "on_start"), ("on_started", "on_start"), ("on_sop", "on_stop"), ("on_step", "")],
+)
+def test_a_set_up_that_is_misspelt_is_told_of(
+    dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture, side: str, name: str, meant: str
+) -> None:
+    """Nothing would be opened, or switched off."""
+    base: Any = Answer if side == "producer" else Recorder
+    kind = type("Site", (base,), {name: lambda self: None})
+    getattr(dispatcher, f"register_result_{side}")(kind(), "t")
+    assert told(caplog, f"Site.{name} is never called; {meant} would be") == bool(meant)
+    assert told(caplog, "is never called") == bool(meant)
+
+
+def test_a_ttl_in_seconds_is_told_of(
+    dispatcher: Dispatcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a millisecond is hardly what half a second was meant to be; once is enough."""
+    dispatcher.register_result_producer(Answer(), "t", start=True)
+    for ttl in (0, 1, 0.5, 0.25, 0.5):
+        dispatcher.send_request("t", ttl=ttl).wait(PATIENCE)
+    dispatcher.options(ttl=0.5).send_request("t").wait(PATIENCE)
+    settle(dispatcher)
+    assert told(caplog, "ttl=0.5 is less than a millisecond") == 1
+    assert told(caplog, "less than a millisecond") == 1
 
 
 def test_who_is_left_behind_by_a_with_block_is_named(caplog: pytest.LogCaptureFixture) -> None:

@@ -85,6 +85,10 @@ def test_a_producer_that_cannot_be_set_up_declines(
     assert "no such port" in str(record.exc_info)
     assert f"on_start of {producer.name} raised" in record.getMessage()
     assert vars(record)["producer"] == producer.name
+    (line,) = later.report().members
+    assert line.error == "OSError in on_start"
+    assert "DECLINED" in str(line)
+    assert str(line).endswith("OSError in on_start")
 
 
 def test_a_listener_that_cannot_be_set_up_hears_nothing(

@@ -118,7 +118,7 @@ def test_what_cannot_be_had_ends_at_once(world: World) -> None:
     assert verdicts(handle) == ["WITHDRAWN(QUEUED)"] * 5
     world.clock.advance(1000)
     assert [site.asked for site in sites] == [[]] * 5
-    with pytest.raises(IncompleteError, match="ended as IMPOSSIBLE"):
+    with pytest.raises(IncompleteError, match=r"ended as IMPOSSIBLE of Quorum\(6\) with 0 of 5"):
         handle.results(require="all")
     for site in sites[1:3]:
         site.answer = OSError()

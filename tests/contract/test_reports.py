@@ -27,6 +27,7 @@ def test_missing_names_who_has_not_answered(world: World) -> None:
     assert handle.missing == tuple(m.producer for m in handle.roster)
     world.clock.advance(15)
     assert ok not in handle.missing
+    assert handle.report().missing == tuple(producer.name for producer in handle.missing)
     handle.wait()
     assert handle.missing == (hung,)
     assert handle.report().missing == (hung.name,)

@@ -221,3 +221,25 @@ def test_any_framework_can_do_the_same() -> None:
     real = leaves.dispatcher()
     assert [title for title, _ in leaves.pictures()] == [f"requests of {real.name}"]
     assert leaves.end() == []
+
+
+def test_debug_is_looked_after(run: Run) -> None:
+    """Without a result there is nobody to tell but the caller; what was made ends all the same."""
+    shown, failed = run(
+        """
+    def fails(self):
+        self.scripted_producer(self.real_dispatcher, "t", hangs())
+        raise KeyError("mine")
+
+    def passes(self):
+        self.scripted_producer(self.dispatcher, "t", answers(5))
+        assert self.dispatcher.send_request("t").results() == [5]
+
+    def test_debug(self):
+        Rigged("passes").debug()
+        with self.assertRaisesRegex(KeyError, "mine"):
+            Rigged("fails").debug()
+        assert not [each for each in threading.enumerate() if isinstance(each, Dispatcher)]
+"""
+    )
+    assert failed == 0, shown

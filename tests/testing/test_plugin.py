@@ -702,3 +702,29 @@ def test_it(dispatcher, scripted_producer, n):
     result.assert_outcomes(passed=5, failed=1)
     ((_, text),) = sections(result.stdout.str())
     assert "request 1 on t, ttl 500 ms: ALL_REPLIED after 500.0 ms" in text
+
+
+def test_the_factory_makes_nothing_at_the_end(project: pytest.Pytester) -> None:
+    """Of a fixture or of a test: nobody would be left to stop it."""
+    result = run(
+        project,
+        """
+@pytest.fixture
+def late(dispatcher_factory):
+    yield dispatcher_factory
+    dispatcher_factory()
+
+def test_uses_it(late):
+    late()
+
+def test_does_not(late):
+    pass
+        """,
+    )
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "the dispatcher * lives on*",
+            "*DispatcherError: dispatcher_factory was called while fixtures*",
+        ]
+    )
