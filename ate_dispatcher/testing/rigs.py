@@ -33,6 +33,13 @@ class _Stand:
         self.began = self.clock.now()
         #: What is said of others that were here before.
         self.noted = self.clock.notes() if isinstance(self.clock, VirtualClock) else []
+        #: Who was not free at that instant, and for which request.
+        self.busy = [
+            f"{member.name} was still at request {worker.work}, which was sent before these"
+            for member in (each._ate_member for each in self.made.producers())
+            for worker in member.workers
+            if worker.work
+        ]
 
     def picture(self) -> str:
         """The last requests; on virtual time with what is to be said of that."""
@@ -40,7 +47,8 @@ class _Stand:
         notes = [_notes(self, self.clock)] if isinstance(self.clock, VirtualClock) else []
         try:
             told(self.made, self.timeline)
-            return "\n\n".join([str(self.timeline), *notes])
+            busy = ["\n".join(self.busy)] if self.busy else []
+            return "\n\n".join([str(self.timeline), *busy, *notes])
         except Exception as error:
             # A topic's own repr, for example: no reason to end the run.
             return f"they cannot be shown: {error!r}"

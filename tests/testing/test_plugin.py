@@ -443,6 +443,31 @@ def test_after_the_class():
 
 
 @pytest.mark.thorough
+def test_who_is_kept_by_an_earlier_test_is_named(project: pytest.Pytester) -> None:
+    """Its site is slow because it was not free, and that test's request is not shown."""
+    result = run(
+        project,
+        WIDE
+        + """
+def test_gives_up(rig):
+    assert_missing(rig.send_request("t", ttl=10), "site")
+
+def test_after_it(rig):
+    assert_accepted(rig.send_request("t", ttl=150), 5)
+
+def test_after_a_rest(rig):
+    rig.send_request("t", ttl=None).wait()
+    assert_accepted(rig.send_request("t", ttl=150), 5)
+    assert 0
+""",
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["site was still at request 2, which was sent before these"])
+    result.stdout.fnmatch_lines(["site was still at request 3, which was sent before these"])
+    assert result.stdout.str().count("sent before these") == 2
+
+
+@pytest.mark.thorough
 def test_a_failure_shows_the_requests_of_that_test_only(project: pytest.Pytester) -> None:
     """And when on the clock of the rig; none of its setup, of other tests, of others' rigs."""
     result = run(
