@@ -165,14 +165,16 @@ class Participant(threading.Thread):
     def _ate_check_names(self) -> None:
         """Refuse attributes that take the place of what `threading.Thread` needs for itself."""
         own = self.__dict__
-        if "_ate_thread" not in own:
+        thread = own.get("_ate_thread")
+        if thread is None:
             # It was started.
             return
-        taken = {name for name, value in self._ate_thread.items() if own.get(name) is not value}
+        taken = {name for name, value in thread.items() if own.get(name) is not value}
         taken.update(name for name in _METHODS if name in own)
         for kind in type(self).__mro__[: type(self).__mro__.index(Participant)]:
             taken.update(name for name in _METHODS if name in vars(kind))
-        if taken:
+        # Another thread may be starting it, which changes them: that takes these away before.
+        if taken and own.get("_ate_thread") is thread:
             raise BadValue(
                 f"{min(taken)} of {_log.name_of(self)} is a name that threading.Thread uses for "
                 "itself: call the attribute something else"

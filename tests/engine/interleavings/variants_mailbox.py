@@ -188,9 +188,9 @@ MAILBOX: Tuple[Variant, ...] = (
         (
             ("    with SECTION:\n        member.mailbox.close()\n", ""),
             (
-                "    _judge_left(member, Ledger.died if began else Ledger.declined)\n",
+                "    _judge_left(member, Ledger.died if member.failure is None else Ledger.declined)\n",
                 (
-                    "    _judge_left(member, Ledger.died if began else Ledger.declined)\n"
+                    "    _judge_left(member, Ledger.died if member.failure is None else Ledger.declined)\n"
                     "    with SECTION:\n"
                     "        member.mailbox.close()\n"
                 ),
