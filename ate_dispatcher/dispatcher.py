@@ -17,7 +17,18 @@ import weakref
 from functools import partial
 from threading import Thread, current_thread
 from types import TracebackType
-from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Tuple, Type, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Hashable,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Type,
+    Union,
+)
 
 from typing_extensions import Literal, Self
 
@@ -43,10 +54,10 @@ from ._engine.scatter import send
 from ._engine.waiting import beside_the_loop
 from ._observing.observers import Hook
 from ._observing.stacks import witness
-from ._participants.admission import admit, register, to_switch
 from ._participants.listener import ResultListener
 from ._participants.participant import Participant, cleans_up
 from ._participants.producer import Producer
+from ._participants.registrar import Registrar
 from ._time.clock import REAL, Clock, spawn, spawn_raw
 from .errors import BadType, BadValue, DispatcherError
 from .policies import Policy
@@ -64,7 +75,7 @@ _UNNAMED = 5000.0
 """The ttl of a sender whose options named none; told from another by identity."""
 
 
-class Dispatcher(Participant):
+class Dispatcher(Registrar):
     """Sends each request to the producers of its topic and their timely answers to its listeners.
 
     A thread, like producers and listeners: ``start()``, ``stop()``, ``join()``, in any order with
@@ -120,49 +131,6 @@ class Dispatcher(Participant):
         for hook in hooks:
             self.add_hook(hook)
 
-    # -- who takes part ------------------------------------------------------------------------
-
-    def register_result_producer(
-        self, producer: Producer, topic: Hashable, *topics: Hashable, start: bool = False
-    ) -> None:
-        """Let *producer* answer requests on *topic* (and *topics*) sent from now on.
-
-        Twice is once. With ``start=True`` it is started too, unless it was.
-
-        Raises
-        ------
-        BadType
-            *producer* is no Producer, forgot ``super().__init__()`` or does not override
-            ``produce_dispatcher_output``; a topic is not hashable.
-        DispatcherStopped
-            After :meth:`stop`.
-        ClockMismatch
-            It serves a dispatcher of another clock.
-        """
-        admit(producer, Producer, "producer", "produce_dispatcher_output")
-        register(self._ate_engine, producer, "producers", (topic, *topics), start)
-
-    def register_result_listener(
-        self, listener: ResultListener, topic: Hashable, *topics: Hashable, start: bool = False
-    ) -> None:
-        """Let *listener* hear every result on *topic* (and *topics*) accepted from now on.
-
-        Parameters and errors as for :meth:`register_result_producer`.
-        """
-        admit(listener, ResultListener, "listener", "process_dispatcher_result")
-        register(self._ate_engine, listener, "listeners", (topic, *topics), start)
-
-    def deregister_result_producer(self, producer: Producer, topic: Hashable) -> None:
-        """Ask *producer* no more on *topic*; it still answers what it was asked.
-
-        Silent if it was not registered, also after :meth:`stop`.
-        """
-        self._ate_engine.registry.discard(topic, "producers", producer)
-
-    def deregister_result_listener(self, listener: ResultListener, topic: Hashable) -> None:
-        """Let *listener* hear no results on *topic* that are accepted later. Silent likewise."""
-        self._ate_engine.registry.discard(topic, "listeners", listener)
-
     # -- asking --------------------------------------------------------------------------------
 
     def send_request(
@@ -195,32 +163,6 @@ class Dispatcher(Participant):
         if kwargs:
             check_keywords(kwargs)
         return send(self._ate_engine, topic, args, kwargs, ttl)
-
-    def producers(self) -> List[Producer]:
-        """Everybody who is registered as a producer on any topic, disabled ones too."""
-        return self._ate_engine.registry.participants("producers")
-
-    def disable(self, producer: Union[Producer, str], *, by: Optional[str] = None) -> None:
-        """Do not ask *producer* on any topic until :meth:`enable`; it stays registered.
-
-        Or all that are registered by that name; BadValue if nobody is.
-
-        What it has not begun is withdrawn from it soon (verdict ``WITHDRAWN``); what it has begun
-        counts. Reports name it as ``off``. From anywhere; twice is harmless. Programs, such as
-        hooks, say *by* whom: then it is off until everybody who has disabled it enables it.
-        """
-        engine = self._ate_engine
-        for each in to_switch(engine, producer, by):
-            engine.registry.disable(each, by)
-            engine.post(Order.WITHDRAW, each._ate_member)
-
-    def enable(self, producer: Union[Producer, str], *, by: Optional[str] = None) -> None:
-        """Ask *producer* again from now on, whoever has disabled it; harmless if nobody has.
-
-        With *by* it stays off if it was disabled by somebody else, too.
-        """
-        for each in to_switch(self._ate_engine, producer, by):
-            self._ate_engine.registry.enable(each, by)
 
     def options(
         self,

@@ -319,6 +319,11 @@ class Registry:
                 found.setdefault(id(each.participant), each.participant)
         return list(found.values())
 
+    def topics_of(self, participant: Any, side: str) -> Tuple[Hashable, ...]:
+        """All that *participant* is registered for on *side*."""
+        channels = copied(self.channels.values())
+        return tuple([each.topic for each in channels if getattr(each, side).has(participant)])
+
     def tables(self) -> Tuple[Dict[Any, Any], ...]:
         """What holds participants: emptied, everybody is forgotten."""
         return self.channels, self._where

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from typing import Any, Hashable, List, Optional, Tuple, Type
+from typing import Any, Hashable, List, Optional, Tuple
 
 from .. import _log
 from .._arguments import check_callable
 from .._delivery.mailbox import CLOSED
 from .._delivery.registry import Registration, unhashable
+from .._delivery.sentinels import Sentinel
 from .._engine.engine import Engine
 from .._engine.gather import COMPLETION, REPLY
 from ..errors import BadType, BadValue, DispatcherStopped
+from .functions import is_function
 from .listener import OPTIONAL, ResultListener
 from .participant import Participant
 from .producer import Producer
 
-__all__ = ["admit", "register", "to_switch"]
+__all__ = ["EVERY", "admit", "check_decorates", "deregister", "register", "to_switch"]
+
+EVERY: Any = Sentinel("every topic")
+"""In the place of topics: all that it is registered for."""
 
 _spelling_looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 _answers_looked_at: weakref.WeakSet[type] = weakref.WeakSet()
@@ -45,7 +50,7 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
         check_callable(f"{each} of {parameter} of class {shown}", getattr(participant, each))
     participant._ate_check_names()
     if isinstance(participant, Producer) and not participant._ate_stream:
-        _look_for_generator(type(participant))
+        _look_for_generator(participant)
     _look_for_misspelt(type(participant), (*called, "on_start", "on_stop"))
     if participant._ate_mailbox.attention is CLOSED:
         raise BadValue(
@@ -77,16 +82,18 @@ def _look_for_misspelt(kind: type, called: Tuple[str, ...]) -> None:
                 return
 
 
-def _look_for_generator(kind: Type[Producer]) -> None:
-    """Say so, once, if *kind* answers with generators, and does not stream."""
-    if kind in _answers_looked_at:
+def _look_for_generator(producer: Producer) -> None:
+    """Say so, once for a class, if *producer* answers with generators, and does not stream."""
+    kind, own = type(producer), producer.__dict__.get("produce_dispatcher_output")
+    if own is None and kind in _answers_looked_at:
         return
-    _answers_looked_at.add(kind)
-    if inspect.isgeneratorfunction(kind.produce_dispatcher_output):
+    if own is None:
+        _answers_looked_at.add(kind)
+    if inspect.isgeneratorfunction(own or kind.produce_dispatcher_output):
         _log.lost(
-            "%s.produce_dispatcher_output is a generator, which is the value of its answers; made "
-            "with stream=True each value that it yields is one",
-            kind.__qualname__,
+            "%s is a generator, which is the value of its answers; made with stream=True each "
+            "value that it yields is one",
+            _log.name_of(producer) if own else f"{kind.__qualname__}.produce_dispatcher_output",
         )
 
 
@@ -132,6 +139,24 @@ def register(
         raise DispatcherStopped(engine.gate.refusal)
     if start and participant.ident is None:
         participant.start()
+
+
+def deregister(engine: Engine, participant: Any, side: str, topics: Tuple[Hashable, ...]) -> None:
+    """Let *participant* be on *side* of *topics* no more; silent where it is not."""
+    if is_function(participant):
+        raise BadType(
+            f"{_log.name_of(participant)} is a function: deregister what its registration returned"
+        )
+    if topics[0] is EVERY:
+        topics = engine.registry.topics_of(participant, side)
+    for topic in topics:
+        engine.registry.discard(topic, side, participant)
+
+
+def check_decorates(decorator: str, topic: Any) -> None:
+    """Refuse a function where *decorator* wants the topic."""
+    if is_function(topic):
+        raise BadType(f'the topic is missing: write @dispatcher.{decorator}("topic")')
 
 
 def to_switch(engine: Engine, producer: Any, by: Optional[str]) -> List[Producer]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, FrozenSet
+from typing import Any, Callable, FrozenSet, Optional
 
 from .. import _log
+from .._arguments import check_callable
 from .._core.report import Reply, Report
 from .._delivery.sentinels import STOP
 from .._engine.gather import COMPLETION, ERROR, REPLY
@@ -19,14 +20,39 @@ OPTIONAL = (ERROR, COMPLETION, REPLY)
 class ResultListener(Participant):
     """Hears results: subclass it and override :meth:`process_dispatcher_result`.
 
+    Or give it a function.
+
     All callbacks run on this listener's own thread, one at a time; a slow or raising one delays
     nobody else, and what it raises is logged. The optional ones are overridden in the class before
     the listener is registered, or set on the object: that at any time, but
     :meth:`process_dispatcher_reply` before, too.
+
+    Parameters
+    ----------
+    target: callable, optional
+        What is called in the place of :meth:`process_dispatcher_result`, with the same arguments.
+    name: str, optional
+        By default that of *target*, or the class's name and a number.
+    daemon: bool, optional
+        True by default: its thread does not keep the interpreter alive.
     """
 
     #: The optional ones that its class overrides, as of the last registration.
     _ate_overrides: FrozenSet[str] = frozenset()
+
+    def __init__(
+        self,
+        target: Optional[Callable[..., Any]] = None,
+        *,
+        name: Optional[str] = None,
+        daemon: bool = True,
+    ) -> None:
+        """All are optional, and keyword arguments but the first; see the class."""
+        if target is not None:
+            check_callable("target", target)
+        super().__init__(name=name, daemon=daemon, target=target)
+        if target is not None:
+            self.__dict__["process_dispatcher_result"] = target
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> Any:
         """One accepted value of one producer: override this.

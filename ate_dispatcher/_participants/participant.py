@@ -36,7 +36,10 @@ _METHODS = {
 """What a thread calls of itself."""
 
 
-def _telling_name(owner: object) -> str:
+def _telling_name(owner: object, target: Any) -> str:
+    named = getattr(target, "__name__", None)
+    if isinstance(named, str) and named != "<lambda>":
+        return named
     kind = type(owner).__name__
     return f"{kind}-{next(_numbers.setdefault(kind, itertools.count(1)))}"
 
@@ -102,9 +105,14 @@ class Participant(threading.Thread):
         True by default: a forgotten ``stop()`` does not keep the interpreter alive.
     """
 
-    def __init__(self, *, name: Optional[str] = None, daemon: bool = True) -> None:
-        """Keyword arguments only, all optional; see the class. Starts nothing."""
-        super().__init__(name=name or _telling_name(self), daemon=daemon)
+    def __init__(
+        self, *, name: Optional[str] = None, daemon: bool = True, target: Any = None
+    ) -> None:
+        """Keyword arguments only, all optional; see the class. Starts nothing.
+
+        *target* is who works in its place, and may lend it a name.
+        """
+        super().__init__(name=name or _telling_name(self, target), daemon=daemon)
         #: What the thread needs of its own attributes, as it was made; gone once it is started.
         self._ate_thread = {
             name: value

@@ -6,9 +6,9 @@ import weakref
 from collections import abc
 from functools import partial
 from threading import current_thread
-from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple, Union
 
-from .._arguments import count
+from .._arguments import check_callable, count
 from .._core.outcomes import Standing
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.local_member import LocalMember, LocalWorker
@@ -33,13 +33,17 @@ Exclusive = Union[_Names, Mapping[Hashable, _Names]]
 class Producer(Participant):
     """Answers requests: subclass it and override :meth:`produce_dispatcher_output`.
 
+    Or give it a function.
+
     ``stop()`` finishes what is queued, then ends the thread; ``start()`` may come before or after
     registering. One producer may be registered for many topics and with several dispatchers.
 
     Parameters
     ----------
+    target: callable, optional
+        What is called in the place of :meth:`produce_dispatcher_output`, with the same arguments.
     name: str, optional
-        By default the class's name and a number.
+        By default that of *target*, or the class's name and a number.
     daemon: bool, optional
         Whether its thread keeps the interpreter alive; True by default: it does not.
     stream: bool, optional
@@ -66,6 +70,7 @@ class Producer(Participant):
 
     def __init__(
         self,
+        target: Optional[Callable[..., Any]] = None,
         *,
         name: Optional[str] = None,
         daemon: bool = True,
@@ -73,7 +78,9 @@ class Producer(Participant):
         exclusive: Exclusive = (),
         workers: int = 1,
     ) -> None:
-        """Keyword arguments only, all optional; see the class."""
+        """All are optional, and keyword arguments but the first; see the class."""
+        if target is not None:
+            check_callable("target", target)
         if not isinstance(stream, bool):
             raise BadType(f"stream must be True or False, not {stream!r}")
         workers = count("workers", workers, "threads")
@@ -83,7 +90,9 @@ class Producer(Participant):
             names = tuple(dict.fromkeys(name for some in on_topics.values() for name in some))
         else:
             names = _instrument_names(exclusive)
-        super().__init__(name=name, daemon=daemon)
+        super().__init__(name=name, daemon=daemon, target=target)
+        if target is not None:
+            self.__dict__["produce_dispatcher_output"] = target
         if workers > 1:
             self._ate_mailbox = KeyedMailbox()
             self._ate_place = REAL, self._ate_mailbox.parker

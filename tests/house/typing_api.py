@@ -230,8 +230,35 @@ def sending(dispatcher: Dispatcher) -> None:
     assert_type(sender, Sender)
     assert_type(sender.send_request("topic", 1, ttl="passed on"), Handle)
     dispatcher.options(100)  # type: ignore[call-arg]
-    dispatcher.register_result_producer(OldListener(), "topic")  # type: ignore[arg-type]
-    dispatcher.register_result_listener(Narrow(), "topic")  # type: ignore[arg-type]
+    dispatcher.register_result_producer(OldListener(), "topic")  # type: ignore[call-overload]
+    dispatcher.register_result_listener(Narrow(), "topic")  # type: ignore[call-overload]
+
+
+# -- functions
+
+
+def functions(dispatcher: Dispatcher) -> None:
+    @dispatcher.producer("volts", workers=2, exclusive={"volts": "psu1"})
+    def volts(topic: str, channel: int) -> float:
+        return channel / 2
+
+    @dispatcher.listener("volts", name="log")
+    def log(topic: str, value: float) -> None: ...
+
+    assert_type(volts("volts", 1), float)
+    producer: Producer = volts
+    listener: ResultListener = log
+    volts("volts", "one")  # type: ignore[arg-type]
+    dispatcher.producer("volts", worker=2)  # type: ignore[call-arg]
+    assert_type(dispatcher.register_result_producer(Narrow(), "topic"), Narrow)
+    assert_type(dispatcher.register_result_listener(OldListener(), "topic"), OldListener)
+    named = dispatcher.register_result_listener(log.__wrapped__, "t", "u", start=True)
+    dispatcher.deregister_result_listener(named)
+    dispatcher.deregister_result_producer(producer, "volts", "amperes")
+    Producer(volts.__wrapped__, stream=True)
+    ResultListener(print, name="shows")
+    assert_type(dispatcher.listeners(), List[ResultListener])
+    assert_type(listener.name, str)
 
 
 # -- the handle
