@@ -5,7 +5,7 @@
 ...     def produce_dispatcher_output(self, topic, *args, **kwargs):
 ...         return sum(args)
 >>> with Dispatcher() as dispatcher:
-...     dispatcher.register_result_producer(Site(), "add", start=True)
+...     site = dispatcher.register_result_producer(Site(), "add", start=True)
 ...     dispatcher.send_request("add", 1, 2, ttl=1000).results()
 [3]
 """
