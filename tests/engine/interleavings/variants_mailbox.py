@@ -8,6 +8,8 @@ from .breaking import Variant
 
 __all__ = ["MAILBOX"]
 
+_JUDGED = "    _judge_left(member, Ledger.died if member.failure is None else Ledger.declined)\n"
+
 # Not here, for nothing would be different: a closed mailbox is cleared of what has ended. Its
 # producer counts as dead before it closes, and of a dead one no end buries anything.
 #
@@ -188,12 +190,8 @@ MAILBOX: Tuple[Variant, ...] = (
         (
             ("    with SECTION:\n        member.mailbox.close()\n", ""),
             (
-                "    _judge_left(member, Ledger.died if member.failure is None else Ledger.declined)\n",
-                (
-                    "    _judge_left(member, Ledger.died if member.failure is None else Ledger.declined)\n"
-                    "    with SECTION:\n"
-                    "        member.mailbox.close()\n"
-                ),
+                _JUDGED,
+                _JUDGED + "    with SECTION:\n        member.mailbox.close()\n",
             ),
         ),
         ("register_what_ends", "stop_a_producer"),
