@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._core.delivery_report import DeliveryReport, ListenerReport
     from ._core.outcomes import Completion, Standing, Verdict
     from ._core.report import MemberReport, Progress, Reply, Report
     from ._core.statistics import Statistics
+    from ._engine.delivery import Delivery
     from ._engine.handle import Handle
     from ._participants.current_request import CurrentRequest, current_request
     from ._time.clock import Clock
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from .policies import All, First, Quorum, Stall, StopOnError, Until
 else:
     _HOMES = {
+        "_core.delivery_report": ("DeliveryReport", "ListenerReport"),
         "_core.outcomes": ("Completion", "Standing", "Verdict"),
         "_core.report": ("MemberReport", "Progress", "Reply", "Report"),
         "_core.statistics": ("Statistics",),
+        "_engine.delivery": ("Delivery",),
         "_engine.handle": ("Handle",),
         "_participants.current_request": ("CurrentRequest", "current_request"),
         "_time.clock": ("Clock",),
@@ -67,12 +71,15 @@ __all__ = [
     "Clock",
     "Completion",
     "CurrentRequest",
+    "Delivery",
+    "DeliveryReport",
     "Dispatcher",
     "DispatcherError",
     "DispatcherStopped",
     "First",
     "Handle",
     "IncompleteError",
+    "ListenerReport",
     "MemberReport",
     "Producer",
     "Progress",

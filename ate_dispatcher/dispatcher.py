@@ -38,6 +38,7 @@ from ._core.durations import NEVER, milliseconds
 from ._core.outcomes import Completion
 from ._core.statistics import Statistics
 from ._engine.control import ControlLoop
+from ._engine.delivery import Delivery
 from ._engine.engine import Engine, Order
 from ._engine.handle import Handle
 from ._engine.options import Options, check_keywords, options_of
@@ -50,6 +51,7 @@ from ._engine.process import (
     remember,
     started,
 )
+from ._engine.publish import publish
 from ._engine.scatter import send
 from ._engine.waiting import beside_the_loop
 from ._observing.observers import Hook
@@ -164,6 +166,36 @@ class Dispatcher(Registrar):
             check_keywords(kwargs)
         return send(self._ate_engine, topic, args, kwargs, ttl)
 
+    def publish(self, topic: Hashable, value: Any, *, ttl: Optional[float] = None) -> Delivery:
+        """Let every listener of *topic* hear *value*; never blocks.
+
+        All listeners hear values and results in one order: that of the publishing, and for results
+        of their arrival. Before :meth:`start` a value is kept.
+
+        Parameters
+        ----------
+        topic: hashable
+            Who hears it is fixed now: those registered for it.
+        value: object
+            Passed on by reference to ``process_dispatcher_result(topic, value)``.
+        ttl: real number, optional
+            Milliseconds from now: a listener that has not begun to hear it by then does not
+            (verdict ``SKIPPED``). By default it is heard however late.
+
+        Returns
+        -------
+        Delivery
+            Wait for it, await it, or ignore it.
+
+        Raises
+        ------
+        BadType, BadValue
+            A *ttl* that is no number, negative or NaN; a *topic* that is not hashable.
+        DispatcherStopped
+            After :meth:`stop`.
+        """
+        return publish(self._ate_engine, topic, value, ttl)
+
     def options(
         self,
         *,
@@ -242,7 +274,10 @@ class Dispatcher(Registrar):
     def statistics(self) -> Statistics:
         """The sums over the dispatcher's life, by verdict and by reason of the end."""
         engine = self._ate_engine
-        return engine.ledger.sums.shown(engine.ledger.open.all(), engine.over_meanwhile())
+        published, heard = engine.heard()
+        return engine.ledger.sums.shown(
+            engine.ledger.open.all(), engine.over_meanwhile(), published, heard
+        )
 
     # -- life ----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from ._core.report import Report
 
 __all__ = [
     "Event",
+    "ListenerFailed",
     "MemberDeclined",
     "ProducerFailed",
     "ReplyAccepted",
@@ -23,6 +24,7 @@ __all__ = [
     "RequestOpened",
     "RequestProgressed",
     "RequestSkipped",
+    "ValuePublished",
 ]
 
 
@@ -136,3 +138,20 @@ class RequestCompleted(Event):
     verdicts: Tuple[Tuple[str, Optional[Verdict]], ...]
     report: Report = field(repr=False)
     numbers: Tuple[int, ...] = field(default=(), repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class ValuePublished(Event):
+    """``publish`` was called; *request* is the value's id, *listeners* those who are to hear it."""
+
+    name: ClassVar[str] = "ate_dispatcher.value_published"
+    listeners: Tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListenerFailed(Event):
+    """The callback of *listener* raised *error* on a published value; *request* is its id."""
+
+    name: ClassVar[str] = "ate_dispatcher.listener_failed"
+    listener: str
+    error: BaseException

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, Iterable, Mapping
 
 from .outcomes import Completion, Verdict
@@ -18,7 +18,8 @@ class Statistics(Tabular):
 
     ``fan_out`` counts every (request, producer) pair; it equals the sum of ``verdicts`` plus
     ``pending``, the pairs of open requests without a verdict. ``completions`` sums to
-    ``requests - open``.
+    ``requests - open``. ``published`` counts values, ``deliveries`` the verdicts of listeners on
+    them.
     """
 
     requests: int
@@ -27,11 +28,15 @@ class Statistics(Tabular):
     pending: int
     verdicts: Mapping[Verdict, int]
     completions: Mapping[Completion, int]
+    published: int = 0
+    deliveries: Mapping[Verdict, int] = field(default_factory=dict)
 
     def _table(self) -> Table:
         rows = [("verdict", verdict.name, str(count)) for verdict, count in self.verdicts.items()]
         rows += [("verdict", "pending", str(self.pending)), ("request", "open", str(self.open))]
         rows += [("request", end.name, str(count)) for end, count in self.completions.items()]
+        rows += [("value", "published", str(self.published))]
+        rows += [("delivery", each.name, str(count)) for each, count in self.deliveries.items()]
         title = f"{self.requests} requests ({self.open} open), fan-out {self.fan_out}"
         return Table(title, ("of each", "what", "how many"), [row for row in rows if row[2] != "0"])
 
@@ -41,7 +46,12 @@ class Statistics(Tabular):
         if self.pending:
             parts.append(f"{self.pending} pending")
         ends = [f"{number} {end.name}" for end, number in self.completions.items() if number]
-        return ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
+        text = ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
+        if not self.published:
+            return text
+        heard = [f"{number} {each.name}" for each, number in self.deliveries.items() if number]
+        values = "1 value" if self.published == 1 else f"{self.published} values"
+        return f"{text}; {values} published: {', '.join(heard) or 'none heard'}"
 
 
 class Sums:
@@ -67,8 +77,21 @@ class Sums:
         self._verdicts[outcome] += 1
         unanswered.outcome = outcome
 
-    def shown(self, open_ones: Iterable[Request], over: Iterable[Request] = ()) -> Statistics:
-        """Together with what is open; and what was *over* when it was sent, not yet added."""
+    def shown(
+        self,
+        open_ones: Iterable[Request],
+        over: Iterable[Request] = (),
+        published: int = 0,
+        heard: Iterable[Mapping[Verdict, int]] = (),
+    ) -> Statistics:
+        """Together with what is open; and what was *over* when it was sent, not yet added.
+
+        With what listeners have *heard* of the values that were *published*.
+        """
+        deliveries = dict.fromkeys(Verdict, 0) if published else {}
+        for each in heard:
+            for verdict, number in each.items():
+                deliveries[verdict] = deliveries.get(verdict, 0) + number
         verdicts, completions = dict(self._verdicts), dict(self._completions)
         verdicts[Verdict.OK] += self.all_ok
         completions[Completion.ALL_REPLIED] += self.all_replied
@@ -89,6 +112,8 @@ class Sums:
             pending=pending,
             verdicts=verdicts,
             completions=completions,
+            published=published,
+            deliveries=deliveries,
         )
 
     def check(self, open_ones: Iterable[Request]) -> None:

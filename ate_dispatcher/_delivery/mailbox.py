@@ -21,7 +21,7 @@ go to a queue of their own, which is read first, so the order stays and no pass 
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, List, Sequence, Sized, Tuple
 
 from .._time.clock import Parker, QueueParker
 from .fifo import Fifo
@@ -133,14 +133,17 @@ class Mailbox(Fifo):
             park()
         self.attention = CALM
 
-    def park(self) -> None:
-        """Wait until there is an item, perhaps. The reader, which takes without the section."""
+    def park(self, other: Sized = ()) -> None:
+        """Wait until there is an item, perhaps, unless there is anything *other* for it to do.
+
+        The reader, which takes without the section.
+        """
         self.attention = [True]
         if NO_GIL:
             # Nothing to rotate, but it takes the deque's own lock: the look cannot come before
             # the token. (Where `take` is used the section's lock is in between.)
             self.items.rotate(0)
-        if not self.items:
+        if not self.items and not other:
             park = self.parker.park
             park()
         self.attention = CALM

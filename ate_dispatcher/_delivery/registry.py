@@ -97,6 +97,7 @@ class Roster:
         "disabled",
         "first",
         "heeding",
+        "keys",
         "made_for",
         "members",
         "replies",
@@ -115,6 +116,8 @@ class Roster:
         self.disabled: Tuple[Any, ...] = disabled
         self.members: Tuple[Any, ...] = tuple([each.member for each in registrations])
         self.size: int = len(registrations)
+        #: The identities of their mailboxes.
+        self.keys: Tuple[int, ...] = tuple([id(each.mailbox) for each in registrations])
         self.heeding: bool = any(each.heeding for each in registrations)
         self.replies: Tuple[Mailbox, ...] = tuple(
             [each.mailbox for each in registrations if each.replies]
@@ -274,19 +277,19 @@ class Registry:
         channel = self.channels.get(topic)
         return self._revived(topic) if channel is None else channel
 
-    def hint(self, topic: Hashable) -> str:
-        """What to say of *topic*, which nobody is on: which of the others reads most like it."""
+    def hint(self, topic: Hashable, side: str) -> str:
+        """What to say of *topic*, with nobody on that *side*: which other reads most like it."""
         from difflib import get_close_matches
 
         there = [
             _log.text_of(channel.topic)
             for channel in copied(self.channels.values())[:_MANY]
-            if channel.producers
+            if getattr(channel, side)
         ]
         close = get_close_matches(_log.text_of(topic), there, 1)
         if close:
             return f", but for {close[0]}"
-        return f"; producers are on {', '.join(there[:3])}" if there else "; no producer is on any"
+        return f"; {side} are on {', '.join(there[:3])}" if there else f"; no {side[:-1]} is on any"
 
     def disable(self, producer: Any, by: Hashable) -> None:
         """Take *producer* out of all rosters. All of it each time, if one was cut short."""

@@ -9,20 +9,22 @@ user's and logs nothing itself (P16).
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from typing import Any, Callable, Deque, Dict, List, Optional
 
-from .. import _log
 from .._core.durations import NEVER, past
 from .._core.ledger import Ledger
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
-from .._delivery.mailbox import CALM, CLOSED
+from .._delivery.mailbox import CALM, CLOSED, Mailbox
+from .._delivery.posts import POSTS
 from .._delivery.registry import is_disabled
-from .._time.clock import spawn, this_thread
+from .._time.clock import this_thread
+from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply, tell
-from .process import SECTION, unhurried
+from .observers_thread import ObserversThread
+from .process import SECTION, see_to_posts, unhurried
+from .publish import hand_out_value
 from .scatter import hand_out_held
 from .stopping import Stopping
 from .sweep import buried, sweep, take_away
@@ -49,7 +51,7 @@ class ControlLoop:
         self._turn: Deque[bool] = deque([True])
         self._over = False
         self._waiting: List[Any] = []
-        self._observers_thread: Any = None
+        self._observers = ObserversThread(engine, name)
         self._stopping = Stopping(engine, name)
         # The deadline that we were told of, until it has passed: its request may be over by now,
         # but those sent meanwhile, with later ones, then need not tell at all.
@@ -66,8 +68,10 @@ class ControlLoop:
             Order.SWEEP: self._sweep,
             Order.WITHDRAW: self._withdraw,
             Order.CALL_WHEN_DONE: self._call_when_done,
-            Order.OBSERVE: self._observe,
-            Order.LAGGING: self._observers_lag,
+            Order.OBSERVE: self._observers.start,
+            Order.DISTRIBUTE: self._distribute,
+            Order.OVER: Delivery.over,
+            Order.LAGGING: self._observers.lags,
             Order.STOP: self._stop,
             Order.STOPPER_DONE: self._stopping.stopper_done,
         }
@@ -75,7 +79,7 @@ class ControlLoop:
     @property
     def observers_thread(self) -> Any:
         """The thread of hooks and done callbacks, if there ever was one."""
-        return self._observers_thread
+        return self._observers.thread
 
     def run(self, only_stop: bool = False) -> None:
         """Serve until a stop is done; a second call waits for the first one's end.
@@ -123,8 +127,7 @@ class ControlLoop:
         """One round, time first; whether there is more to do at once."""
         more = self._expire()
         done = self._some_orders()
-        if self._observers_thread is None and self._engine.observers.backlog():
-            self._observe()
+        self._observers.start_if_needed()
         return more or done == _ORDERS or bool(self._engine.orders.items)
 
     def _some_orders(self) -> int:
@@ -182,9 +185,8 @@ class ControlLoop:
             or self._is_done()
             or stopping.until < wakeup
         ):
-            if self._observers_thread is None and engine.observers.backlog():
-                # Left over by a pass of this thread: nothing of a user's waits for the next time.
-                self._observe()
+            # Left over by a pass of this thread: nothing of a user's waits for the next time.
+            self._observers.start_if_needed()
             # A clock that has not come to the instant that we waited for is given a tick.
             until = past(wakeup) + (_TICK if self._lagging else 0.0)
             woken = engine.orders.parker.park_until(until)
@@ -250,46 +252,30 @@ class ControlLoop:
         if rounds and member.mailbox.attention is not CLOSED:
             engine.leave(Order.WITHDRAW, member, rounds)
 
-    def _call_when_done(self, request: Request, callback: Any) -> None:
-        self._observe()
+    def _distribute(self, mailbox: Optional[Mailbox] = None) -> None:
+        if mailbox is not None:
+            # What was put into it may have woken nobody.
+            mailbox.attend()
+        if see_to_posts():
+            self._engine.leave(Order.DISTRIBUTE)
+
+    def _call_when_done(self, request: Any, callback: Any) -> None:
+        self._observers.start()
+        if isinstance(request, Delivery):
+            if not request.keeps(callback):
+                self._engine.observers.call(callback, request)
+            return
         with SECTION:
             if request.completion is None:
                 request.more().callbacks.append(callback)
             else:
                 self._engine.observers.call(callback, request)
 
-    def _observe(self) -> None:
-        if self._observers_thread is None:
-            observers = self._engine.observers
-            name = f"{self._name()}-observers"
-            try:
-                self._observers_thread = spawn(
-                    self._engine.clock, observers.serve, name, observers.mailbox.parker
-                )
-            except RuntimeError as error:
-                # At the exit of the interpreter there are no new threads: the end sees to it.
-                if observers.has_calls():
-                    _log.lost("hooks and done callbacks are not called: %s", error)
-
-    def _observers_lag(self, waiting: int) -> None:
-        """Say so on a thread that is there for that: a hook keeps the observers' own."""
-        warn = partial(
-            _log.lost,
-            "hooks and done callbacks do not keep up: %d wait for the thread that calls them",
-            waiting,
-        )
-        clock = self._engine.clock
-        try:
-            spawn(clock, warn, f"{self._name()}-warner", clock.parker())
-        except RuntimeError:
-            self._engine.observers.lost(*warn.args)
-
     # -- the gate ------------------------------------------------------------------------------
 
     def _open(self) -> None:
         engine = self._engine
-        if engine.observers.backlog():
-            self._observe()
+        self._observers.start_if_needed()
         # The cancelled first, before anybody begins them.
         for _ in range(len(engine.orders.items)):
             what, data = engine.orders.items.popleft()
@@ -305,15 +291,21 @@ class ControlLoop:
     def _hand_out_some(self) -> None:
         """A part of what the gate holds; the rest comes round again, behind other orders (P17)."""
         engine = self._engine
-        if engine.gate.hand_out(partial(hand_out_held, engine), _HELD):
+        if engine.gate.hand_out(self._pass_on, _HELD):
             engine.gate.ordered = True
             engine.leave(Order.HAND_OUT)
 
     def _hand_out_all(self) -> None:
         """All of it, with a look at the time in between."""
         engine = self._engine
-        while engine.gate.hand_out(partial(hand_out_held, engine), _HELD):
+        while engine.gate.hand_out(self._pass_on, _HELD):
             self._expire()
+
+    def _pass_on(self, held: Any) -> None:
+        if isinstance(held, Delivery):
+            hand_out_value(self._engine, held, held.first)
+        else:
+            hand_out_held(self._engine, held)
 
     # -- stopping ------------------------------------------------------------------------------
 
@@ -327,6 +319,8 @@ class ControlLoop:
         engine = self._engine
         if engine.phase is Phase.NEW or engine.phase is Phase.OPEN:
             return False
+        if engine.phase is Phase.CLOSING:
+            return self._stopping.grace_is_over()
         return self._stopping.is_over()
 
     def _finish(self) -> None:
@@ -336,9 +330,12 @@ class ControlLoop:
         engine.phase = Phase.CLOSING
         while self._stopping.end_some():
             pass
+        while POSTS and see_to_posts():
+            pass
+        self._stopping.see_off_listeners()
         self._stopping.stop_all("listeners")
         self._stopping.begin_grace()
-        while not self._stopping.grace_is_over():
+        while not self._is_done():
             if not self._round():
                 self._park()
         engine.phase = Phase.ENDED
@@ -346,10 +343,10 @@ class ControlLoop:
         engine.orders.close()
         while engine.orders.items and self._some_orders():
             pass
-        if engine.observers.backlog():
-            # What is let go of, or logged, keeps nobody at the end either.
-            self._observe()
-        engine.observers.close(served=self._observers_thread is not None)
+        self._stopping.give_up_values()
+        # What is let go of, or logged, keeps nobody at the end either.
+        self._observers.start_if_needed()
+        engine.observers.close(served=self._observers.thread is not None)
         # What was kept, and who.
         engine.gate.clear()
         for table in engine.registry.tables():

@@ -62,6 +62,10 @@ P16  Inside the section nothing of a user's is let go of: whoever holds it there
      anybody's hook or callback called in there: `Observers.tell` only appends.
 P17  Every pass of the section is bounded, by verdicts or by messages; time comes first, then a
      bounded number of orders; what may take long, log handlers too, goes to the observers.
+P18  What was published leaves the posts only after it is in all mailboxes; whatever else goes to
+     listeners, or is published, while there are posts, goes behind them. Publisher: append, then
+     look for a reader that is parked. Reader: put up the token, look at its items and at the posts,
+     park; and it distributes what was posted before it does anything else. (``posts``, `publish`)
 
 Gone: P3 (a flag in the attention field), P11 (two kinds of sections), P13 and P16 of old (orders of
 fields and of effect bits).
@@ -69,7 +73,9 @@ fields and of effect bits).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections import deque
 from functools import partial
 from typing import (
     Any,
@@ -90,7 +96,7 @@ from .._core.durations import NEVER
 from .._core.instruments import Instruments
 from .._core.ledger import Ledger
 from .._core.member import Member
-from .._core.outcomes import ByIdentity, Completion
+from .._core.outcomes import ByIdentity, Completion, Verdict
 from .._core.request import Request
 from .._core.snapshots import copied
 from .._delivery.local_member import LocalMember
@@ -99,9 +105,9 @@ from .._delivery.ordering_keys import Keys
 from .._delivery.registry import Channel, Disabled, Registry
 from .._observing.observers import Observers
 from .._observing.translate import event_opened
-from .._time.clock import Clock
+from .._time.clock import Clock, spawn_raw
 from .gate import Gate, removed
-from .process import LINES
+from .process import LINES, see_to_posts
 
 __all__ = ["Engine", "Order", "Phase", "State"]
 
@@ -144,12 +150,16 @@ class Order(ByIdentity):
     """*request*, *callback*: to be called after its end."""
     OBSERVE = "observe"
     """There is something for observers."""
+    DISTRIBUTE = "distribute"
+    """Something was published, and nobody of its listeners is there to see to it."""
+    OVER = "over"
+    """*delivery*: it is over, and who waits for it is to be told."""
     LAGGING = "lagging"
     """*waiting*: so much waits for observers, who do not keep up."""
     STOP = "stop"
     """*at_once*, *until*: end, and wait for what is open until then at most."""
     STOPPER_DONE = "stopper_done"
-    """A participant's overridden ``stop()`` has returned."""
+    """A participant's overridden ``stop()`` has returned; or *heard*: a listener has heard all."""
 
 
 class State(NamedTuple):
@@ -210,6 +220,12 @@ class Engine:
         #: Whether its thread was started, or is about to be: somebody will hand out what is held.
         self.starts: bool = False
         self.next_id: Callable[[], int] = itertools.count(1).__next__
+        #: Its next number is how many values were published.
+        self.publishes: Iterator[int] = itertools.count()
+        #: What listeners made of them, by the identity of the mailbox: each counts its own.
+        self.tallies: Dict[int, Dict[Verdict, int]] = {}
+        #: The verdicts on those that nobody will hear, see `Delivery.give_up`.
+        self.given_up: Deque[Verdict] = deque()
         #: Hashes of topics on which nobody was, as far as it was said.
         self.unheard: Set[int] = set()
         #: Whether it was said that a ttl may have been meant in seconds.
@@ -256,6 +272,12 @@ class Engine:
             elif what is Order.HAND_OUT:
                 # Perhaps the control loop has seen to it at its end: twice is harmless.
                 self.gate.let_leave()
+            elif what is Order.DISTRIBUTE:
+                # No section may be entered here. At the exit there is no new thread, or need.
+                with contextlib.suppress(RuntimeError):
+                    spawn_raw(see_to_posts)
+            elif what is Order.OVER:
+                data[0].over()
             elif what is Order.NOBODY:
                 # No section may be entered here: statistics find it where it is.
                 items.append((what, data))
@@ -295,6 +317,15 @@ class Engine:
     def over_meanwhile(self) -> List[Request]:
         """Those whose end the ledger has not been told yet."""
         return [data[0] for what, data in copied(self.orders.items) if what is Order.NOBODY]
+
+    def heard(self) -> Tuple[int, List[Dict[Verdict, int]]]:
+        """How many values were published, and how often listeners came to which verdict."""
+        # Shown without taking it; a count that is copied is deprecated.
+        published = int(repr(self.publishes)[len("count(") : -1])
+        given_up: Dict[Verdict, int] = {}
+        for verdict in copied(self.given_up):
+            given_up[verdict] = given_up.get(verdict, 0) + 1
+        return published, [given_up, *[dict(each) for each in copied(self.tallies.values())]]
 
     def forget(self, request: Request) -> None:
         """*request*'s send did not return, and it may be held: nobody can want it."""

@@ -32,7 +32,8 @@ from .._core.reporting import replies_between, report_of
 from .._core.request import Ending, Extras, Request, StartLine, Unanswered
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
-from .._delivery.registry import Roster
+from .._delivery.posts import POSTS, follow
+from .._delivery.registry import Outlet, Roster
 from .._observing.translate import (
     event_completed,
     event_discarded,
@@ -145,6 +146,8 @@ def forward(request: Request, value: Any) -> None:
     roster = request.channel.listeners.current()
     outlet = roster.first
     message = (request.topic, value)
+    if follow(outlet, message):
+        outlet = None
     while outlet is not None:
         outlet.mailbox.put(message)
         outlet = outlet.next
@@ -156,7 +159,7 @@ def forward_reply(request: Request, roster: Roster) -> None:
     """The same to those who want to know whose it is: the newest record."""
     message = ReplyMessage(REPLY, request)
     for mailbox in roster.replies:
-        mailbox.put(message)
+        _put_behind(mailbox, message)
 
 
 def give_back(engine: Engine, claim: Claim) -> None:
@@ -258,7 +261,13 @@ def _tell_listeners(request: Request, callback: str, message: Any) -> None:
     listener: Hearer
     for listener in request.channel.listeners.current().members:
         if listener._ate_heeds(callback):
-            listener._ate_mailbox.put(message)
+            _put_behind(listener._ate_mailbox, message)
+
+
+def _put_behind(mailbox: Mailbox, message: Any) -> None:
+    """Put *message* behind what was posted before (P18)."""
+    if not POSTS or not follow(Outlet(mailbox, None, None), message):
+        mailbox.put(message)
 
 
 # -- after the section -------------------------------------------------------------------------

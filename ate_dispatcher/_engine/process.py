@@ -26,6 +26,7 @@ from .. import _log
 from .._core.member import Member
 from .._core.request import StartLine
 from .._delivery.mailbox import NO_GIL
+from .._delivery.posts import POSTS, distribute
 from .._observing.observers import Observers
 from .._time.clock import REAL, QueueParker
 
@@ -45,6 +46,7 @@ __all__ = [
     "nested",
     "release",
     "remember",
+    "see_to_posts",
     "started",
     "unhurried",
 ]
@@ -141,6 +143,12 @@ def lost(message: str, *args: Any, **fields: Any) -> None:
     (_log.lost if observers is None else observers.lost)(message, *args, **fields)
 
 
+def see_to_posts() -> bool:
+    """Put a part of what was posted into the mailboxes; whether there is more. Outside."""
+    with SECTION:
+        return distribute()
+
+
 _drains: List[bool] = []
 
 
@@ -221,6 +229,7 @@ def _after_fork() -> None:
     """The child has none of our threads, but perhaps the one that forked."""
     SECTION.forked()
     LINES.clear()
+    POSTS.clear()
     nested.clear()
     unhurried.clear()
     for dispatcher in living_dispatchers():

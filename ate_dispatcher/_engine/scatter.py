@@ -187,7 +187,10 @@ def _nobody(
     elif len(engine.unheard) < _MANY and hash(topic) not in engine.unheard:
         engine.unheard.add(hash(topic))
         # The texts of topics are users' code; the order that `over` leaves has somebody see to it.
-        texts = _log.Later(_log.text_of, topic), _log.Later(engine.registry.hint, topic)
+        texts = (
+            _log.Later(_log.text_of, topic),
+            _log.Later(engine.registry.hint, topic, "producers"),
+        )
         said = "nobody is registered for topic %s%s; said once"
         engine.observers.lost(said, *texts, topic=topic)
     engine.over(request, Completion.NO_PRODUCERS)

@@ -21,6 +21,7 @@ from .._core.effects import ACCEPTED, ENDED, FAILED, ORDINARY
 from .._core.member import Claim
 from .._delivery.local_member import LocalMember, ThreadWorker
 from .._delivery.mailbox import Mailbox
+from .._delivery.posts import POSTS, follow
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Died
 from .._observing.stacks import LOOPS
 from .._time.clock import Clock, spawn, this_thread
@@ -115,7 +116,7 @@ def serve(producer: Serving, worker: Any) -> None:
     enter, leave = SECTION.enter, SECTION.leave
     member: LocalMember = worker.member
     mailbox, items, unjudged = member.mailbox, member.mailbox.items, member.unjudged
-    popleft, streams = items.popleft, producer._ate_stream
+    popleft, streams, posts = items.popleft, producer._ate_stream, POSTS
     plain = mailbox.__class__ is Mailbox and not member.exclusive
     # Who has more to see to than the next call, or is not plain, takes nothing in passing.
     in_passing = FAILED if plain else 0
@@ -154,6 +155,10 @@ def serve(producer: Serving, worker: Any) -> None:
                         more = True
                         heard = side.current()
                     outlet = heard.first
+                    if posts:
+                        more = True
+                        if follow(outlet, value):
+                            outlet = None
                     while True:
                         if outlet is None:
                             break

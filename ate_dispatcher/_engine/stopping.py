@@ -10,10 +10,13 @@ from typing import Any, Callable, List, Set
 
 from .. import _log
 from .._core.durations import NEVER
+from .._core.snapshots import copied
 from .._time.clock import spawn
+from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply
 from .process import SECTION
+from .publish import give_up_all, has_values
 
 __all__ = ["GRACE", "Stopping"]
 
@@ -35,10 +38,14 @@ class Stopping:
         self._grace_until = NEVER
         self._told: Set[int] = set()
         self._stoppers = 0
+        #: Listeners that have still to hear what was published.
+        self._hearing = 0
+        self._hear_until = NEVER
 
     @property
     def until(self) -> float:
-        return min(self._drain_until, self._grace_until)
+        hear_until = self._hear_until if self._hearing else NEVER
+        return min(self._drain_until, self._grace_until, hear_until)
 
     @property
     def stoppers(self) -> int:
@@ -86,9 +93,12 @@ class Stopping:
             who = _log.Later(_log.name_of, listener)
             self._engine.observers.lost(said, who, unread)
 
-    def stopper_done(self) -> None:
-        """One has come back."""
-        self._stoppers -= 1
+    def stopper_done(self, heard: bool = False) -> None:
+        """An overridden ``stop()`` has come back; or a listener has *heard* all."""
+        if heard:
+            self._hearing -= 1
+        else:
+            self._stoppers -= 1
 
     def is_over(self) -> bool:
         """Whether all that was open has ended, and everybody was stopped; or time is up."""
@@ -116,12 +126,48 @@ class Stopping:
             announce(engine, request, effects)
         return more or bool(engine.ledger.open)
 
+    def see_off_listeners(self) -> None:
+        """Let those who have still to hear what was published say when they have.
+
+        Who is to end at once begins no more of it.
+        """
+        engine = self._engine
+        for listener in engine.registry.participants("listeners"):
+            mailbox = listener._ate_mailbox
+            if self._at_once:
+                give_up_all(engine, mailbox, None)
+            if listener._ate_hears is not None or has_values(engine, mailbox):
+                self._hearing += 1
+                mailbox.put(self._heard_all)
+        self._hear_until = self._drain_until
+
+    def _heard_all(self, listener: Any) -> None:
+        """In its mailbox, behind all that was published."""
+        self._engine.post(Order.STOPPER_DONE, True)
+
+    def give_up_values(self) -> None:
+        """Nobody waits any more for what was published and not heard; with a word for each."""
+        engine = self._engine
+        for held in copied(engine.gate.held):
+            if isinstance(held, Delivery):
+                held.withdraw()
+        for listener in engine.registry.participants("listeners"):
+            left = give_up_all(engine, listener._ate_mailbox, listener._ate_hears)
+            if left:
+                said = "listener %s has not heard %d of the published values: the stop came before"
+                engine.observers.lost(said, _log.Later(_log.name_of, listener), left)
+
     def begin_grace(self) -> None:
-        """From now on only participants that are being stopped are waited for, for a moment."""
+        """From now on only participants are waited for: those being stopped, for a moment."""
         self._drain_until, self._grace_until = NEVER, self._engine.now() + GRACE
 
     def grace_is_over(self) -> bool:
-        return not self._stoppers or self._engine.now() >= self._grace_until
+        """Whether nobody is waited for any more."""
+        now = self._engine.now()
+        if not self._stoppers or now >= self._grace_until:
+            self._grace_until = NEVER
+            return not self._hearing or now >= self._hear_until
+        return False
 
     def _stopper(self, participant: Any) -> Callable[[], None]:
         def stop() -> None:

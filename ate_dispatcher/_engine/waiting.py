@@ -11,8 +11,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
+from typing_extensions import Protocol
+
 from .. import _log
 from .._core.durations import NEVER
+from .._core.outcomes import Completion
 from .._core.request import Request
 from .._core.snapshots import copied
 from .._delivery.local_member import LocalWorker
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = [
+    "Awaited",
     "InLoop",
     "Seen",
     "beside_the_loop",
@@ -42,18 +46,37 @@ Seen = Optional[Tuple[Any]]
 """For one who waits for the end, None; for one who waits for any reply, the newest it has seen."""
 
 
+class Awaited(Protocol):
+    """What one may wait for: a request, or what was published."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def chain(self) -> Any: ...
+
+    @property
+    def deadline(self) -> float: ...
+
+    @property
+    def completion(self) -> Optional[Completion]: ...
+
+    awaited: bool
+
+
 def own_worker() -> Optional[LocalWorker]:
     """The worker that the calling thread is, if it is one."""
     worker = CURRENT_WORKER.get()
     return worker if isinstance(worker, LocalWorker) and worker.runs_here() else None
 
 
-def wait_for(engine: Engine, request: Request, deadline: float, seen: Seen) -> bool:
+def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> bool:
     """Block until *request* has ended, or moved beyond *seen*; or until *deadline*."""
     clock = engine.clock
     parker = clock.parker()
     waiter = (parker, seen is not None)
-    worker = own_worker()
+    # Listeners do not wait: there is no circle through what was published.
+    worker = own_worker() if isinstance(request, Request) else None
     looks = iter(LOOKS if worker is not None else ())
     began = clock.now()
     look = began + next(looks, NEVER)
@@ -89,7 +112,7 @@ def wait_for(engine: Engine, request: Request, deadline: float, seen: Seen) -> b
         _dismiss(engine, request, waiter)
 
 
-async def wait_in_loop(engine: Engine, request: Request, seen: Seen) -> None:
+async def wait_in_loop(engine: Engine, request: Awaited, seen: Seen) -> None:
     """The same in an event loop, which goes on meanwhile; perhaps for nothing: look again."""
     loop = running_loop()
     if loop is None:
@@ -111,7 +134,7 @@ async def wait_in_loop(engine: Engine, request: Request, seen: Seen) -> None:
         _dismiss(engine, request, waiter)
 
 
-def wake(engine: Engine, request: Request) -> None:
+def wake(engine: Engine, request: Awaited) -> None:
     """Wake who waits for *request*. Outside the section, by whoever has changed it there (P9)."""
     ended = request.completion is not None
     waiting = engine.waiting
@@ -130,17 +153,17 @@ def look_for_circle(worker: Any) -> None:
         _log.lost("in a circle, until a deadline or for ever: %s", found)
 
 
-def _moved(request: Request, seen: Seen) -> bool:
+def _moved(request: Awaited, seen: Seen) -> bool:
     """Whether it has ended, or, for one who has *seen* some replies, has newer ones."""
     return request.completion is not None or (seen is not None and request.chain is not seen[0])
 
 
-def _enlist(engine: Engine, request: Request, waiter: Tuple[Any, bool]) -> None:
+def _enlist(engine: Engine, request: Awaited, waiter: Tuple[Any, bool]) -> None:
     engine.waiting.setdefault(request.id, {})[id(waiter)] = waiter
     request.awaited = True
 
 
-def _dismiss(engine: Engine, request: Request, waiter: Tuple[Any, bool]) -> None:
+def _dismiss(engine: Engine, request: Awaited, waiter: Tuple[Any, bool]) -> None:
     waiters = engine.waiting.get(request.id)
     if waiters is not None:
         waiters.pop(id(waiter), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Hashable, Tuple
+
 from .. import events
 from .._core.durations import NEVER, in_ms
 from .._core.member import Member
@@ -9,13 +11,16 @@ from .._core.records import BEGAN, ERROR, MEMBER, STAMP, Part, Record
 from .._core.report import made
 from .._core.reporting import report_of
 from .._core.request import Request, Unanswered
+from .._log import name_of
 
 __all__ = [
     "event_completed",
     "event_discarded",
+    "event_listener_failed",
     "event_noted",
     "event_opened",
     "event_progressed",
+    "event_published",
     "event_replied",
     "event_skipped",
 ]
@@ -111,3 +116,15 @@ def event_completed(request: Request) -> events.Event:
         report=report,
         numbers=tuple([member.number for member in request.roster]),
     )
+
+
+def event_published(
+    number: int, topic: Hashable, listeners: Tuple[Any, ...], at: float
+) -> events.Event:
+    return events.ValuePublished(at, number, topic, tuple([name_of(each) for each in listeners]))
+
+
+def event_listener_failed(
+    number: int, topic: Hashable, listener: Any, error: BaseException, at: float
+) -> events.Event:
+    return events.ListenerFailed(at, number, topic, name_of(listener), error)

@@ -6,9 +6,13 @@ from typing import Any, Callable, FrozenSet, Optional
 
 from .. import _log
 from .._arguments import check_callable
+from .._core.outcomes import Verdict
 from .._core.report import Reply, Report
+from .._delivery.posts import POSTS
 from .._delivery.sentinels import STOP
+from .._engine.delivery import Delivery
 from .._engine.gather import COMPLETION, ERROR, REPLY
+from .._engine.process import SECTION, release, see_to_posts
 from .participant import Participant, run_rigged
 
 __all__ = ["OPTIONAL", "ResultListener"]
@@ -37,6 +41,8 @@ class ResultListener(Participant):
         True by default: its thread does not keep the interpreter alive.
     """
 
+    #: The published value whose callback it is in.
+    _ate_hears: Optional[Delivery] = None
     #: The optional ones that its class overrides, as of the last registration.
     _ate_overrides: FrozenSet[str] = frozenset()
 
@@ -89,12 +95,15 @@ class ResultListener(Participant):
 
     def run(self) -> None:
         """The thread's loop, until ``stop()``. Subclasses may wrap it."""
-        mailbox = self._ate_mailbox
+        mailbox, posts = self._ate_mailbox, POSTS
         items = mailbox.items
         popleft = items.popleft
         while True:
             try:
                 while True:
+                    if posts:
+                        # Before all else: others may wait for it (P18).
+                        see_to_posts()
                     if not items:
                         break
                     item = popleft()
@@ -111,10 +120,22 @@ class ResultListener(Participant):
                 continue
             # Parked for long, perhaps: nobody's results stay alive in this frame.
             item = topic = value = None
-            mailbox.park()
+            mailbox.park(posts)
 
     def _ate_run(self) -> None:
         run_rigged(self)
+
+    def _ate_ends(self) -> None:
+        with SECTION:
+            self._ate_mailbox.close()
+        # Somebody may have counted on this thread.
+        while POSTS and see_to_posts():
+            pass
+        left = self._ate_mailbox.emptied()
+        for item in left:
+            if isinstance(item, Delivery) and item.give_up(self._ate_mailbox, Verdict.MISSING):
+                item.over()
+        release(left)
 
     def _ate_looks_at_class(self) -> None:
         """See which of the optional callbacks it overrides: here, since a class is users' code."""

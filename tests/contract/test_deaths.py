@@ -136,6 +136,9 @@ def test_a_guest_dies_for_all_its_dispatchers() -> None:
     with Dispatcher() as first, Dispatcher() as second:
         first.register_result_producer(dead, "t")
         second.register_result_producer(dead, "t")
+        for dispatcher in (first, second):
+            # What is kept until they are open would be handed to who is dead by then.
+            settle(dispatcher)
         handles = [d.send_request("t", ttl=None) for d in (first, second)]
         dead.start()
         over(dead)

@@ -88,6 +88,8 @@ def test_the_names_of_events_are_fixed() -> None:
         "ate_dispatcher.reply_discarded",
         "ate_dispatcher.member_declined",
         "ate_dispatcher.request_skipped",
+        "ate_dispatcher.value_published",
+        "ate_dispatcher.listener_failed",
         "ate_dispatcher.request_completed",
     }
 

@@ -233,6 +233,7 @@ DOCUMENTED = {
         "listeners",
         "producer",
         "producers",
+        "publish",
         "send_request",
         "stop",
         "options",

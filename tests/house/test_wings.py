@@ -51,7 +51,8 @@ ONLY_IN = {
 
 LATE = {
     "__init__": {
-        *("_core.outcomes", "_core.report", "_core.statistics", "_engine.handle", "_time.clock"),
+        *("_core.delivery_report", "_core.outcomes", "_core.report", "_core.statistics"),
+        *("_engine.delivery", "_engine.handle", "_time.clock"),
         *("_participants.current_request", "dispatcher", "errors", "policies"),
     },
     "_core.tables": {"rich"},

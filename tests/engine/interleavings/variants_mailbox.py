@@ -242,10 +242,10 @@ MAILBOX: Tuple[Variant, ...] = (
         (
             ("        engine.orders.close()\n", ""),
             (
-                "            pass\n        if engine.observers.backlog():\n",
+                "            pass\n        self._stopping.give_up_values()\n",
                 (
                     "            pass\n        engine.orders.close()\n"
-                    "        if engine.observers.backlog():\n"
+                    "        self._stopping.give_up_values()\n"
                 ),
             ),
         ),

@@ -1,0 +1,329 @@
+"""One published value on its way: what listeners find in their mailboxes, and its caller's view.
+
+No lock: a listener is either among the *pending*, or somebody has taken it out of them, one atomic
+operation, and sees to its verdict; when there are as many verdicts as listeners it is over, and who
+finds that says so. Twice is harmless.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Generator, Hashable, List, Optional, Tuple
+
+from typing_extensions import Protocol
+
+from .. import _log
+from .._arguments import check_callable
+from .._core.delivery_report import DeliveryReport, ListenerReport
+from .._core.durations import timeout_instant
+from .._core.outcomes import Completion, Standing, Verdict
+from .._core.report import Reply
+from .._core.tables import Table, Tabular
+from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
+from .._delivery.registry import Channel, Outlet, Roster
+from .._observing.translate import event_listener_failed
+from .engine import Engine, Order
+from .gather import REPLY
+from .waiting import InLoop, running_loop, wait_for, wait_in_loop, wake
+
+__all__ = ["Delivery"]
+
+_OK = Verdict.OK
+
+
+class Hearer(Protocol):
+    """A listener, as far as it hears values."""
+
+    @property
+    def ident(self) -> Optional[int]: ...
+
+    _ate_mailbox: Mailbox
+    _ate_hears: Optional[Delivery]
+
+    def is_alive(self) -> bool: ...
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> Any: ...
+
+    def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any: ...
+
+    def _ate_heeds(self, callback: str) -> bool: ...
+
+
+class _Nobody:
+    """In the place of the member that a reply comes from."""
+
+    producer = None
+
+
+_NOBODY = _Nobody()
+
+
+class Delivery(Tabular):
+    """What becomes of one published value, as :meth:`Dispatcher.publish` returns it.
+
+    It only shows what happens: it may be ignored. Every method may be called from any thread;
+    those that wait say so. ``await delivery`` gives the report and never blocks the event loop.
+
+    Attributes
+    ----------
+    id: int
+        Grows with every value that the dispatcher publishes.
+    topic: hashable
+        As it was published.
+    listeners: tuple of ResultListener
+        Those who were to hear it, in the order of registration.
+    """
+
+    __slots__ = (
+        "_callbacks",
+        "_channel",
+        "_errors",
+        "_pending",
+        "_roster",
+        "_value",
+        "_verdicts",
+        "awaited",
+        "completion",
+        "deadline",
+        "engine",
+        "id",
+        "sent",
+        "topic",
+    )
+
+    chain: Any = None
+    """It has no replies: who waits, waits for the end."""
+    is_over: bool = False
+    """For the gate: it is handed out in any case."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        number: int,
+        topic: Hashable,
+        value: Any,
+        channel: Optional[Channel],
+        roster: Roster,
+        sent: float,
+        deadline: float,
+    ) -> None:
+        self.engine: Engine = engine
+        self.id: int = number
+        self.topic: Hashable = topic
+        self._value: Any = value
+        self._channel: Optional[Channel] = channel
+        self._roster: Roster = roster
+        self.sent: float = sent
+        self.deadline: float = deadline
+        #: Who has not begun it, by the identity of its mailbox; taken out by who sees to that.
+        self._pending: Dict[int, Any] = dict.fromkeys(roster.keys, True)
+        self._verdicts: Dict[int, Verdict] = {}
+        self._errors: Optional[Dict[int, str]] = None
+        self._callbacks: List[Callable[[Any], Any]] = []
+        self.awaited: bool = False
+        #: Any, once it is over (P9).
+        self.completion: Optional[Completion] = None
+        if not self._pending:
+            self.completion = Completion.ALL_REPLIED
+
+    # -- looking, never blocking ---------------------------------------------------------------
+
+    @property
+    def listeners(self) -> Tuple[Any, ...]:
+        return self._roster.members
+
+    @property
+    def missing(self) -> Tuple[Any, ...]:
+        """Those who have not heard it (yet): no verdict, or another than OK and ERROR."""
+        verdicts = self._verdicts
+        heard = (Verdict.OK, Verdict.ERROR)
+        return tuple(
+            each for each in self.listeners if verdicts.get(id(each._ate_mailbox)) not in heard
+        )
+
+    def done(self) -> bool:
+        """Whether every listener has heard it, or will not any more.
+
+        A test on virtual time that asks again and again without ever waiting gets VirtualTimeStuck.
+        """
+        if self.completion is not None:
+            return True
+        looked = self.engine.looked
+        if looked is not None:
+            looked(self.id)
+        return False
+
+    def report(self) -> DeliveryReport:
+        """A frozen snapshot of now: a verdict for each listener."""
+        return DeliveryReport(
+            self.id,
+            self.topic,
+            self.completion is not None,
+            tuple([self._line(each) for each in self.listeners]),
+        )
+
+    def _line(self, listener: Hearer) -> ListenerReport:
+        key = id(listener._ate_mailbox)
+        # In this order: who begins it is taken out first, and has no verdict for a while.
+        waits, verdict = key in self._pending, self._verdicts.get(key)
+        standing = None
+        if verdict is None or verdict is Verdict.MISSING:
+            if not waits:
+                standing = Standing.RUNNING
+            elif listener.ident is None:
+                standing = Standing.NOT_STARTED
+            else:
+                standing = Standing.QUEUED
+            if verdict is not None and not listener.is_alive():
+                standing = Standing.DEAD
+        error = None if self._errors is None else self._errors.get(key)
+        return ListenerReport(_log.name_of(listener), verdict, standing, error)
+
+    # -- waiting -------------------------------------------------------------------------------
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Block until it is done, *timeout* seconds at most; whether it is."""
+        deadline = timeout_instant(self.engine.now(), timeout)
+        return self.completion is not None or wait_for(self.engine, self, deadline, None)
+
+    def add_done_callback(self, callback: Callable[[Delivery], Any]) -> None:
+        """Call ``callback(delivery)`` once when it is done, on the dispatcher's observer thread.
+
+        As :meth:`Handle.add_done_callback`.
+        """
+        check_callable("callback", callback)
+        loop = running_loop()
+        if loop is not None:
+            callback = InLoop(loop, callback)
+        self.engine.post(Order.CALL_WHEN_DONE, self, callback)
+
+    def keeps(self, callback: Callable[[Any], Any]) -> bool:
+        """Keep *callback* until it is done; False if it is, and nobody else will call it."""
+        self._callbacks.append(callback)
+        if self.completion is None:
+            return True
+        try:
+            self._callbacks.remove(callback)
+        except ValueError:
+            return True
+        return False
+
+    def __await__(self) -> Generator[Any, None, DeliveryReport]:
+        return self._ended().__await__()
+
+    async def _ended(self) -> DeliveryReport:
+        while self.completion is None:
+            await wait_in_loop(self.engine, self, None)
+        return self.report()
+
+    # -- on the listener's thread --------------------------------------------------------------
+
+    def __call__(self, listener: Hearer) -> None:
+        """Let *listener* hear it, and note what becomes of that."""
+        key = id(listener._ate_mailbox)
+        if self._pending.pop(key, None) is None:
+            # Somebody has given it up for this listener.
+            return
+        engine, verdict = self.engine, _OK
+        listener._ate_hears = self
+        try:
+            if self._is_unheard(listener):
+                verdict = Verdict.WITHDRAWN
+            elif self.deadline < engine.now():
+                verdict = Verdict.SKIPPED
+            else:
+                listener.process_dispatcher_result(self.topic, self._value)
+                if self._roster.replies and listener._ate_heeds(REPLY):
+                    record: Any = self._value, None, _NOBODY, self.sent, engine.now(), None
+                    listener.process_dispatcher_reply(self.topic, Reply(record, self.sent))
+        except BaseException as error:
+            verdict = Verdict.ERROR
+            self._failed(listener, key, error)
+            raise
+        finally:
+            listener._ate_hears = None
+            if self._verdicts.setdefault(key, verdict) is verdict:
+                tally = engine.tallies.get(key)
+                if tally is None:
+                    tally = engine.tallies.setdefault(key, {})
+                # Of its thread alone.
+                tally[verdict] = tally.get(verdict, 0) + 1
+            if len(self._verdicts) == len(self._roster.members):
+                self._value = None
+                self.over()
+
+    def _is_unheard(self, listener: Hearer) -> bool:
+        """Whether it was deregistered since."""
+        if self._channel is None:
+            return False
+        side = self._channel.listeners
+        return side.version is not self._roster.version and not side.has(listener)
+
+    def _failed(self, listener: Hearer, key: int, error: BaseException) -> None:
+        errors = self._errors
+        if errors is None:
+            errors = self._errors = {}
+        errors[key] = type(error).__name__
+        if self.engine.hooks:
+            told = self.id, self.topic, listener, error, self.engine.now()
+            self.engine.observers.tell(event_listener_failed, *told)
+
+    @property
+    def first(self) -> Optional[Outlet]:
+        """How to reach them."""
+        return self._roster.first
+
+    def is_pending(self, mailbox: Mailbox) -> bool:
+        """Whether its reader has not begun it."""
+        return id(mailbox) in self._pending
+
+    # -- by others -----------------------------------------------------------------------------
+
+    def give_up(self, mailbox: Mailbox, verdict: Verdict, running: bool = False) -> bool:
+        """Its reader will not begin it; with *running* one that has is not waited for, either.
+
+        Whether that was news, and then, perhaps, it is `over`. From anywhere, also inside the
+        section.
+        """
+        key = id(mailbox)
+        begun = self._pending.pop(key, None) is None
+        if (begun and not running) or self._verdicts.setdefault(key, verdict) is not verdict:
+            return False
+        self.engine.given_up.append(verdict)
+        return len(self._verdicts) == len(self._roster.members)
+
+    def withdraw(self) -> None:
+        """It will not be handed out: nobody hears it. Not inside the section."""
+        for listener in self.listeners:
+            if self.give_up(listener._ate_mailbox, Verdict.WITHDRAWN):
+                self.over()
+
+    def missed_by(self, mailbox: Mailbox) -> None:
+        """It came into a mailbox that nobody reads any more. Inside the section."""
+        if self.give_up(mailbox, Verdict.DECLINED):
+            self.engine.leave(Order.OVER, self)
+            if self.engine.orders.attention is CLOSED:
+                # It crossed the end, so nobody has it yet who could have left a callback.
+                self.over()
+
+    def over(self) -> None:
+        """Everybody has a verdict: tell who waits. Outside the section; twice is harmless."""
+        self.completion = Completion.ALL_REPLIED
+        if NO_GIL:
+            # The look at who waits comes after that word (P9).
+            self.engine.arrivals.rotate(0)
+        if self.awaited:
+            wake(self.engine, self)
+        while self._callbacks:
+            try:
+                callback = self._callbacks.pop(0)
+            except IndexError:
+                break
+            self.engine.observers.call(callback, self)
+
+    def _table(self) -> Table:
+        return self.report()._table()
+
+    def __repr__(self) -> str:
+        left = len(self.listeners) - len(self._verdicts)
+        state = "done" if self.completion else f"open, {left} to hear it"
+        return f"<Delivery {self.id} on {self.topic!r}: {state}>"

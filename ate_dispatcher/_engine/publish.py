@@ -1,0 +1,132 @@
+"""From ``publish`` to the mailboxes of the listeners: on the caller's thread, and for all others.
+
+The caller never enters the section. One listener, and nothing posted before: it puts the value into
+its mailbox. Otherwise it appends one post, and wakes one reader (P18).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Hashable, Optional
+
+from .. import _log
+from .._core.durations import milliseconds
+from .._core.outcomes import Verdict
+from .._core.snapshots import copied
+from .._delivery.mailbox import CLOSED, Mailbox
+from .._delivery.posts import POSTS, post_of
+from .._delivery.registry import Outlet, Roster, unhashable
+from .._observing.translate import event_published
+from ..errors import DispatcherStopped
+from .delivery import Delivery
+from .engine import Engine, Order
+
+__all__ = ["give_up_all", "hand_out_value", "has_values", "publish"]
+
+_MANY = 100
+"""Of so many topics on which nobody listens it is said once; more are made on purpose."""
+
+_NOBODY = Roster(object(), [])
+
+
+def publish(engine: Engine, topic: Hashable, value: Any, ttl: Optional[float]) -> Delivery:
+    """Let everybody who listens on *topic* hear *value*."""
+    now = engine.now()
+    deadline = now + milliseconds("ttl", ttl)
+    gate = engine.gate
+    if gate.refusal is not None:
+        raise DispatcherStopped(gate.refusal)
+    try:
+        channel = engine.registry.find(topic)
+    except TypeError as error:
+        raise unhashable(topic, error) from error
+    roster = _NOBODY if channel is None else channel.listeners.current()
+    delivery = Delivery(engine, engine.next_id(), topic, value, channel, roster, now, deadline)
+    next(engine.publishes)
+    if engine.hooks:
+        told = delivery.id, topic, roster.members, now
+        engine.observers.tell(event_published, *told)
+    if roster.first is None:
+        _unheard(engine, topic)
+        return delivery
+    if gate.held:
+        # Before the start, and behind what has a start line: the control loop hands it out.
+        engine.hold(delivery)
+        return delivery
+    hand_out_value(engine, delivery, roster.first)
+    return delivery
+
+
+def hand_out_value(engine: Engine, delivery: Delivery, first: Optional[Outlet]) -> None:
+    """Put *delivery* into the mailboxes of that chain, or have it put there."""
+    if first is None:
+        return
+    outlet: Optional[Outlet] = first
+    post = post_of(first, delivery)
+    try:
+        # No `try` in here, and no `while` with a condition (P14).
+        if first.next is None and not POSTS:
+            mailbox = first.mailbox
+            mailbox.put(delivery)
+            if mailbox.attention is CLOSED and delivery.give_up(mailbox, Verdict.DECLINED):
+                delivery.over()
+            return
+        POSTS.append(post)
+        if not _is_oldest(post):
+            # Whoever sees to the one before looks again when that is out.
+            return
+        while True:
+            if outlet is None:
+                # All are busy, or were not started, or have ended.
+                engine.post(Order.DISTRIBUTE)
+                return
+            if outlet.mailbox.attention.__class__ is list:
+                outlet.mailbox.attend()
+                return
+            outlet = outlet.next
+    except BaseException:
+        # A signal handler raised, or the stack is full: it is on its way all the same, whole.
+        engine.orders.items.append((Order.DISTRIBUTE, (first.mailbox,)))
+        engine.orders.unpark(None)
+        raise
+
+
+def give_up_all(engine: Engine, mailbox: Mailbox, hears: Optional[Delivery]) -> int:
+    """Nobody begins any more what *engine* has published into *mailbox*; how many values.
+
+    Nor is waited for who *hears* one. Not inside the section.
+    """
+    found = 0
+    for item in copied(mailbox.items):
+        if isinstance(item, Delivery) and item.engine is engine:
+            found += item.is_pending(mailbox)
+            if item.give_up(mailbox, Verdict.WITHDRAWN):
+                item.over()
+    ours = hears is not None and hears.engine is engine
+    if hears is not None and ours and hears.give_up(mailbox, Verdict.MISSING, running=True):
+        hears.over()
+    return found
+
+
+def has_values(engine: Engine, mailbox: Mailbox) -> bool:
+    """Whether anything waits in *mailbox* that *engine* has published."""
+    return any(
+        isinstance(item, Delivery) and item.engine is engine for item in copied(mailbox.items)
+    )
+
+
+def _is_oldest(post: Any) -> bool:
+    try:
+        return POSTS[0] is post
+    except IndexError:
+        return False
+
+
+def _unheard(engine: Engine, topic: Hashable) -> None:
+    key = hash((topic, "published"))
+    if len(engine.unheard) < _MANY and key not in engine.unheard:
+        engine.unheard.add(key)
+        said = "nobody listens on topic %s%s; said once"
+        hint = _log.Later(engine.registry.hint, topic, "listeners")
+        texts = _log.Later(_log.text_of, topic), hint
+        engine.observers.lost(said, *texts, topic=topic)
+        engine.post(Order.OBSERVE)
