@@ -16,7 +16,7 @@ from typing import Any, Deque, List, Optional
 from .mailbox import CLOSED
 from .registry import Outlet
 
-__all__ = ["POSTS", "distribute", "follow", "post_of"]
+__all__ = ["POSTS", "PUTS", "distribute", "follow", "post_of"]
 
 Post = List[Any]
 """The outlet that is next, of a chain, and the message."""
@@ -24,7 +24,7 @@ Post = List[Any]
 POSTS: Deque[Post] = deque()
 """The oldest first. Appended to from anywhere, taken from inside the section."""
 
-_PUTS = 64
+PUTS = 64
 """How many puts one pass of the section makes for others, at most."""
 
 
@@ -33,11 +33,12 @@ def post_of(outlet: Optional[Outlet], message: Any) -> Post:
     return [outlet, message]
 
 
-def distribute(puts: int = _PUTS) -> bool:
+def distribute() -> bool:
     """Put what was posted into the mailboxes, a bounded part of it (P17); whether more is left.
 
     Inside the section.
     """
+    puts = PUTS
     while POSTS:
         post = POSTS[0]
         outlet, message = post

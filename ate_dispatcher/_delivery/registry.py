@@ -168,8 +168,10 @@ class Side:
         """The roster as of now."""
         while True:
             version = self.version
-            if self.roster.made_for is version:
-                return self.roster
+            # Read once: a deregistration may put the stale one there meanwhile.
+            roster = self.roster
+            if roster.made_for is version:
+                return roster
             there: List[Registration] = []
             disabled: List[Any] = []
             for each in self.registrations():

@@ -255,7 +255,7 @@ class ControlLoop:
     def _distribute(self, mailbox: Optional[Mailbox] = None) -> None:
         if mailbox is not None:
             # What was put into it may have woken nobody.
-            mailbox.attend()
+            mailbox.unpark(None)
         if see_to_posts():
             self._engine.leave(Order.DISTRIBUTE)
 

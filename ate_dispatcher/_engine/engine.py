@@ -105,7 +105,7 @@ from .._delivery.ordering_keys import Keys
 from .._delivery.registry import Channel, Disabled, Registry
 from .._observing.observers import Observers
 from .._observing.translate import event_opened
-from .._time.clock import Clock, spawn_raw
+from .._time.clock import REAL, Clock, spawn, spawn_raw
 from .gate import Gate, removed
 from .process import LINES, see_to_posts
 
@@ -273,14 +273,23 @@ class Engine:
                 # Perhaps the control loop has seen to it at its end: twice is harmless.
                 self.gate.let_leave()
             elif what is Order.DISTRIBUTE:
-                # No section may be entered here. At the exit there is no new thread, or need.
-                with contextlib.suppress(RuntimeError):
-                    spawn_raw(see_to_posts)
+                self._see_to_posts_apart()
             elif what is Order.OVER:
                 data[0].over()
             elif what is Order.NOBODY:
                 # No section may be entered here: statistics find it where it is.
                 items.append((what, data))
+
+    def _see_to_posts_apart(self) -> None:
+        """On a thread of its own, since no section may be entered here."""
+        clock = self.clock
+        # At the exit there is no new thread, and no need.
+        with contextlib.suppress(RuntimeError):
+            if clock is REAL:
+                # A signal handler may be at it, which must not wait for a lock of `threading`.
+                spawn_raw(see_to_posts)
+            else:
+                spawn(clock, see_to_posts, "posts", clock.parker())
 
     # -- the gate (P6) -------------------------------------------------------------------------
 

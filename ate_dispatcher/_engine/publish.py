@@ -19,8 +19,9 @@ from .._observing.translate import event_published
 from ..errors import DispatcherStopped
 from .delivery import Delivery
 from .engine import Engine, Order
+from .process import SECTION, release, see_to_posts
 
-__all__ = ["give_up_all", "hand_out_value", "has_values", "publish"]
+__all__ = ["give_up_all", "hand_out_value", "has_values", "hears_no_more", "publish"]
 
 _MANY = 100
 """Of so many topics on which nobody listens it is said once; more are made on purpose."""
@@ -79,8 +80,11 @@ def hand_out_value(engine: Engine, delivery: Delivery, first: Optional[Outlet]) 
                 # All are busy, or were not started, or have ended.
                 engine.post(Order.DISTRIBUTE)
                 return
-            if outlet.mailbox.attention.__class__ is list:
-                outlet.mailbox.attend()
+            attention: Any = outlet.mailbox.attention
+            if attention.__class__ is list:
+                # If it ends in this moment it sees to the posts, too.
+                outlet.mailbox.unpark(None)
+                attention.clear()
                 return
             outlet = outlet.next
     except BaseException:
@@ -105,6 +109,20 @@ def give_up_all(engine: Engine, mailbox: Mailbox, hears: Optional[Delivery]) -> 
     if hears is not None and ours and hears.give_up(mailbox, Verdict.MISSING, running=True):
         hears.over()
     return found
+
+
+def hears_no_more(mailbox: Mailbox) -> None:
+    """The reader of *mailbox* ends; still on its thread."""
+    with SECTION:
+        mailbox.close()
+    # Somebody may have counted on this thread, if it was killed while it was parked.
+    while POSTS and see_to_posts():
+        pass
+    left = mailbox.emptied()
+    for item in left:
+        if isinstance(item, Delivery) and item.give_up(mailbox, Verdict.MISSING):
+            item.over()
+    release(left)
 
 
 def has_values(engine: Engine, mailbox: Mailbox) -> bool:

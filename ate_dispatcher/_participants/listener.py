@@ -6,13 +6,13 @@ from typing import Any, Callable, FrozenSet, Optional
 
 from .. import _log
 from .._arguments import check_callable
-from .._core.outcomes import Verdict
 from .._core.report import Reply, Report
 from .._delivery.posts import POSTS
 from .._delivery.sentinels import STOP
 from .._engine.delivery import Delivery
 from .._engine.gather import COMPLETION, ERROR, REPLY
-from .._engine.process import SECTION, release, see_to_posts
+from .._engine.process import see_to_posts
+from .._engine.publish import hears_no_more
 from .participant import Participant, run_rigged
 
 __all__ = ["OPTIONAL", "ResultListener"]
@@ -126,16 +126,7 @@ class ResultListener(Participant):
         run_rigged(self)
 
     def _ate_ends(self) -> None:
-        with SECTION:
-            self._ate_mailbox.close()
-        # Somebody may have counted on this thread.
-        while POSTS and see_to_posts():
-            pass
-        left = self._ate_mailbox.emptied()
-        for item in left:
-            if isinstance(item, Delivery) and item.give_up(self._ate_mailbox, Verdict.MISSING):
-                item.over()
-        release(left)
+        hears_no_more(self._ate_mailbox)
 
     def _ate_looks_at_class(self) -> None:
         """See which of the optional callbacks it overrides: here, since a class is users' code."""

@@ -956,7 +956,7 @@ MUTANTS = [
     ),
     Mutant(
         f"{REGISTRY}:Side.current",
-        "if self.roster.made_for is version:",
+        "if roster.made_for is version:",
         "if False:",
         "each look makes a roster",
         REGISTER,

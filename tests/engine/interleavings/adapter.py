@@ -19,6 +19,7 @@ import ate_dispatcher
 from ate_dispatcher import Dispatcher, Handle
 from ate_dispatcher._core import ends
 from ate_dispatcher._delivery import mailbox as mailboxes
+from ate_dispatcher._delivery import posts
 from ate_dispatcher._delivery.registry import Registration, Registry
 from ate_dispatcher._engine import process
 from ate_dispatcher._participants import participant as participants
@@ -28,7 +29,16 @@ from .points import Points
 from .stage import Actor, Stage
 from .standins import Lock, Parker
 
-__all__ = ["Book", "Box", "asleep", "ends_in_parts", "installed", "left_behind", "package_points"]
+__all__ = [
+    "Book",
+    "Box",
+    "asleep",
+    "ends_in_parts",
+    "installed",
+    "left_behind",
+    "package_points",
+    "posts_in_parts",
+]
 
 PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 
@@ -148,6 +158,7 @@ def installed(stage: Stage) -> Iterator[None]:
             setattr(owner, name, value)
         for table in tables:
             table.clear()
+        posts.POSTS.clear()
         _logger.addHandler(handler)
         _logger.propagate = False
         yield
@@ -156,6 +167,7 @@ def installed(stage: Stage) -> Iterator[None]:
         _logger.removeHandler(handler)
         for (owner, name, _), value in zip(changed, before):
             setattr(owner, name, value)
+        posts.POSTS.clear()
         for table, content in zip(tables, contents):
             table.clear()
             table.update(content)
@@ -187,6 +199,17 @@ def ends_in_parts() -> Iterator[None]:
         ends.BUDGET = usual
 
 
+@contextlib.contextmanager
+def posts_in_parts() -> Iterator[None]:
+    """What is posted is put into one mailbox in a pass."""
+    usual = posts.PUTS
+    posts.PUTS = 1
+    try:
+        yield
+    finally:
+        posts.PUTS = usual
+
+
 def asleep(participant: Any) -> str:
     """What is wrong with a thread that nobody will wake: it has messages, or does not wait."""
     box = participant._ate_mailbox
@@ -206,6 +229,7 @@ def left_behind(dispatcher: Dispatcher) -> str:
         "held requests": [each for each in engine.gate.held if isinstance(each, Handle)],
         "arrivals": list(engine.arrivals) if engine.gate.refusal else [],
         "facts that cannot be": range(engine.ledger.refused),
+        "posts": posts.POSTS,
     }
     return ", ".join(f"{len(left)} {what}" for what, left in found.items() if left)
 

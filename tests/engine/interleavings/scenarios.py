@@ -8,7 +8,7 @@ verdict and the sums say so too, listeners hear every value once, in one order, 
 from __future__ import annotations
 
 # Each enters its own.
-from . import scenarios_changes, scenarios_life, scenarios_requests  # noqa: F401
+from . import scenarios_changes, scenarios_life, scenarios_requests, scenarios_values  # noqa: F401
 from .entries import SCENARIOS, Entry
 
 __all__ = ["SCENARIOS", "Entry"]

@@ -1,0 +1,236 @@
+"""Scenarios of published values: one order with results, and nobody who does not hear."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+from ate_dispatcher import DispatcherStopped, ResultListener
+
+from .adapter import asleep, posts_in_parts
+from .entries import scenario
+from .lab import Lab, claim
+from .stage import Stage
+
+
+class _Ear(ResultListener):
+    """Keeps what it hears, as it is; it may answer a value by another."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.heard: List[Any] = []
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self.heard.append(response)
+
+
+class _Bus:
+    """A dispatcher with a producer, and listeners on topics: "t" of all, "u" of the last."""
+
+    def __init__(self, stage: Stage, listeners: int = 2, producers: int = 0) -> None:
+        self.lab = Lab(stage, producers=producers)
+        self.stage = stage
+        self.ears = [_Ear(f"l{number}") for number in range(1, listeners + 1)]
+        for ear in self.ears:
+            self.lab.dispatcher.register_result_listener(ear, "t", start=True)
+        self.lab.dispatcher.register_result_listener(self.ears[-1], "u")
+        self.deliveries: List[Any] = []
+        stage.settle()
+
+    def says(self, *values: Any, topic: str = "t") -> None:
+        for value in values:
+            self.deliveries.append(self.lab.dispatcher.publish(topic, value))
+
+    def says_and_waits(self, *values: Any) -> None:
+        self.says(*values)
+        claim(self.deliveries[-1].wait(), "not over")
+
+    def agree(self, but: int = 0) -> None:
+        """In the end; all but *but* listeners live and have heard the same of what is for all."""
+        claim(self.stage.time == 0.0, f"that took until {self.stage.time}: a wake-up was lost")
+        for ear in self.ears:
+            trouble = asleep(ear)
+            claim(not trouble, trouble)
+        for delivery in self.deliveries:
+            claim(delivery.done(), f"not over: {delivery.report()}")
+            verdicts = [line.verdict for line in delivery.report().listeners]
+            claim(None not in verdicts, delivery.report())
+        heard = [[each for each in ear.heard if each != "u"] for ear in self.ears[but:]]
+        for each in heard:
+            claim(len(each) == len(set(each)), f"twice: {each}")
+            claim(each == heard[0], f"{each}, but another {heard[0]}")
+        sums = self.lab.dispatcher.statistics()
+        asked = sum(len(each.listeners) for each in self.deliveries)
+        claim(sum(sums.deliveries.values()) >= asked, sums)
+
+
+@scenario()
+def publish_and_publish(stage: Stage) -> None:
+    """Two threads at once, to two who listen: both hear the same, each thread's in its order."""
+    bus = _Bus(stage)
+    stage.play(one=lambda: bus.says(1, 2), two=lambda: bus.says(11, 12))
+    bus.agree()
+    heard = bus.ears[0].heard
+    claim(sorted(heard) == [1, 2, 11, 12], heard)
+    claim(heard.index(1) < heard.index(2), heard)
+    claim(heard.index(11) < heard.index(12), heard)
+    bus.lab.end()
+
+
+@scenario()
+def publish_and_wait(stage: Stage) -> None:
+    """Who waits for a delivery goes on when the last has heard it."""
+    bus = _Bus(stage)
+    stage.play(one=lambda: bus.says_and_waits(1), two=lambda: bus.says_and_waits(2))
+    bus.agree()
+    bus.lab.end()
+
+
+@scenario()
+def publish_to_one_and_to_all(stage: Stage) -> None:
+    """What is for one listener does not overtake what the same thread has published before."""
+    bus = _Bus(stage)
+
+    def says() -> None:
+        bus.says(1)
+        bus.says("u", topic="u")
+
+    stage.play(says=says, other=lambda: bus.says(2))
+    bus.agree()
+    heard = bus.ears[-1].heard
+    claim(heard.index(1) < heard.index("u"), heard)
+    bus.lab.end()
+
+
+@scenario()
+def publish_to_all_then_to_one(stage: Stage) -> None:
+    """The same from one thread, while what it has posted is on its way."""
+    bus = _Bus(stage)
+
+    def says() -> None:
+        bus.says(1)
+        stage.step_aside()
+        bus.says("u", topic="u")
+
+    stage.play(says=says)
+    bus.agree()
+    claim(bus.ears[-1].heard == [1, "u"], bus.ears[-1].heard)
+    bus.lab.end()
+
+
+@scenario()
+def publish_in_parts(stage: Stage) -> None:
+    """So many values that nobody distributes them in one pass."""
+    with posts_in_parts():
+        bus = _Bus(stage)
+        stage.play(one=lambda: bus.says(1, 2), two=lambda: bus.says(11))
+        bus.agree()
+        bus.lab.end()
+
+
+@scenario()
+def publish_in_parts_and_results(stage: Stage) -> None:
+    """And results come in between, behind what was published before."""
+    with posts_in_parts():
+        bus = _Bus(stage, producers=1)
+
+        def asks() -> None:
+            bus.says(1, 3)
+            claim(bus.lab.ask(2).wait(), "no end")
+
+        stage.play(asks=asks)
+        bus.agree()
+        claim(bus.ears[0].heard == [1, 3, (2,)], bus.ears[0].heard)
+        bus.lab.end()
+
+
+@scenario()
+def publish_and_results(stage: Stage) -> None:
+    """A result crosses a value; what a thread publishes before it asks is heard before."""
+    bus = _Bus(stage, producers=1)
+
+    def asks() -> None:
+        bus.says(1)
+        claim(bus.lab.ask(2).wait(), "no end")
+
+    stage.play(asks=asks, says=lambda: bus.says(3))
+    bus.agree()
+    heard = bus.ears[0].heard
+    claim(sorted(heard, key=str) == [(2,), 1, 3], heard)
+    claim(heard.index(1) < heard.index((2,)), heard)
+    bus.lab.end()
+
+
+@scenario()
+def publish_and_stop_a_listener(stage: Stage) -> None:
+    """One of two ends: the other hears, and both have a verdict."""
+    bus = _Bus(stage)
+    stage.play(says=lambda: bus.says(1, 2), stops=bus.ears[0].stop)
+    claim(bus.ears[1].heard == [1, 2], bus.ears[1].heard)
+    bus.agree(but=1)
+    bus.lab.end()
+
+
+@scenario()
+def publish_and_deregister(stage: Stage) -> None:
+    """The same of one that is deregistered: it is over, for both."""
+    bus = _Bus(stage)
+    leaves = bus.ears[0]
+
+    def deregisters() -> None:
+        bus.lab.dispatcher.deregister_result_listener(leaves, "t")
+
+    stage.play(says=lambda: bus.says(1, 2), deregisters=deregisters)
+    claim(bus.ears[1].heard == [1, 2], bus.ears[1].heard)
+    bus.agree(but=1)
+    claim(leaves.heard == sorted(leaves.heard), leaves.heard)
+    leaves.stop()
+    stage.settle()
+    bus.lab.end()
+
+
+@scenario()
+def publish_and_stop(stage: Stage) -> None:
+    """Refused, or heard, or withdrawn: in any case over."""
+    bus = _Bus(stage)
+
+    def says() -> None:
+        try:
+            bus.says(1, 2)
+        except DispatcherStopped:
+            pass
+
+    stage.play(says=says, stops=bus.lab.dispatcher.stop)
+    stage.settle()
+    bus.agree(but=len(bus.ears))
+
+
+@scenario()
+def publish_and_stop_at_once(stage: Stage) -> None:
+    """The same while it withdraws what nobody has begun."""
+    bus = _Bus(stage)
+
+    def says() -> None:
+        try:
+            bus.says(1, 2)
+        except DispatcherStopped:
+            pass
+
+    stage.play(says=says, stops=lambda: bus.lab.dispatcher.stop(immediate=True))
+    stage.settle()
+    bus.agree(but=len(bus.ears))
+
+
+@scenario()
+def callback_on_a_delivery(stage: Stage) -> None:
+    """Added while it comes to its end: called, once."""
+    bus = _Bus(stage, listeners=1)
+    called: List[Any] = []
+
+    def says() -> None:
+        bus.says(1)
+        bus.deliveries[0].add_done_callback(called.append)
+
+    stage.play(says=says)
+    bus.agree()
+    claim(called == bus.deliveries, f"called {len(called)} times")
+    bus.lab.end()
