@@ -8,7 +8,7 @@ loops; in scripted work call ``clock.sleep`` instead.
     >>> clock = VirtualClock()
     >>> slow = ScriptedProducer(answers(5, after_ms=3600_000))
     >>> with Dispatcher(clock=clock) as dispatcher:
-    ...     dispatcher.register_result_producer(slow, "topic", start=True)
+    ...     slow = dispatcher.register_result_producer(slow, "topic", start=True)
     ...     handle = dispatcher.send_request("topic", ttl=1000)
     ...     assert_late(handle, slow, by_ms=3599_000)
     ...     handle.results(), handle.completion.name
@@ -23,7 +23,14 @@ from __future__ import annotations
 from .._time.virtual_clock import VirtualClock
 from ..errors import ClockStopped, VirtualTimeStuck
 from ..views.timeline import Timeline
-from .assertions import assert_accepted, assert_ended, assert_failed, assert_late, assert_missing
+from .assertions import (
+    assert_accepted,
+    assert_ended,
+    assert_failed,
+    assert_heard,
+    assert_late,
+    assert_missing,
+)
 from .mixin import DispatcherTestMixin
 from .rigs import DispatcherFactory, Rig
 from .scripts import (
@@ -56,6 +63,7 @@ __all__ = [
     "assert_accepted",
     "assert_ended",
     "assert_failed",
+    "assert_heard",
     "assert_late",
     "assert_missing",
     "computes",

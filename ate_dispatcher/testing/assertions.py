@@ -1,4 +1,4 @@
-"""Assertions on a request that read like the claim, and explain themselves with its report."""
+"""Assertions that read like the claim, and explain themselves with a report."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from typing import Any, NoReturn, Optional, Union
 from .._core.durations import NEVER
 from .._core.outcomes import Completion, Standing, Verdict
 from .._core.report import MemberReport
+from .._engine.delivery import Delivery
 from .._engine.handle import Handle
 from .._log import name_of, text_of
 from .._time.clock import REAL
 from .._time.virtual_clock import VirtualClock
 from ..errors import BadType, BadValue
 
-__all__ = ["assert_accepted", "assert_ended", "assert_failed", "assert_late", "assert_missing"]
+__all__ = [
+    "assert_accepted",
+    "assert_ended",
+    "assert_failed",
+    "assert_heard",
+    "assert_late",
+    "assert_missing",
+]
 
 
 _REAL_SECONDS = 5.0
@@ -140,6 +148,31 @@ def assert_ended(handle: Handle, completion: Union[Completion, str]) -> None:
         completion = Completion[completion]
     if _ended(handle).completion is not completion:
         _fail(handle, f"it did not end as {completion.name}")
+
+
+def assert_heard(delivery: Delivery, *listeners: Any) -> None:
+    """Exactly these *listeners* have heard the published value, and none of them raised.
+
+    Objects or names. Without any: all who were to hear it, and there was at least one. Waits until
+    it is done.
+    """
+    __tracebackhide__ = True
+    if not isinstance(delivery, Delivery):
+        raise BadType(f"delivery must be what publish returned, not {delivery!r}")
+    delivery.wait()
+    report = delivery.report()
+    pairs = zip(delivery.listeners, report.listeners)
+    found = [listener for listener, line in pairs if line.verdict is Verdict.OK]
+    left = list(found)
+    for each in listeners:
+        same = [listener for listener in left if _is(listener, each)]
+        if not same:
+            raise AssertionError(f"{_name(each)} has not heard it\n{report}")
+        left.remove(same[0])
+    if listeners and left:
+        raise AssertionError(f"{', '.join(map(name_of, left))} has heard it, too\n{report}")
+    if not listeners and not report.complete:
+        raise AssertionError(f"not every listener has heard it\n{report}")
 
 
 def _ended(handle: Handle) -> Handle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Deque, List, Optional
+from typing import Deque, List, Optional, Union
 
 from .. import events
 from .._core.durations import in_ms
@@ -53,12 +53,21 @@ class _Request:
         return (event.at - self.opened.at) * 1000
 
 
+@dataclass
+class _Value:
+    """What is known of one published value."""
+
+    opened: events.ValuePublished
+    failed: List[str] = field(default_factory=list)
+
+
 class Timeline:
     """The last requests of one dispatcher, for people: ``dispatcher.add_hook(timeline)``.
 
     ``str(timeline)`` is the picture: a lane for each producer, from the send to its answer, the
     deadline as a bar, what was late and by how much, and, with ``Dispatcher(diagnose=True)``, where
-    a producer was that still ran at the end. It keeps names and times, no payload. Called on the
+    a producer was that still ran at the end. A published value is a line with the instant and its
+    listeners. It keeps names and times, no payload. Called on the
     observers' thread; read from any other, it may lack what was not told yet.
 
     Parameters
@@ -73,11 +82,15 @@ class Timeline:
         if last < 1:
             raise BadValue(f"last must be at least 1, not {last!r}")
         # The observers' thread alone changes it; a reader takes a copy.
-        self._requests: Deque[_Request] = deque(maxlen=last)
+        self._requests: Deque[Union[_Request, _Value]] = deque(maxlen=last)
         self._forgotten = 0
 
     def __call__(self, event: events.Event) -> None:
         """Take an event in."""
+        if isinstance(event, events.ValuePublished):
+            self._forgotten += len(self._requests) == self._requests.maxlen
+            self._requests.append(_Value(event))
+            return
         if isinstance(event, events.RequestOpened):
             self._forgotten += len(self._requests) == self._requests.maxlen
             lanes = [_Lane(name) for name in event.members]
@@ -85,7 +98,10 @@ class Timeline:
             return
         for request in reversed(self._requests):
             if request.opened.request == event.request:
-                _tell(request, event)
+                if isinstance(request, _Request):
+                    _tell(request, event)
+                elif isinstance(event, events.ListenerFailed):
+                    request.failed.append(f"{event.listener} raised {type(event.error).__name__}")
                 return
 
     def __len__(self) -> int:
@@ -167,7 +183,9 @@ def _judge(lane: _Lane, member: MemberReport) -> None:
             lane.note += f": held up by {member.held_up_by}"
 
 
-def _drawn(request: _Request) -> str:
+def _drawn(request: Union[_Request, _Value]) -> str:
+    if isinstance(request, _Value):
+        return _said(request)
     opened, report, ttl = request.opened, request.report, request.ttl_ms
     topic = opened.topic if isinstance(opened.topic, str) else repr(opened.topic)
     limit = "no ttl" if ttl is None else f"ttl {ttl:.12g} ms"
@@ -191,6 +209,14 @@ def _drawn(request: _Request) -> str:
         scale = f"0 {f'{span:.6g} ms':>{_WIDTH - 2}}"
         lines.append(f"  {'':<{_NAME}} {scale}")
     return "\n".join(lines)
+
+
+def _said(value: _Value) -> str:
+    published = value.opened
+    topic = published.topic if isinstance(published.topic, str) else repr(published.topic)
+    listeners = ", ".join(published.listeners) or "nobody"
+    head = f"value {published.request} on {topic} at {published.at * 1000:.12g} ms, for {listeners}"
+    return "\n".join([head, *(f"  {each}" for each in value.failed)])
 
 
 def _bar(lane: _Lane, ttl: Optional[float], span: float) -> str:

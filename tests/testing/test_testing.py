@@ -11,6 +11,7 @@ from rig import PATIENCE, over, settle
 from ate_dispatcher import Completion, Dispatcher, RequestTimeout, Standing, Verdict
 from ate_dispatcher.testing import (
     RecordingListener,
+    Rig,
     ScriptedProducer,
     Timeline,
     VirtualClock,
@@ -19,6 +20,7 @@ from ate_dispatcher.testing import (
     assert_accepted,
     assert_ended,
     assert_failed,
+    assert_heard,
     assert_late,
     assert_missing,
     computes,
@@ -543,3 +545,61 @@ def test_two_of_one_name_have_a_lane_each(virtual: Bench) -> None:
         ["10.0", "ms"],
         ["20.0", "ms"],
     ]
+
+
+# -- published values ----------------------------------------------------------------------------
+
+
+def test_who_has_heard_a_value() -> None:
+    """By object or by name; waits for it, and explains itself."""
+    rig = Rig()
+    dispatcher = rig.dispatcher(clock=rig.virtual_clock())
+    quick = rig.recording_listener(dispatcher, "t", name="quick")
+    slow = rig.recording_listener(dispatcher, "t", name="slow", takes_ms=100)
+    first, second = dispatcher.publish("t", 1), dispatcher.publish("t", 2, ttl=50)
+    assert_heard(first)
+    assert_heard(first, quick, "slow")
+    assert_heard(second, quick)
+    with pytest.raises(AssertionError, match=r"slow has not heard it\nvalue 2(.|\n)*SKIPPED"):
+        assert_heard(second, slow)
+    with pytest.raises(AssertionError, match="not every listener has heard it"):
+        assert_heard(second)
+    with pytest.raises(AssertionError, match="slow has heard it, too"):
+        assert_heard(first, "quick")
+    with pytest.raises(AssertionError, match="nobody listened"):
+        assert_heard(dispatcher.publish("nobody", 1))
+    with pytest.raises(TypeError, match="delivery must be what publish returned"):
+        assert_heard(dispatcher.send_request("t"))  # type: ignore[arg-type]
+    assert rig.end() == []
+
+
+def test_the_timeline_shows_what_was_published() -> None:
+    """In its place among the requests, with who was to hear it, and whose callback raised."""
+    rig = Rig()
+    clock = rig.virtual_clock()
+    dispatcher = rig.dispatcher(clock=clock)
+    rig.scripted_producer(dispatcher, "t", answers(1, after_ms=5), name="site")
+
+    @dispatcher.listener("t", name="log")
+    def log(topic: str, value: object) -> None:
+        if value == "bad":
+            raise KeyError(value)
+
+    dispatcher.send_request("t").wait()
+    dispatcher.publish("t", "bad")
+    dispatcher.publish(("u", 1), "fine")
+    dispatcher.send_request("t").wait()
+    ((_, picture),) = rig.pictures()
+    lines = picture.splitlines()
+    assert "value 2 on t at 5 ms, for log" in lines
+    assert "  log raised KeyError" in lines
+    assert "value 3 on ('u', 1) at 5 ms, for nobody" in lines
+    assert [line[:9] for line in lines if line[:5] in ("reque", "value")] == [
+        "request 1",
+        "value 2 o",
+        "value 3 o",
+        "request 4",
+    ]
+    log.stop()
+    log.join()
+    assert rig.end() == []
