@@ -41,17 +41,19 @@ from ._engine.control import ControlLoop
 from ._engine.delivery import Delivery
 from ._engine.engine import Engine, Order
 from ._engine.handle import Handle
-from ._engine.options import Options, check_keywords, options_of
+from ._engine.options import check_keywords, options_of
 from ._engine.process import (
     EXIT_SECONDS,
     at_exit,
     drain_before_executors,
     living_dispatchers,
     living_participants,
+    made,
     remember,
     started,
+    unstarted_dispatchers,
 )
-from ._engine.publish import publish
+from ._engine.publish import publish, unheard_results
 from ._engine.scatter import send
 from ._engine.waiting import beside_the_loop
 from ._observing.observers import Hook
@@ -60,8 +62,9 @@ from ._participants.listener import ResultListener
 from ._participants.participant import Participant, cleans_up
 from ._participants.producer import Producer
 from ._participants.registrar import Registrar
+from ._participants.sender import UNNAMED, Sender
 from ._time.clock import REAL, Clock, spawn, spawn_raw
-from .errors import BadType, BadValue, DispatcherError
+from .errors import BadType, DispatcherError, DispatcherStopped
 from .policies import Policy
 
 __all__ = ["ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"]
@@ -72,9 +75,6 @@ Some = Union[Producer, str, Sequence[Union[Producer, str]]]
 
 _NAMES = ("need", "only", "without", "ordering_key", "barrier", "context")
 _STOPPED = Completion.STOPPED
-
-_UNNAMED = 5000.0
-"""The ttl of a sender whose options named none; told from another by identity."""
 
 
 class Dispatcher(Registrar):
@@ -116,6 +116,7 @@ class Dispatcher(Registrar):
         for method in [name for name in vars(Clock) if not name.startswith("_")]:
             if clock is not None and not callable(getattr(clock, method, None)):
                 raise BadType(f"clock must have the method {method}(), {clock!r} has not")
+        remember(made, self)
         self._ate_engine = Engine(clock or REAL)
         self._ate_mailbox = self._ate_engine.orders
         self._ate_join_clock(self._ate_engine.clock)
@@ -199,7 +200,7 @@ class Dispatcher(Registrar):
     def options(
         self,
         *,
-        ttl: Optional[float] = _UNNAMED,
+        ttl: Optional[float] = UNNAMED,
         need: Union[Policy, int, Literal["all", "first"], None] = None,
         only: Optional[Some] = None,
         without: Some = (),
@@ -300,8 +301,10 @@ class Dispatcher(Registrar):
         """Take nothing new, end what is open, stop the participants; returns at once.
 
         Open requests run to their end, but for at most *drain* milliseconds (None: until their
-        deadlines); the rest end as ``STOPPED``. Then the listeners are stopped, which finish what
-        they have got. Harmless twice (the shorter drain counts) and before ``start()``.
+        deadlines); the rest end as ``STOPPED``. Until then listeners also hear what was published,
+        and participants may publish from their methods; what is not heard by then is withdrawn,
+        with a word in the log. Then the listeners are stopped, which finish the results that they
+        have got. Harmless twice (the shorter drain counts) and before ``start()``.
 
         Parameters
         ----------
@@ -324,6 +327,8 @@ class Dispatcher(Registrar):
     def __enter__(self) -> Self:
         if self.ident is None:
             self.start()
+        elif self._ate_engine.gate.refusal is not None:
+            raise DispatcherStopped(self._ate_engine.gate.refusal)
         return self
 
     async def __aenter__(self) -> Self:
@@ -424,43 +429,6 @@ ATEDispatcher = Dispatcher
 """The name of 0.1.0."""
 
 
-class Sender:
-    """``send_request`` with fixed options; made by :meth:`Dispatcher.options`, reusable."""
-
-    __slots__ = ("_engine", "_named", "_options", "_ttl")
-
-    def __init__(
-        self,
-        engine: Engine,
-        ttl: Optional[float],
-        options: Optional[Options],
-        named: Dict[str, Any],
-    ) -> None:
-        self._engine = engine
-        self._ttl = ttl
-        self._options = options
-        self._named = named
-
-    def send_request(self, topic: Hashable, /, *args: Any, **kwargs: Any) -> Handle:
-        """As :meth:`Dispatcher.send_request`; every keyword goes to the producers.
-
-        ``ttl=`` is a BadValue if the options named none: it is easily meant as one of them.
-        """
-        if kwargs:
-            if "ttl" in kwargs and self._ttl is _UNNAMED:
-                raise BadValue(
-                    f"ttl={kwargs['ttl']!r} would go to the producers: "
-                    f"write options(ttl={kwargs['ttl']!r}, ...), or options(ttl=None) before"
-                )
-            check_keywords(kwargs)
-        return send(self._engine, topic, args, kwargs, self._ttl, self._options)
-
-    def __repr__(self) -> str:
-        ttl = [] if self._ttl is _UNNAMED else [f"ttl={self._ttl!r}"]
-        shown = [*ttl, *(f"{n}={value!r}" for n, value in self._named.items() if value is not None)]
-        return f"<Sender with {', '.join(shown) or 'no options'}>"
-
-
 class _NameOf:
     """The name of a dispatcher, without keeping it alive."""
 
@@ -497,6 +465,11 @@ def _join_all(threads: Sequence[Any], clock: Clock, until: float) -> None:
 
 def _stop_all_at_exit() -> None:
     """A forgotten ``stop()``: drain, let listeners finish, then let the interpreter go."""
+    for each in unstarted_dispatchers():
+        kept = len(each._ate_engine.gate)
+        if kept and each._ate_engine.gate.refusal is None:
+            said = "%s was never started: %d requests and values were kept for that"
+            _log.lost(said, _log.name_of(each), kept)
     dispatchers: List[Dispatcher] = living_dispatchers()
     before = [dispatcher.statistics().completions for dispatcher in dispatchers]
     for dispatcher in dispatchers:
@@ -528,9 +501,9 @@ def _stop_all_at_exit() -> None:
             _join_all([each], clock, untils[id(clock)])
         except DispatcherError as error:
             _log.lost("gave up waiting for %s at exit: %s", _log.name_of(each), error)
-        left = len(each._ate_mailbox.items) - 1
-        if each.is_alive() and left > 0 and isinstance(each, ResultListener):
-            _log.lost("%s left %d messages unread at exit", _log.name_of(each), left)
+        left = unheard_results(each._ate_mailbox) if isinstance(each, ResultListener) else 0
+        if each.is_alive() and left:
+            _log.lost("%s left %d results and reports unread at exit", _log.name_of(each), left)
 
 
 at_exit.append(_stop_all_at_exit)

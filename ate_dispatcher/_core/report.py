@@ -36,8 +36,8 @@ class Reply:
 
     Attributes
     ----------
-    producer: Producer
-        The object that answered; its name is ``reply.producer.name``.
+    producer: Producer or None
+        The object that answered; its name is ``reply.producer.name``. None for a published value.
     value: object
         What its method returned; None if it raised.
     error: BaseException or None
@@ -97,7 +97,8 @@ class Reply:
     def __repr__(self) -> str:
         # Never the payload: it may be huge, or not printable.
         kind = "ok" if self.ok else type(self.error).__name__
-        return f"<Reply {kind} from {_log.name_of(self.producer)} after {self.elapsed_ms:.1f} ms>"
+        whose = "" if self.producer is None else f" from {_log.name_of(self.producer)}"
+        return f"<Reply {kind}{whose} after {self.elapsed_ms:.1f} ms>"
 
 
 def _as_given(trace: Optional[TracebackType]) -> Optional[TracebackType]:
@@ -172,6 +173,8 @@ class MemberReport:
             "held_up_by": self.held_up_by,
             "error": self.error,
             "stack": self.stack,
+            "place": self.place,
+            "began_ms": self.began_ms,
         }
 
     @property
@@ -260,6 +263,9 @@ class Report(Tabular):
             "policy": self.policy,
             "off": list(self.off),
             "complete": self.complete,
+            "missing": list(self.missing),
+            "failed": list(self.failed),
+            "barrier": self.barrier,
             "ttl_ms": self.ttl_ms,
             "elapsed_ms": self.elapsed_ms,
             "skew_ms": self.skew_ms,

@@ -292,6 +292,11 @@ class Request:
         self.until = OVER
 
     @property
+    def called(self) -> str:
+        """What it is called in the log."""
+        return f"request {self.id}"
+
+    @property
     def line(self) -> Optional[StartLine]:
         """The start line, while its members wait there for each other."""
         line = None if self.extras is None else self.extras.line

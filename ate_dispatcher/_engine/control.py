@@ -16,7 +16,6 @@ from .._core.ledger import Ledger
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CALM, CLOSED, Mailbox
-from .._delivery.posts import POSTS
 from .._delivery.registry import is_disabled
 from .._time.clock import this_thread
 from .delivery import Delivery
@@ -119,6 +118,9 @@ class ControlLoop:
             pass
         if not only_stop:
             self._open()
+        self._rounds()
+
+    def _rounds(self) -> None:
         while not self._is_done():
             if not self._round():
                 self._park()
@@ -319,6 +321,8 @@ class ControlLoop:
         engine = self._engine
         if engine.phase is Phase.NEW or engine.phase is Phase.OPEN:
             return False
+        if engine.phase is Phase.HEARING:
+            return self._stopping.hearing_is_over()
         if engine.phase is Phase.CLOSING:
             return self._stopping.grace_is_over()
         return self._stopping.is_over()
@@ -327,17 +331,16 @@ class ControlLoop:
         """End what is open and everybody with it; then only `Engine.post_mortem` is left."""
         engine = self._engine
         engine.gate.refuse("the dispatcher's thread has ended")
-        engine.phase = Phase.CLOSING
+        engine.phase = Phase.HEARING
         while self._stopping.end_some():
             pass
-        while POSTS and see_to_posts():
-            pass
-        self._stopping.see_off_listeners()
+        self._stopping.begin_hearing()
+        self._rounds()
+        engine.phase = Phase.CLOSING
+        engine.takes_values = False
         self._stopping.stop_all("listeners")
         self._stopping.begin_grace()
-        while not self._is_done():
-            if not self._round():
-                self._park()
+        self._rounds()
         engine.phase = Phase.ENDED
         # Whoever leaves an order from now on finds us gone, and acts itself (P2).
         engine.orders.close()

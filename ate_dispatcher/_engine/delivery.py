@@ -29,6 +29,9 @@ __all__ = ["Delivery"]
 
 _OK = Verdict.OK
 
+_A_WHILE = 1.0
+"""So many seconds one waits for a listener that was never started before that is said."""
+
 
 class Hearer(Protocol):
     """A listener, as far as it hears values."""
@@ -38,6 +41,8 @@ class Hearer(Protocol):
 
     _ate_mailbox: Mailbox
     _ate_hears: Optional[Delivery]
+    _ate_failure: Optional[str]
+    _ate_warned: bool
 
     def is_alive(self) -> bool: ...
 
@@ -128,6 +133,10 @@ class Delivery(Tabular):
     # -- looking, never blocking ---------------------------------------------------------------
 
     @property
+    def called(self) -> str:
+        return f"value {self.id}"
+
+    @property
     def listeners(self) -> Tuple[Any, ...]:
         return self._roster.members
 
@@ -176,14 +185,33 @@ class Delivery(Tabular):
             if verdict is not None and not listener.is_alive():
                 standing = Standing.DEAD
         error = None if self._errors is None else self._errors.get(key)
+        if verdict is Verdict.DECLINED:
+            error = listener._ate_failure
         return ListenerReport(_log.name_of(listener), verdict, standing, error)
 
     # -- waiting -------------------------------------------------------------------------------
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Block until it is done, *timeout* seconds at most; whether it is."""
-        deadline = timeout_instant(self.engine.now(), timeout)
-        return self.completion is not None or wait_for(self.engine, self, deadline, None)
+        now = self.engine.now()
+        deadline = timeout_instant(now, timeout)
+        look = min(deadline, now + _A_WHILE)
+        if self.completion is not None or wait_for(self.engine, self, look, None):
+            return True
+        if look == deadline:
+            return False
+        self._look_for_unstarted()
+        return wait_for(self.engine, self, deadline, None)
+
+    def _look_for_unstarted(self) -> None:
+        for each in self.listeners:
+            if (
+                each.ident is None
+                and not each._ate_warned
+                and id(each._ate_mailbox) in self._pending
+            ):
+                each._ate_warned = True
+                _log.lost("listener %s is waited for and was never started", _log.name_of(each))
 
     def add_done_callback(self, callback: Callable[[Delivery], Any]) -> None:
         """Call ``callback(delivery)`` once when it is done, on the dispatcher's observer thread.
@@ -241,7 +269,11 @@ class Delivery(Tabular):
             raise
         finally:
             listener._ate_hears = None
-            if self._verdicts.setdefault(key, verdict) is verdict:
+            if self._verdicts.setdefault(key, verdict) is Verdict.MISSING:
+                # It was given up meanwhile, and has come to its end all the same.
+                self._verdicts[key] = verdict
+                engine.taken_up.append(verdict)
+            else:
                 tally = engine.tallies.get(key)
                 if tally is None:
                     tally = engine.tallies.setdefault(key, {})

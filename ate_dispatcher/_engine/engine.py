@@ -25,8 +25,8 @@ two functions carry that out. What a hung member still has in its mailbox is bur
 
 **A stop.** ``Dispatcher.stop`` sets the refusal, shuts the gate and orders STOP. ``stopping``
 hands out what the gate holds, calls the producers' ``stop()``, whose STOP travels behind all that
-was sent before; waits until nothing is open or the drain is over; ends the rest; calls the
-listeners' ``stop()``; closes the orders.
+was sent before; waits until nothing is open, and what was published is heard, or the drain is over;
+ends the rest; calls the listeners' ``stop()``; closes the orders.
 
 The protocols
 =============
@@ -121,8 +121,10 @@ class Phase(ByIdentity):
     """It hands out, and gathers."""
     DRAINING = "draining"
     """It was stopped: nothing new is taken, what is open may come to its end."""
+    HEARING = "hearing"
+    """Nothing is open any more; the listeners hear what was published."""
     CLOSING = "closing"
-    """Nothing is open any more; the listeners are told to stop."""
+    """The listeners are told to stop."""
     ENDED = "ended"
     """Nobody reads orders any more: who gives one carries out what is owed."""
 
@@ -226,6 +228,10 @@ class Engine:
         self.tallies: Dict[int, Dict[Verdict, int]] = {}
         #: The verdicts on those that nobody will hear, see `Delivery.give_up`.
         self.given_up: Deque[Verdict] = deque()
+        #: The verdicts in the place of MISSING among these, of those who have heard it after all.
+        self.taken_up: Deque[Verdict] = deque()
+        #: Whether participants may still publish while it stops.
+        self.takes_values: bool = True
         #: Hashes of topics on which nobody was, as far as it was said.
         self.unheard: Set[int] = set()
         #: Whether it was said that a ttl may have been meant in seconds.
@@ -334,6 +340,9 @@ class Engine:
         given_up: Dict[Verdict, int] = {}
         for verdict in copied(self.given_up):
             given_up[verdict] = given_up.get(verdict, 0) + 1
+        for verdict in copied(self.taken_up):
+            given_up[verdict] = given_up.get(verdict, 0) + 1
+            given_up[Verdict.MISSING] -= 1
         return published, [given_up, *[dict(each) for each in copied(self.tallies.values())]]
 
     def forget(self, request: Request) -> None:

@@ -49,6 +49,8 @@ __all__ = [
     "COMPLETION",
     "ERROR",
     "REPLY",
+    "EndMessage",
+    "ReplyMessage",
     "announce",
     "apply",
     "engines_of",

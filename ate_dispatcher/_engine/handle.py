@@ -259,14 +259,18 @@ class Handle(Request, Tabular):
         report = self.report()
         if not report.members:
             raise IncompleteError(f"nobody was registered for the topic of request {self.id}")
-        silent = ", ".join(report.missing) or "nobody"
+        silent = [
+            f"{each.producer} ({each.error})" if each.error else each.producer
+            for each in report.members
+            if each.verdict is not Verdict.OK and each.verdict is not Verdict.ERROR
+        ]
         raised = ", ".join(report.failed) or "nobody"
         completion: Optional[Completion] = self.completion
         of = f" of {report.policy}" if completion is Completion.IMPOSSIBLE else ""
         raise IncompleteError(
             f"request {self.id} ended as {completion.name if completion else 'open'}{of} with "
             f"{report.count(Verdict.OK)} of {len(self.roster)} results; "
-            f"no answer in time from: {silent}; "
+            f"no answer in time from: {', '.join(silent) or 'nobody'}; "
             f"raised: {raised}",
             values,
             report.missing,

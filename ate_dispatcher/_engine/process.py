@@ -40,15 +40,18 @@ __all__ = [
     "alive",
     "at_exit",
     "drain_before_executors",
+    "is_ours",
     "living_dispatchers",
     "living_participants",
     "lost",
+    "made",
     "nested",
     "release",
     "remember",
     "see_to_posts",
     "started",
     "unhurried",
+    "unstarted_dispatchers",
 ]
 
 EXIT_SECONDS = 2.0
@@ -168,6 +171,15 @@ at_exit: List[Callable[[], None]] = []
 """Called in this order at the exit of the interpreter."""
 
 
+made: Dict[int, weakref.ref[Any]] = {}
+"""The dispatchers that live, started or not."""
+
+
+def is_ours() -> bool:
+    """Whether the calling thread is a participant's, or works for one."""
+    return CURRENT_WORKER.get() is not None or id(threading.current_thread()) in alive
+
+
 def remember(table: Dict[int, weakref.ref[Any]], thing: Any) -> None:
     """Let *table* have *thing* as long as it lives."""
     key = id(thing)
@@ -184,6 +196,11 @@ def _living(table: Dict[int, weakref.ref[Any]]) -> List[Any]:
 def living_dispatchers() -> List[Any]:
     """Those that were started and live."""
     return _living(started)
+
+
+def unstarted_dispatchers() -> List[Any]:
+    """Those that live and were never started."""
+    return [each for each in _living(made) if each.ident is None]
 
 
 def living_participants() -> List[Any]:
@@ -235,6 +252,7 @@ def _after_fork() -> None:
     for dispatcher in living_dispatchers():
         dispatcher._ate_forked()
     started.clear()
+    made.clear()
     for participant in living_participants():
         participant._ate_forked()
     alive.clear()

@@ -19,9 +19,17 @@ from .._observing.translate import event_published
 from ..errors import DispatcherStopped
 from .delivery import Delivery
 from .engine import Engine, Order
-from .process import SECTION, release, see_to_posts
+from .gather import EndMessage, ReplyMessage
+from .process import SECTION, is_ours, release, see_to_posts
 
-__all__ = ["give_up_all", "hand_out_value", "has_values", "hears_no_more", "publish"]
+__all__ = [
+    "give_up_all",
+    "hand_out_value",
+    "has_values",
+    "hears_no_more",
+    "publish",
+    "unheard_results",
+]
 
 _MANY = 100
 """Of so many topics on which nobody listens it is said once; more are made on purpose."""
@@ -34,7 +42,8 @@ def publish(engine: Engine, topic: Hashable, value: Any, ttl: Optional[float]) -
     now = engine.now()
     deadline = now + milliseconds("ttl", ttl)
     gate = engine.gate
-    if gate.refusal is not None:
+    stops = gate.refusal is not None
+    if gate.refusal is not None and not (engine.takes_values and is_ours()):
         raise DispatcherStopped(gate.refusal)
     try:
         channel = engine.registry.find(topic)
@@ -49,7 +58,7 @@ def publish(engine: Engine, topic: Hashable, value: Any, ttl: Optional[float]) -
     if roster.first is None:
         _unheard(engine, topic)
         return delivery
-    if gate.held:
+    if gate.held and not stops:
         # Before the start, and behind what has a start line: the control loop hands it out.
         engine.hold(delivery)
         return delivery
@@ -130,6 +139,12 @@ def has_values(engine: Engine, mailbox: Mailbox) -> bool:
     return any(
         isinstance(item, Delivery) and item.engine is engine for item in copied(mailbox.items)
     )
+
+
+def unheard_results(mailbox: Mailbox) -> int:
+    """How many results and reports wait in *mailbox*."""
+    kinds = (tuple, ReplyMessage, EndMessage)
+    return sum(isinstance(item, kinds) for item in copied(mailbox.items))
 
 
 def _is_oldest(post: Any) -> bool:

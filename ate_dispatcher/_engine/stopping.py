@@ -11,12 +11,14 @@ from typing import Any, Callable, List, Set
 from .. import _log
 from .._core.durations import NEVER
 from .._core.snapshots import copied
+from .._delivery.mailbox import CLOSED
+from .._delivery.posts import POSTS
 from .._time.clock import spawn
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply
-from .process import SECTION
-from .publish import give_up_all, has_values
+from .process import SECTION, see_to_posts
+from .publish import give_up_all, has_values, unheard_results
 
 __all__ = ["GRACE", "Stopping"]
 
@@ -44,8 +46,7 @@ class Stopping:
 
     @property
     def until(self) -> float:
-        hear_until = self._hear_until if self._hearing else NEVER
-        return min(self._drain_until, self._grace_until, hear_until)
+        return min(self._drain_until, self._hear_until, self._grace_until)
 
     @property
     def stoppers(self) -> int:
@@ -86,7 +87,7 @@ class Stopping:
             self._stopper(participant)()
 
     def _tell_of_unread(self, listener: Any) -> None:
-        unread = listener._ate_mailbox.backlog()
+        unread = unheard_results(listener._ate_mailbox)
         if unread:
             # Not here, where deadlines wait (P17).
             said = "listener %s has not been started: %d results and reports wait for it"
@@ -126,20 +127,35 @@ class Stopping:
             announce(engine, request, effects)
         return more or bool(engine.ledger.open)
 
-    def see_off_listeners(self) -> None:
-        """Let those who have still to hear what was published say when they have.
+    def begin_hearing(self) -> None:
+        """From now on listeners are waited for that have still to hear what was published.
 
-        Who is to end at once begins no more of it.
+        Unless all is to end at once: then they begin no more of it.
         """
+        self._hear_until, self._drain_until, self._grace_until = self._drain_until, NEVER, NEVER
+        if self._at_once:
+            self._engine.takes_values = False
+            self._give_up(begun=False)
+
+    def hearing_is_over(self) -> bool:
+        """Whether they have heard all, with what they have published meanwhile; or time is up."""
+        if self._at_once or self._engine.now() >= self._hear_until:
+            return True
+        return not self._hearing and not self._ask_who_hears()
+
+    def _ask_who_hears(self) -> bool:
+        """Let those who have something to hear say when they have; whether there are any."""
         engine = self._engine
+        while POSTS and see_to_posts():
+            pass
         for listener in engine.registry.participants("listeners"):
             mailbox = listener._ate_mailbox
-            if self._at_once:
-                give_up_all(engine, mailbox, None)
+            if listener.ident is None or mailbox.attention is CLOSED:
+                continue
             if listener._ate_hears is not None or has_values(engine, mailbox):
                 self._hearing += 1
                 mailbox.put(self._heard_all)
-        self._hear_until = self._drain_until
+        return self._hearing > 0
 
     def _heard_all(self, listener: Any) -> None:
         """In its mailbox, behind all that was published."""
@@ -148,26 +164,32 @@ class Stopping:
     def give_up_values(self) -> None:
         """Nobody waits any more for what was published and not heard; with a word for each."""
         engine = self._engine
-        for held in copied(engine.gate.held):
-            if isinstance(held, Delivery):
-                held.withdraw()
+        while POSTS and see_to_posts():
+            pass
+        held = [each for each in copied(engine.gate.held) if isinstance(each, Delivery)]
+        for each in held:
+            each.withdraw()
+        if held:
+            engine.observers.lost(
+                "%d published values were not handed out: the stop came before", len(held)
+            )
+        self._give_up(begun=True)
+
+    def _give_up(self, begun: bool) -> None:
+        engine = self._engine
         for listener in engine.registry.participants("listeners"):
-            left = give_up_all(engine, listener._ate_mailbox, listener._ate_hears)
+            hears = listener._ate_hears if begun else None
+            left = give_up_all(engine, listener._ate_mailbox, hears)
             if left:
                 said = "listener %s has not heard %d of the published values: the stop came before"
                 engine.observers.lost(said, _log.Later(_log.name_of, listener), left)
 
     def begin_grace(self) -> None:
-        """From now on only participants are waited for: those being stopped, for a moment."""
-        self._drain_until, self._grace_until = NEVER, self._engine.now() + GRACE
+        """From now on only participants that are being stopped are waited for, for a moment."""
+        self._hear_until, self._grace_until = NEVER, self._engine.now() + GRACE
 
     def grace_is_over(self) -> bool:
-        """Whether nobody is waited for any more."""
-        now = self._engine.now()
-        if not self._stoppers or now >= self._grace_until:
-            self._grace_until = NEVER
-            return not self._hearing or now >= self._hear_until
-        return False
+        return not self._stoppers or self._engine.now() >= self._grace_until
 
     def _stopper(self, participant: Any) -> Callable[[], None]:
         def stop() -> None:

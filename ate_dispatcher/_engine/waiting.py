@@ -61,7 +61,14 @@ class Awaited(Protocol):
     @property
     def completion(self) -> Optional[Completion]: ...
 
+    @property
+    def called(self) -> str: ...
+
     awaited: bool
+
+
+_A_WHILE = 1.0
+"""So many seconds one waits for what was never started before that is said."""
 
 
 def own_worker() -> Optional[LocalWorker]:
@@ -92,7 +99,7 @@ def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> b
                 return True
             until = min(deadline, look)
             if not told and engine.phase is Phase.NEW:
-                until = min(until, request.deadline)
+                until = min(until, request.deadline, began + _A_WHILE)
             if parker.park_until(until):
                 continue
             if until == look and until < deadline:
@@ -102,7 +109,7 @@ def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> b
                 # Nothing ends before the dispatcher is started: somebody may have forgotten.
                 told = True
                 if engine.phase is Phase.NEW:
-                    _log.lost("request %d waits for its dispatcher to be started", request.id)
+                    _log.lost("%s waits for its dispatcher to be started", request.called)
             else:
                 return _moved(request, seen)
     finally:

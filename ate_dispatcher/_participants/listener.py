@@ -43,6 +43,10 @@ class ResultListener(Participant):
 
     #: The published value whose callback it is in.
     _ate_hears: Optional[Delivery] = None
+    #: What its set-up raised, in a few words.
+    _ate_failure: Optional[str] = None
+    #: Whether it was said that it is waited for and was never started.
+    _ate_warned: bool = False
     #: The optional ones that its class overrides, as of the last registration.
     _ate_overrides: FrozenSet[str] = frozenset()
 
@@ -116,14 +120,15 @@ class ResultListener(Participant):
                         item(self)
             except BaseException as error:
                 name = _log.name_of(self)
-                _log.failed(f"{name} raised while it processed a result", error)
+                on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
+                _log.failed(f"{name} raised while it processed a result", error, topic=on)
                 continue
             # Parked for long, perhaps: nobody's results stay alive in this frame.
             item = topic = value = None
             mailbox.park(posts)
 
     def _ate_run(self) -> None:
-        run_rigged(self)
+        self._ate_failure = run_rigged(self)
 
     def _ate_ends(self) -> None:
         hears_no_more(self._ate_mailbox)

@@ -18,7 +18,7 @@ from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.sentinels import STOP
 from .._engine.process import SECTION, alive, release, remember
 from .._time.clock import REAL, Clock, Parker
-from ..errors import BadValue, ClockMismatch
+from ..errors import BadValue, ClockMismatch, DispatcherStopped
 
 __all__ = ["Participant", "cleans_up", "run_rigged"]
 
@@ -57,8 +57,8 @@ class Rigged(Protocol):
     def on_stop(self) -> Any: ...
 
 
-def run_rigged(participant: Rigged) -> Optional[BaseException]:
-    """Set up, run, clean up, on its own thread; what the first raised, if it did: that is all."""
+def run_rigged(participant: Rigged) -> Optional[str]:
+    """Set up, run, clean up, on its own thread. If the first raises that is all: then its text."""
     name = _log.name_of(participant)
     items = participant._ate_mailbox.items
     if items and items[0] is STOP:
@@ -67,7 +67,7 @@ def run_rigged(participant: Rigged) -> Optional[BaseException]:
         return None
     error = _does(participant.on_start, f"on_start of {name} raised: it does not begin", name)
     if error is not None:
-        return error
+        return f"{type(error).__name__} in on_start"
     try:
         participant.run()
     finally:
@@ -130,8 +130,10 @@ class Participant(threading.Thread):
         """Start the thread; a second time is a RuntimeError, as for any thread."""
         self._ate_check_names()
         if self.ident is not None:
-            super().start()
-            return
+            raise DispatcherStopped(
+                f"{_log.name_of(self)} was started before, and a thread runs only once: "
+                f"make a new {type(self).__name__}"
+            )
         # Shadowed until the thread begins, so that its end is seen whatever the subclass's `run`
         # does: nothing else tells that a thread is over.
         own = self.__dict__.get("run")

@@ -183,9 +183,7 @@ class Producer(Participant):
             self._ate_member.standing = Standing.NOT_STARTED
 
     def _ate_run(self) -> None:
-        error = run_rigged(self)
-        if error is not None:
-            self._ate_member.failure = f"{type(error).__name__} in on_start"
+        self._ate_member.failure = run_rigged(self)
 
     def _ate_forked(self) -> None:
         super()._ate_forked()

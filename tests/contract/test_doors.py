@@ -18,13 +18,14 @@ from unittest import mock
 
 import pytest
 from freezegun import freeze_time
-from rig import PATIENCE, Answer, Gated, Recorder, ended, over, settle
+from rig import PATIENCE, Answer, Gated, Recorder, ended, over, python, settle
 
 from ate_dispatcher import Dispatcher, Producer, Quorum, ResultListener, Stall, Until
 from ate_dispatcher.errors import (
     BadType,
     BadValue,
     DispatcherError,
+    DispatcherStopped,
     RequestTimeout,
     VirtualTimeStuck,
 )
@@ -758,3 +759,57 @@ def test_what_is_easily_meant_otherwise_at_a_registration(
         dispatcher.register_result_producer(Answer(), "t", True)
     with pytest.raises(BadType, match="several topics are arguments of their own"):
         dispatcher.register_result_producer(Answer(), ["a", "b"])  # type: ignore[arg-type]
+
+
+# -- what was forgotten, or is over --------------------------------------------------------------
+
+
+def test_a_dispatcher_that_was_never_started_is_named_at_the_exit() -> None:
+    """With how much it has kept in vain; one that has kept nothing, or was stopped, is not."""
+    done = python(
+        """
+        from ate_dispatcher import Dispatcher, Producer
+        forgotten, idle, stopped = Dispatcher(name="rig"), Dispatcher(), Dispatcher()
+        for dispatcher in (forgotten, stopped):
+            dispatcher.register_result_producer(Producer(lambda topic: 1), "t", start=True)
+            dispatcher.register_result_listener(lambda topic, value: 1, "t", start=True)
+            dispatcher.send_request("t", ttl=None)
+            dispatcher.publish("t", 1)
+        stopped.stop()
+        """
+    )
+    assert done.returncode == 0
+    assert done.stderr.count("was never started") == 1
+    assert "rig was never started: 2 requests and values were kept for that" in done.stderr
+
+
+def test_a_request_without_a_ttl_says_that_nobody_has_started_its_dispatcher(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As one with a ttl does at that."""
+    clock = VirtualClock()
+    dispatcher = Dispatcher(clock=clock)
+    dispatcher.register_result_producer(Answer(), "t")
+    handle = dispatcher.send_request("t", ttl=None)
+    with pytest.raises(RequestTimeout):
+        handle.results(timeout=5)
+    assert told(caplog, "request 1 waits for its dispatcher to be started") == 1
+    dispatcher.stop()
+    clock.stop()
+
+
+def test_what_was_stopped_says_what_to_do() -> None:
+    """A with block, a start: make a new one."""
+    dispatcher = Dispatcher(name="rig")
+    with dispatcher:
+        pass
+    with pytest.raises(DispatcherStopped, match="rig was stopped; make a new dispatcher"):
+        dispatcher.__enter__()
+    with pytest.raises(RuntimeError, match=r"rig was started before, .*make a new Dispatcher"):
+        dispatcher.start()
+    site = Answer(name="site")
+    site.start()
+    with pytest.raises(RuntimeError, match=r"site was started before, .*make a new Answer"):
+        site.start()
+    site.stop()
+    over(site)

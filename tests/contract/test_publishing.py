@@ -340,9 +340,55 @@ def test_what_the_drain_does_not_allow_is_withdrawn(
     assert heard[Verdict.OK] + heard[Verdict.MISSING] + heard[Verdict.WITHDRAWN] == 10
 
 
-def test_at_once_nothing_more_is_begun(world: World) -> None:
-    """WITHDRAWN, but for who is in the middle."""
-    listener = world.listener(ms=100)
+def test_who_comes_to_its_end_after_all_has_heard(world: World) -> None:
+    """The verdict of one that was given up is not the last word."""
+    slow = world.listener(ms=100)
+    delivery = world.dispatcher.publish("t", 1)
+    world.clock.settle()
+    world.dispatcher.stop(drain=50)
+    world.dispatcher.join()
+    assert words(delivery) == ["MISSING (running)"]
+    slow.join()
+    assert words(delivery) == ["OK"]
+    deliveries = world.dispatcher.statistics().deliveries
+    assert {verdict: n for verdict, n in deliveries.items() if n} == {Verdict.OK: 1}
+
+
+def test_participants_may_publish_while_it_stops(world: World) -> None:
+    """What an open request, and a value, bring with them is heard; others are refused."""
+    ear = world.listener(topic="log")
+
+    def measure(topic: str) -> float:
+        world.dispatcher.publish("log", "begin")
+        world.clock.sleep(0.2)
+        world.dispatcher.publish("log", "end")
+        return 3.3
+
+    def derives(topic: str, value: int) -> None:
+        world.clock.sleep(0.1)
+        if value:
+            world.dispatcher.publish("t", value - 1)
+        world.dispatcher.publish("log", value)
+
+    site = world.cast(Answer(measure))
+    world.dispatcher.register_result_producer(site, "measure", start=True)
+    chain = world.cast(ResultListener(derives, name="derives"))
+    world.dispatcher.register_result_listener(chain, "t", start=True)
+    handle = world.send(topic="measure", ttl=None)
+    world.dispatcher.publish("t", 3)
+    world.clock.settle()
+    world.dispatcher.stop()
+    with pytest.raises(DispatcherStopped):
+        world.dispatcher.publish("log", "too late")
+    world.dispatcher.join()
+    assert handle.results() == [3.3]
+    ear.join()
+    assert sorted(ear.heard, key=str) == [0, 1, 2, 3, "begin", "end"]
+
+
+def test_at_once_nothing_more_is_begun(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """WITHDRAWN, but for who is in the middle; the number stands in the log."""
+    listener = world.listener(ms=100, name="slow")
     deliveries = [world.dispatcher.publish("t", number) for number in range(10)]
     world.clock.settle()
     world.dispatcher.stop(immediate=True)
@@ -351,6 +397,7 @@ def test_at_once_nothing_more_is_begun(world: World) -> None:
     assert {word for each in deliveries[1:] for word in words(each)} == {"WITHDRAWN"}
     world.clock.advance(1000)
     assert listener.heard == [0]
+    assert "listener slow has not heard 9 of the published values" in caplog.text
 
 
 def test_a_hung_listener_keeps_no_stop(world: World) -> None:
@@ -376,8 +423,8 @@ def test_a_listener_that_was_never_started_keeps_no_stop(world: World) -> None:
     assert words(delivery) == ["WITHDRAWN"]
 
 
-def test_what_was_never_started_withdraws_its_values() -> None:
-    """A dispatcher that is stopped before its start."""
+def test_what_was_never_started_withdraws_its_values(caplog: pytest.LogCaptureFixture) -> None:
+    """A dispatcher that is stopped before its start; it says so."""
     world = World(start=False)
     ear = world.listener()
     delivery = world.dispatcher.publish("t", 1)
@@ -385,6 +432,26 @@ def test_what_was_never_started_withdraws_its_values() -> None:
     assert delivery.wait(1)
     assert words(delivery) == ["WITHDRAWN"]
     assert ear.heard == []
+    world.clock.settle()
+    assert "1 published values were not handed out: the stop came before" in caplog.text
+
+
+def test_who_waits_for_what_was_never_started_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """The dispatcher, or a listener: after a second, once."""
+    world = World(start=False)
+    world.listener()
+    assert not world.dispatcher.publish("t", 1).wait(5)
+    never = Hearing(world.clock, 0, None, "never")
+    world.dispatcher.register_result_listener(world.cast(never), "t")
+    world.dispatcher.start()
+    for _ in range(2):
+        assert not world.dispatcher.publish("t", 2).wait(5)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "value 1 waits for its dispatcher to be started",
+        "listener never is waited for and was never started",
+    ]
+    world.close()
 
 
 # -- sums, memory --------------------------------------------------------------------------------

@@ -122,6 +122,8 @@ def test_the_dict_of_a_report_is_json_without_payloads(world: World) -> None:
         "late_ms",
         "error",
         "stack",
+        "place",
+        "began_ms",
     }
 
 
