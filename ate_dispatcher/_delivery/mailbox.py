@@ -21,7 +21,7 @@ go to a queue of their own, which is read first, so the order stays and no pass 
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, List, Sequence, Sized, Tuple
+from typing import Any, Callable, List, Sequence, Tuple
 
 from .._time.clock import Parker, QueueParker
 from .fifo import Fifo
@@ -81,9 +81,13 @@ class Mailbox(Fifo):
         elif attention is CLOSED and self.owner is None:
             try:
                 # What was just put; whoever has put it holds it, so nothing is dropped here.
-                self.items.pop()
+                item = self.items.pop()
             except IndexError:
-                pass
+                return
+            # Or what another has put, if the reader was quicker with that.
+            missed = getattr(item, "missed_by", None)
+            if missed is not None:
+                missed(self)
 
     # -- the reader ----------------------------------------------------------------------------
 
@@ -133,8 +137,8 @@ class Mailbox(Fifo):
             park()
         self.attention = CALM
 
-    def park(self, other: Sized = ()) -> None:
-        """Wait until there is an item, perhaps, unless there is anything *other* for it to do.
+    def park(self, other: object = None) -> None:
+        """Wait until there is an item, perhaps, unless *other* is true: there is more to do.
 
         The reader, which takes without the section.
         """

@@ -1,11 +1,14 @@
-"""What was published and is on its way to several listeners; one queue for the whole process.
+"""What was published and is on its way to several listeners; one queue for all of one clock.
 
 Who publishes may be in a signal handler, and so enters no section: it appends one post, a single
-atomic operation, and wakes one reader. Whoever of ours comes to the section next *distributes*: a
-listener that is about to park, a producer before it forwards its own result, a control loop. A post
-leaves the queue only after it is in all mailboxes, so nothing that finds the queue empty overtakes
-it; and what goes to listeners while it is not empty goes behind it. So all listeners of the
-process hear in one order, with results.
+atomic operation, and wakes one reader. Whoever of ours comes first takes the *turn*, and
+distributes inside the section: a listener before it does anything else, a control loop; a producer
+does without a turn before it forwards its own result. A post leaves the queue only after it is in
+all mailboxes, so nothing that finds the queue empty overtakes it; and what goes to listeners while
+it is not empty goes behind it. So all listeners hear in one order, with results.
+
+A listener may serve several dispatchers, but they have one clock; and one that its virtual clock
+does not let run keeps nobody of another.
 """
 
 from __future__ import annotations
@@ -13,61 +16,90 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Deque, List, Optional
 
+from typing_extensions import Protocol
+
 from .mailbox import CLOSED
 from .registry import Outlet
 
-__all__ = ["POSTS", "PUTS", "distribute", "follow", "post_of"]
-
-Post = List[Any]
-"""The outlet that is next, of a chain, and the message."""
-
-POSTS: Deque[Post] = deque()
-"""The oldest first. Appended to from anywhere, taken from inside the section."""
+__all__ = ["PUTS", "Posts", "posts_of"]
 
 PUTS = 64
 """How many puts one pass of the section makes for others, at most."""
 
 
-def post_of(outlet: Optional[Outlet], message: Any) -> Post:
-    """For the mailboxes of that chain."""
-    return [outlet, message]
+class Origin(Protocol):
+    """Where a post comes from."""
+
+    def distribute(self) -> None:
+        """Go on with what was posted: with the turn."""
+        ...
 
 
-def distribute() -> bool:
-    """Put what was posted into the mailboxes, a bounded part of it (P17); whether more is left.
+class Posts:
+    """The queue. Each post has the outlet that is next, of a chain, the message, and its origin.
 
-    Inside the section.
+    Attributes: *items*, the oldest first, appended to from anywhere, taken from inside the section;
+    *turn*, empty while somebody is at it, who looks at the items again after giving it back.
     """
-    puts = PUTS
-    while POSTS:
-        post = POSTS[0]
-        outlet, message = post
-        while outlet is not None:
-            if not puts:
-                return True
-            puts -= 1
-            mailbox = outlet.mailbox
-            mailbox.put(message)
-            if mailbox.attention is CLOSED:
-                message_missed(message, outlet)
-            post[0] = outlet = outlet.next
-        POSTS.popleft()
-    return False
+
+    __slots__ = ("items", "turn")
+
+    def __init__(self) -> None:
+        self.items: Deque[List[Any]] = deque()
+        self.turn: Deque[bool] = deque([True])
+
+    def __bool__(self) -> bool:
+        """Whether somebody is wanted who distributes."""
+        return bool(self.items and self.turn)
+
+    def is_oldest(self, post: List[Any]) -> bool:
+        """Whether nothing older is on its way, whose sender has seen to it that it goes on."""
+        try:
+            return self.items[0] is post
+        except IndexError:
+            return False
+
+    def distribute(self) -> bool:
+        """Put what was posted into the mailboxes, a bounded part (P17); whether more is left.
+
+        Inside the section.
+        """
+        puts, items = PUTS, self.items
+        while items:
+            post = items[0]
+            outlet, message, _ = post
+            while outlet is not None:
+                if not puts:
+                    return True
+                puts -= 1
+                mailbox = outlet.mailbox
+                mailbox.put(message)
+                missed = getattr(message, "missed_by", None)
+                if mailbox.attention is CLOSED and missed is not None:
+                    # Whoever put it there sees to that (P2).
+                    missed(mailbox)
+                post[0] = outlet = outlet.next
+            items.popleft()
+        return False
+
+    def follow(self, outlet: Optional[Outlet], message: Any, origin: Origin) -> bool:
+        """Whether *message* has to go behind what was posted before; then it is among the posts.
+
+        If not, nothing is posted any more. Inside the section.
+        """
+        if self.items and self.distribute():
+            self.items.append([outlet, message, origin])
+            return True
+        return False
 
 
-def message_missed(message: Any, outlet: Outlet) -> None:
-    """*outlet*'s reader has ended: whoever put it there sees to that (P2)."""
-    missed = getattr(message, "missed_by", None)
-    if missed is not None:
-        missed(outlet.mailbox)
+_OTHERS = Posts()
 
 
-def follow(outlet: Optional[Outlet], message: Any) -> bool:
-    """Whether *message* has to go behind what was posted before; then it is among the posts.
-
-    If not, nothing is posted any more. Inside the section.
-    """
-    if POSTS and distribute():
-        POSTS.append(post_of(outlet, message))
-        return True
-    return False
+def posts_of(clock: Any) -> Posts:
+    """Those of *clock*; one for all clocks that have no room for theirs."""
+    try:
+        posts: Posts = vars(clock).setdefault("_ate_posts", Posts())
+        return posts
+    except TypeError:
+        return _OTHERS

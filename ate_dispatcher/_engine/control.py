@@ -9,21 +9,22 @@ user's and logs nothing itself (P16).
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any, Callable, Deque, Dict, List, Optional
 
 from .._core.durations import NEVER, past
 from .._core.ledger import Ledger
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
-from .._delivery.mailbox import CALM, CLOSED, Mailbox
+from .._delivery.mailbox import CALM, CLOSED
 from .._delivery.registry import is_disabled
 from .._time.clock import this_thread
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply, tell
 from .observers_thread import ObserversThread
-from .process import SECTION, see_to_posts, unhurried
-from .publish import hand_out_value
+from .process import SECTION, unhurried
+from .publish import go_on, hand_out_value
 from .scatter import hand_out_held
 from .stopping import Stopping
 from .sweep import buried, sweep, take_away
@@ -68,7 +69,7 @@ class ControlLoop:
             Order.WITHDRAW: self._withdraw,
             Order.CALL_WHEN_DONE: self._call_when_done,
             Order.OBSERVE: self._observers.start,
-            Order.DISTRIBUTE: self._distribute,
+            Order.DISTRIBUTE: partial(go_on, engine),
             Order.OVER: Delivery.over,
             Order.LAGGING: self._observers.lags,
             Order.STOP: self._stop,
@@ -253,13 +254,6 @@ class ControlLoop:
             rounds -= 1
         if rounds and member.mailbox.attention is not CLOSED:
             engine.leave(Order.WITHDRAW, member, rounds)
-
-    def _distribute(self, mailbox: Optional[Mailbox] = None) -> None:
-        if mailbox is not None:
-            # What was put into it may have woken nobody.
-            mailbox.unpark(None)
-        if see_to_posts():
-            self._engine.leave(Order.DISTRIBUTE)
 
     def _call_when_done(self, request: Any, callback: Any) -> None:
         self._observers.start()

@@ -21,8 +21,9 @@ from .._core.tables import Table, Tabular
 from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
 from .._delivery.registry import Channel, Outlet, Roster
 from .._observing.translate import event_listener_failed
-from .engine import Engine, Order
+from .engine import Engine, Order, Phase
 from .gather import REPLY
+from .process import release
 from .waiting import InLoop, running_loop, wait_for, wait_in_loop, wake
 
 __all__ = ["Delivery"]
@@ -114,7 +115,7 @@ class Delivery(Tabular):
         self.engine: Engine = engine
         self.id: int = number
         self.topic: Hashable = topic
-        self._value: Any = value
+        self._value: Any = value if roster.size else None
         self._channel: Optional[Channel] = channel
         self._roster: Roster = roster
         self.sent: float = sent
@@ -154,6 +155,7 @@ class Delivery(Tabular):
 
         A test on virtual time that asks again and again without ever waiting gets VirtualTimeStuck.
         """
+        self.settle()
         if self.completion is not None:
             return True
         looked = self.engine.looked
@@ -163,6 +165,7 @@ class Delivery(Tabular):
 
     def report(self) -> DeliveryReport:
         """A frozen snapshot of now: a verdict for each listener."""
+        self.settle()
         return DeliveryReport(
             self.id,
             self.topic,
@@ -193,6 +196,7 @@ class Delivery(Tabular):
 
     def wait(self, timeout: Optional[float] = None) -> bool:
         """Block until it is done, *timeout* seconds at most; whether it is."""
+        self._watch()
         now = self.engine.now()
         deadline = timeout_instant(now, timeout)
         look = min(deadline, now + _A_WHILE)
@@ -222,6 +226,7 @@ class Delivery(Tabular):
         loop = running_loop()
         if loop is not None:
             callback = InLoop(loop, callback)
+        self._watch()
         self.engine.post(Order.CALL_WHEN_DONE, self, callback)
 
     def keeps(self, callback: Callable[[Any], Any]) -> bool:
@@ -239,6 +244,7 @@ class Delivery(Tabular):
         return self._ended().__await__()
 
     async def _ended(self) -> DeliveryReport:
+        self._watch()
         while self.completion is None:
             await wait_in_loop(self.engine, self, None)
         return self.report()
@@ -248,6 +254,8 @@ class Delivery(Tabular):
     def __call__(self, listener: Hearer) -> None:
         """Let *listener* hear it, and note what becomes of that."""
         key = id(listener._ate_mailbox)
+        # In this order: who gives it up from now on may let go of it.
+        value = self._value
         if self._pending.pop(key, None) is None:
             # Somebody has given it up for this listener.
             return
@@ -259,20 +267,20 @@ class Delivery(Tabular):
             elif self.deadline < engine.now():
                 verdict = Verdict.SKIPPED
             else:
-                listener.process_dispatcher_result(self.topic, self._value)
+                listener.process_dispatcher_result(self.topic, value)
                 if self._roster.replies and listener._ate_heeds(REPLY):
-                    record: Any = self._value, None, _NOBODY, self.sent, engine.now(), None
+                    record: Any = value, None, _NOBODY, self.sent, engine.now(), None
                     listener.process_dispatcher_reply(self.topic, Reply(record, self.sent))
         except BaseException as error:
             verdict = Verdict.ERROR
             self._failed(listener, key, error)
             raise
         finally:
-            listener._ate_hears = None
+            listener._ate_hears = value = None
             if self._verdicts.setdefault(key, verdict) is Verdict.MISSING:
                 # It was given up meanwhile, and has come to its end all the same.
                 self._verdicts[key] = verdict
-                engine.taken_up.append(verdict)
+                next(engine.taken_up[verdict])
             else:
                 tally = engine.tallies.get(key)
                 if tally is None:
@@ -280,7 +288,6 @@ class Delivery(Tabular):
                 # Of its thread alone.
                 tally[verdict] = tally.get(verdict, 0) + 1
             if len(self._verdicts) == len(self._roster.members):
-                self._value = None
                 self.over()
 
     def _is_unheard(self, listener: Hearer) -> bool:
@@ -320,7 +327,7 @@ class Delivery(Tabular):
         begun = self._pending.pop(key, None) is None
         if (begun and not running) or self._verdicts.setdefault(key, verdict) is not verdict:
             return False
-        self.engine.given_up.append(verdict)
+        next(self.engine.given_up[verdict])
         return len(self._verdicts) == len(self._roster.members)
 
     def withdraw(self) -> None:
@@ -329,17 +336,50 @@ class Delivery(Tabular):
             if self.give_up(listener._ate_mailbox, Verdict.WITHDRAWN):
                 self.over()
 
+    def _watch(self) -> None:
+        """Somebody is going to wait: the end of the dispatcher is to find it."""
+        self.engine.watched[self.id] = self
+        # In this order: who ends it says so, and then looks who is watched.
+        self.settle()
+        if self.completion is not None:
+            self.engine.watched.pop(self.id, None)
+
     def missed_by(self, mailbox: Mailbox) -> None:
         """It came into a mailbox that nobody reads any more. Inside the section."""
         if self.give_up(mailbox, Verdict.DECLINED):
             self.engine.leave(Order.OVER, self)
             if self.engine.orders.attention is CLOSED:
                 # It crossed the end, so nobody has it yet who could have left a callback.
+                self.completed()
+
+    def settle(self) -> None:
+        """Its dispatcher has ended, and nobody else may know it: give it up for all that is open.
+
+        Not inside the section; twice is harmless.
+        """
+        if self.completion is not None or self.engine.phase is not Phase.ENDED:
+            return
+        if self.engine.is_copy:
+            # What was to be called is the parent's.
+            self._callbacks.clear()
+        for listener in self.listeners:
+            mailbox = listener._ate_mailbox
+            waits = id(mailbox) in self._pending
+            verdict = Verdict.WITHDRAWN if waits else Verdict.MISSING
+            if self.give_up(mailbox, verdict, running=not waits):
                 self.over()
 
     def over(self) -> None:
         """Everybody has a verdict: tell who waits. Outside the section; twice is harmless."""
+        value, self._value = self._value, None
+        release(value)
+        del value
+        self.completed()
+
+    def completed(self) -> None:
+        """The same, without letting go of the value: also inside the section."""
         self.completion = Completion.ALL_REPLIED
+        self.engine.watched.pop(self.id, None)
         if NO_GIL:
             # The look at who waits comes after that word (P9).
             self.engine.arrivals.rotate(0)

@@ -75,7 +75,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections import deque
 from functools import partial
 from typing import (
     Any,
@@ -102,12 +101,13 @@ from .._core.snapshots import copied
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.ordering_keys import Keys
+from .._delivery.posts import Posts, posts_of
 from .._delivery.registry import Channel, Disabled, Registry
 from .._observing.observers import Observers
 from .._observing.translate import event_opened
 from .._time.clock import REAL, Clock, spawn, spawn_raw
 from .gate import Gate, removed
-from .process import LINES, see_to_posts
+from .process import LINES, see_to
 
 __all__ = ["Engine", "Order", "Phase", "State"]
 
@@ -153,7 +153,8 @@ class Order(ByIdentity):
     OBSERVE = "observe"
     """There is something for observers."""
     DISTRIBUTE = "distribute"
-    """Something was published, and nobody of its listeners is there to see to it."""
+    """*mailbox*, *turn*: something was published, and nobody of its listeners is there to see to
+    it; or so much that this loop has the turn."""
     OVER = "over"
     """*delivery*: it is over, and who waits for it is to be told."""
     LAGGING = "lagging"
@@ -226,10 +227,16 @@ class Engine:
         self.publishes: Iterator[int] = itertools.count()
         #: What listeners made of them, by the identity of the mailbox: each counts its own.
         self.tallies: Dict[int, Dict[Verdict, int]] = {}
-        #: The verdicts on those that nobody will hear, see `Delivery.give_up`.
-        self.given_up: Deque[Verdict] = deque()
-        #: The verdicts in the place of MISSING among these, of those who have heard it after all.
-        self.taken_up: Deque[Verdict] = deque()
+        #: How many have which verdict because they were given up, see `Delivery.give_up`.
+        self.given_up: Dict[Verdict, Iterator[int]] = {each: itertools.count() for each in Verdict}
+        #: How many of those have heard it after all, with what verdict in the place of MISSING.
+        self.taken_up: Dict[Verdict, Iterator[int]] = {each: itertools.count() for each in Verdict}
+        #: What was published, by whom ever of this clock, and is on its way.
+        self.posts: Posts = posts_of(clock)
+        #: Deliveries that somebody waits for, by number.
+        self.watched: Dict[int, Any] = {}
+        #: Whether this is a copy in a forked child.
+        self.is_copy: bool = False
         #: Whether participants may still publish while it stops.
         self.takes_values: bool = True
         #: Hashes of topics on which nobody was, as far as it was said.
@@ -279,23 +286,25 @@ class Engine:
                 # Perhaps the control loop has seen to it at its end: twice is harmless.
                 self.gate.let_leave()
             elif what is Order.DISTRIBUTE:
-                self._see_to_posts_apart()
+                if data[1:]:
+                    self.posts.turn.append(True)
+                self.see_to_posts_apart()
             elif what is Order.OVER:
                 data[0].over()
             elif what is Order.NOBODY:
                 # No section may be entered here: statistics find it where it is.
                 items.append((what, data))
 
-    def _see_to_posts_apart(self) -> None:
-        """On a thread of its own, since no section may be entered here."""
+    def see_to_posts_apart(self) -> None:
+        """On a thread of its own: from where no section may be entered, or there is no time."""
         clock = self.clock
         # At the exit there is no new thread, and no need.
         with contextlib.suppress(RuntimeError):
             if clock is REAL:
                 # A signal handler may be at it, which must not wait for a lock of `threading`.
-                spawn_raw(see_to_posts)
+                spawn_raw(see_to, self.posts)
             else:
-                spawn(clock, see_to_posts, "posts", clock.parker())
+                spawn(clock, partial(see_to, self.posts), "posts", clock.parker())
 
     # -- the gate (P6) -------------------------------------------------------------------------
 
@@ -304,9 +313,16 @@ class Engine:
         gate = self.gate
         gate.hold(item)
         # The control loop takes this back before it looks: whoever comes later orders anew.
-        if not gate.ordered:
+        if gate.ordered:
+            return
+        try:
             gate.ordered = True
             self.post(Order.HAND_OUT)
+        except BaseException:
+            # A signal handler raised: nobody else would order.
+            self.orders.items.append((Order.HAND_OUT, ()))
+            self.orders.unpark(None)
+            raise
 
     def hands_out_first(self) -> bool:
         """Whether who is stopped now has to wait for what is held: somebody will hand it out."""
@@ -335,15 +351,15 @@ class Engine:
 
     def heard(self) -> Tuple[int, List[Dict[Verdict, int]]]:
         """How many values were published, and how often listeners came to which verdict."""
-        # Shown without taking it; a count that is copied is deprecated.
-        published = int(repr(self.publishes)[len("count(") : -1])
-        given_up: Dict[Verdict, int] = {}
-        for verdict in copied(self.given_up):
-            given_up[verdict] = given_up.get(verdict, 0) + 1
-        for verdict in copied(self.taken_up):
-            given_up[verdict] = given_up.get(verdict, 0) + 1
-            given_up[Verdict.MISSING] -= 1
-        return published, [given_up, *[dict(each) for each in copied(self.tallies.values())]]
+        given_up = {each: _reached(count) for each, count in self.given_up.items()}
+        taken_up = {each: _reached(count) for each, count in self.taken_up.items()}
+        given_up[Verdict.MISSING] -= sum(taken_up.values())
+        heard = [dict(each) for each in copied(self.tallies.values())]
+        return _reached(self.publishes), [given_up, taken_up, *heard]
+
+    def distribute(self) -> None:
+        """Let the control loop go on with what was posted, with the turn of the caller."""
+        self.post(Order.DISTRIBUTE, None, True)
 
     def forget(self, request: Request) -> None:
         """*request*'s send did not return, and it may be held: nobody can want it."""
@@ -385,6 +401,7 @@ class Engine:
         """In a forked child, which has no control loop: what is open ends here."""
         self.gate.refusal = None
         self.gate.refuse(why)
+        self.is_copy, self.takes_values = True, False
         now, ledger = self.now(), self.ledger
         try:
             self._end_all(now)
@@ -403,3 +420,8 @@ class Engine:
             self.ledger.open.gather()
         while self.ledger.stopped(now, False)[1]:
             pass
+
+
+def _reached(count: Iterator[int]) -> int:
+    """How far *count* is, without taking a number; to copy one is deprecated."""
+    return int(repr(count)[len("count(") : -1])

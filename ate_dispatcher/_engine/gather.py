@@ -32,7 +32,6 @@ from .._core.reporting import replies_between, report_of
 from .._core.request import Ending, Extras, Request, StartLine, Unanswered
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
-from .._delivery.posts import POSTS, follow
 from .._delivery.registry import Outlet, Roster
 from .._observing.translate import (
     event_completed,
@@ -148,7 +147,7 @@ def forward(request: Request, value: Any) -> None:
     roster = request.channel.listeners.current()
     outlet = roster.first
     message = (request.topic, value)
-    if follow(outlet, message):
+    if request.engine.posts.follow(outlet, message, request.engine):
         outlet = None
     while outlet is not None:
         outlet.mailbox.put(message)
@@ -161,7 +160,7 @@ def forward_reply(request: Request, roster: Roster) -> None:
     """The same to those who want to know whose it is: the newest record."""
     message = ReplyMessage(REPLY, request)
     for mailbox in roster.replies:
-        _put_behind(mailbox, message)
+        _put_behind(request.engine, mailbox, message)
 
 
 def give_back(engine: Engine, claim: Claim) -> None:
@@ -263,12 +262,13 @@ def _tell_listeners(request: Request, callback: str, message: Any) -> None:
     listener: Hearer
     for listener in request.channel.listeners.current().members:
         if listener._ate_heeds(callback):
-            _put_behind(listener._ate_mailbox, message)
+            _put_behind(request.engine, listener._ate_mailbox, message)
 
 
-def _put_behind(mailbox: Mailbox, message: Any) -> None:
+def _put_behind(engine: Engine, mailbox: Mailbox, message: Any) -> None:
     """Put *message* behind what was posted before (P18)."""
-    if not POSTS or not follow(Outlet(mailbox, None, None), message):
+    posts = engine.posts
+    if not posts.items or not posts.follow(Outlet(mailbox, None, None), message, engine):
         mailbox.put(message)
 
 

@@ -26,7 +26,7 @@ from .. import _log
 from .._core.member import Member
 from .._core.request import StartLine
 from .._delivery.mailbox import NO_GIL
-from .._delivery.posts import POSTS, distribute
+from .._delivery.posts import Posts, posts_of
 from .._observing.observers import Observers
 from .._time.clock import REAL, QueueParker
 
@@ -48,7 +48,7 @@ __all__ = [
     "nested",
     "release",
     "remember",
-    "see_to_posts",
+    "see_to",
     "started",
     "unhurried",
     "unstarted_dispatchers",
@@ -146,10 +146,42 @@ def lost(message: str, *args: Any, **fields: Any) -> None:
     (_log.lost if observers is None else observers.lost)(message, *args, **fields)
 
 
-def see_to_posts() -> bool:
-    """Put a part of what was posted into the mailboxes; whether there is more. Outside."""
-    with SECTION:
-        return distribute()
+_PASSES = 4
+"""So many of the section one reader makes for others in one go."""
+
+
+def see_to(posts: Posts, passes: int = _PASSES) -> None:
+    """Put what was posted into the mailboxes, unless somebody else is at it. Outside.
+
+    After so many *passes* a control loop has the turn, and goes on with what is left, a part in
+    each round: in a flood nobody else wants the section for it, so no deadline waits (P17).
+    """
+    while posts.items:
+        try:
+            posts.turn.pop()
+        except IndexError:
+            # Who has the turn looks again after giving it back.
+            return
+        handed_on = False
+        try:
+            while True:
+                if not posts.items:
+                    break
+                if not passes:
+                    posts.items[0][2].distribute()
+                    handed_on = True
+                    break
+                passes -= 1
+                with SECTION:
+                    posts.distribute()
+        except IndexError:
+            # The last was taken out by a producer.
+            pass
+        finally:
+            if not handed_on:
+                posts.turn.append(True)
+        if handed_on:
+            return
 
 
 _drains: List[bool] = []
@@ -246,7 +278,9 @@ def _after_fork() -> None:
     """The child has none of our threads, but perhaps the one that forked."""
     SECTION.forked()
     LINES.clear()
-    POSTS.clear()
+    posts = posts_of(REAL)
+    posts.items.clear()
+    posts.turn.extend([True][len(posts.turn) :])
     nested.clear()
     unhurried.clear()
     for dispatcher in living_dispatchers():

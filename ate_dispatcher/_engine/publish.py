@@ -13,17 +13,18 @@ from .._core.durations import milliseconds
 from .._core.outcomes import Verdict
 from .._core.snapshots import copied
 from .._delivery.mailbox import CLOSED, Mailbox
-from .._delivery.posts import POSTS, post_of
+from .._delivery.posts import Posts
 from .._delivery.registry import Outlet, Roster, unhashable
 from .._observing.translate import event_published
 from ..errors import DispatcherStopped
 from .delivery import Delivery
-from .engine import Engine, Order
+from .engine import Engine, Order, Phase
 from .gather import EndMessage, ReplyMessage
-from .process import SECTION, is_ours, release, see_to_posts
+from .process import SECTION, is_ours, release, see_to
 
 __all__ = [
     "give_up_all",
+    "go_on",
     "hand_out_value",
     "has_values",
     "hears_no_more",
@@ -71,17 +72,19 @@ def hand_out_value(engine: Engine, delivery: Delivery, first: Optional[Outlet]) 
     if first is None:
         return
     outlet: Optional[Outlet] = first
-    post = post_of(first, delivery)
+    posts = engine.posts
+    post = [first, delivery, engine]
     try:
         # No `try` in here, and no `while` with a condition (P14).
-        if first.next is None and not POSTS:
+        if first.next is None and not posts.items and not SECTION.locked():
+            # Nobody is in the middle of a chain either.
             mailbox = first.mailbox
             mailbox.put(delivery)
             if mailbox.attention is CLOSED and delivery.give_up(mailbox, Verdict.DECLINED):
                 delivery.over()
             return
-        POSTS.append(post)
-        if not _is_oldest(post):
+        posts.items.append(post)
+        if not posts.is_oldest(post):
             # Whoever sees to the one before looks again when that is out.
             return
         while True:
@@ -103,6 +106,28 @@ def hand_out_value(engine: Engine, delivery: Delivery, first: Optional[Outlet]) 
         raise
 
 
+def go_on(engine: Engine, mailbox: Optional[Mailbox] = None, turn: bool = False) -> None:
+    """Put a part of what was posted into the mailboxes; with a *turn* the next in the next round.
+
+    The control loop. *mailbox* may have woken nobody.
+    """
+    posts, ends = engine.posts, engine.phase is Phase.ENDED
+    if mailbox is not None:
+        mailbox.unpark(None)
+    if turn and not ends:
+        with SECTION:
+            posts.distribute()
+        if posts.items:
+            engine.leave(Order.DISTRIBUTE, None, True)
+            return
+    if turn:
+        posts.turn.append(True)
+    if ends:
+        engine.see_to_posts_apart()
+    else:
+        see_to(posts, passes=1)
+
+
 def give_up_all(engine: Engine, mailbox: Mailbox, hears: Optional[Delivery]) -> int:
     """Nobody begins any more what *engine* has published into *mailbox*; how many values.
 
@@ -120,13 +145,12 @@ def give_up_all(engine: Engine, mailbox: Mailbox, hears: Optional[Delivery]) -> 
     return found
 
 
-def hears_no_more(mailbox: Mailbox) -> None:
+def hears_no_more(mailbox: Mailbox, posts: Posts) -> None:
     """The reader of *mailbox* ends; still on its thread."""
     with SECTION:
         mailbox.close()
     # Somebody may have counted on this thread, if it was killed while it was parked.
-    while POSTS and see_to_posts():
-        pass
+    see_to(posts)
     left = mailbox.emptied()
     for item in left:
         if isinstance(item, Delivery) and item.give_up(mailbox, Verdict.MISSING):
@@ -145,13 +169,6 @@ def unheard_results(mailbox: Mailbox) -> int:
     """How many results and reports wait in *mailbox*."""
     kinds = (tuple, ReplyMessage, EndMessage)
     return sum(isinstance(item, kinds) for item in copied(mailbox.items))
-
-
-def _is_oldest(post: Any) -> bool:
-    try:
-        return POSTS[0] is post
-    except IndexError:
-        return False
 
 
 def _unheard(engine: Engine, topic: Hashable) -> None:

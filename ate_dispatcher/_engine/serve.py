@@ -21,7 +21,6 @@ from .._core.effects import ACCEPTED, ENDED, FAILED, ORDINARY
 from .._core.member import Claim
 from .._delivery.local_member import LocalMember, ThreadWorker
 from .._delivery.mailbox import Mailbox
-from .._delivery.posts import POSTS, follow
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Died
 from .._observing.stacks import LOOPS
 from .._time.clock import Clock, spawn, this_thread
@@ -116,7 +115,7 @@ def serve(producer: Serving, worker: Any) -> None:
     enter, leave = SECTION.enter, SECTION.leave
     member: LocalMember = worker.member
     mailbox, items, unjudged = member.mailbox, member.mailbox.items, member.unjudged
-    popleft, streams, posts = items.popleft, producer._ate_stream, POSTS
+    popleft, streams = items.popleft, producer._ate_stream
     plain = mailbox.__class__ is Mailbox and not member.exclusive
     # Who has more to see to than the next call, or is not plain, takes nothing in passing.
     in_passing = FAILED if plain else 0
@@ -125,6 +124,7 @@ def serve(producer: Serving, worker: Any) -> None:
     engine: Any = _NO_ENGINE
     now: Any = _NO_TIME.__float__
     counted: Any = None
+    posts: Any = ()
     hooks: Any = ()
     later: Later = []
     request: Any = IDLE
@@ -157,7 +157,7 @@ def serve(producer: Serving, worker: Any) -> None:
                     outlet = heard.first
                     if posts:
                         more = True
-                        if follow(outlet, value):
+                        if engine.posts.follow(outlet, value, engine):
                             outlet = None
                     while True:
                         if outlet is None:
@@ -256,6 +256,7 @@ def serve(producer: Serving, worker: Any) -> None:
                         continue
                     engine = request.engine
                     now, hooks, counted = engine.now, engine.hooks, engine.ledger.counted
+                    posts = engine.posts.items
                 request = None
                 if claim is not None and not begins(engine, worker, claim):
                     request, claim, call, kwargs = IDLE, None, None, None

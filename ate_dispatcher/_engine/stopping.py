@@ -12,12 +12,11 @@ from .. import _log
 from .._core.durations import NEVER
 from .._core.snapshots import copied
 from .._delivery.mailbox import CLOSED
-from .._delivery.posts import POSTS
 from .._time.clock import spawn
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply
-from .process import SECTION, see_to_posts
+from .process import SECTION, see_to
 from .publish import give_up_all, has_values, unheard_results
 
 __all__ = ["GRACE", "Stopping"]
@@ -146,8 +145,7 @@ class Stopping:
     def _ask_who_hears(self) -> bool:
         """Let those who have something to hear say when they have; whether there are any."""
         engine = self._engine
-        while POSTS and see_to_posts():
-            pass
+        see_to(engine.posts)
         for listener in engine.registry.participants("listeners"):
             mailbox = listener._ate_mailbox
             if listener.ident is None or mailbox.attention is CLOSED:
@@ -164,8 +162,7 @@ class Stopping:
     def give_up_values(self) -> None:
         """Nobody waits any more for what was published and not heard; with a word for each."""
         engine = self._engine
-        while POSTS and see_to_posts():
-            pass
+        see_to(engine.posts)
         held = [each for each in copied(engine.gate.held) if isinstance(each, Delivery)]
         for each in held:
             each.withdraw()
@@ -174,6 +171,8 @@ class Stopping:
                 "%d published values were not handed out: the stop came before", len(held)
             )
         self._give_up(begun=True)
+        for each in copied(engine.watched.values()):
+            each.settle()
 
     def _give_up(self, begun: bool) -> None:
         engine = self._engine

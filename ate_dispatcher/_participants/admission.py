@@ -76,10 +76,16 @@ def _look_for_misspelt(kind: type, called: Tuple[str, ...]) -> None:
             # Short names are near to many others: `on_state` is not meant to be `on_start`.
             likeness = 0.87 if name.startswith("on") else 0.8
             close = get_close_matches(name.replace("_", "").lower(), plain, 1, likeness)
-            if close:
-                meant = plain[close[0]]
+            meant = plain[close[0]] if close else ""
+            if meant and not _overrides(kind, meant):
                 _log.lost("%s.%s is never called; %s would be", kind.__qualname__, name, meant)
                 return
+
+
+def _overrides(kind: type, method: str) -> bool:
+    """Whether *kind* has that *method* from users, so that another is not meant to be it."""
+    home = str(getattr(getattr(kind, method), "__module__", ""))
+    return home.partition(".")[0] != __name__.partition(".")[0]
 
 
 def _look_for_generator(producer: Producer) -> None:

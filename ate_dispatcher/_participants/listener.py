@@ -7,11 +7,10 @@ from typing import Any, Callable, FrozenSet, Optional
 from .. import _log
 from .._arguments import check_callable
 from .._core.report import Reply, Report
-from .._delivery.posts import POSTS
 from .._delivery.sentinels import STOP
 from .._engine.delivery import Delivery
 from .._engine.gather import COMPLETION, ERROR, REPLY
-from .._engine.process import see_to_posts
+from .._engine.process import see_to
 from .._engine.publish import hears_no_more
 from .participant import Participant, run_rigged
 
@@ -99,15 +98,17 @@ class ResultListener(Participant):
 
     def run(self) -> None:
         """The thread's loop, until ``stop()``. Subclasses may wrap it."""
-        mailbox, posts = self._ate_mailbox, POSTS
+        mailbox = self._ate_mailbox
         items = mailbox.items
         popleft = items.popleft
+        item: Any = None
         while True:
             try:
                 while True:
-                    if posts:
+                    posts = self._ate_posts
+                    if posts.items and posts.turn:
                         # Before all else: others may wait for it (P18).
-                        see_to_posts()
+                        see_to(posts)
                     if not items:
                         break
                     item = popleft()
@@ -131,7 +132,7 @@ class ResultListener(Participant):
         self._ate_failure = run_rigged(self)
 
     def _ate_ends(self) -> None:
-        hears_no_more(self._ate_mailbox)
+        hears_no_more(self._ate_mailbox, self._ate_posts)
 
     def _ate_looks_at_class(self) -> None:
         """See which of the optional callbacks it overrides: here, since a class is users' code."""

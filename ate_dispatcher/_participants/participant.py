@@ -15,6 +15,7 @@ from typing_extensions import Protocol
 from .. import _log
 from .._core.durations import NEVER, timeout_instant
 from .._delivery.mailbox import CLOSED, Mailbox
+from .._delivery.posts import Posts, posts_of
 from .._delivery.sentinels import STOP
 from .._engine.process import SECTION, alive, release, remember
 from .._time.clock import REAL, Clock, Parker
@@ -120,6 +121,8 @@ class Participant(threading.Thread):
             if name.startswith("_") and name not in _FREE
         }
         self._ate_mailbox = Mailbox()
+        #: What was published under its clock.
+        self._ate_posts = Posts()
         # Undecided until the first dispatcher; replaced once, by `_ate_join_clock`.
         self._ate_clock: Optional[Clock] = None
         # What its thread lives under and parks on, replaced as one: a registration may come while
@@ -248,6 +251,7 @@ class Participant(threading.Thread):
             parker = clock.adopt(mailbox.parker, self, mailbox.parked)
             self._ate_place = clock, parker
             mailbox.hang(parker)
+            self._ate_posts = posts_of(clock)
             self._ate_clock = clock
         elif self._ate_clock is not clock:
             raise ClockMismatch(f"{_log.name_of(self)} already belongs to another clock")

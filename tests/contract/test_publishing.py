@@ -628,34 +628,179 @@ def test_a_finalizer_may_publish(dispatcher: Dispatcher) -> None:
     assert dispatcher.publish("t", "end").wait(PATIENCE)
 
 
-def test_a_stop_meets_a_publish(dispatcher: Dispatcher) -> None:
+class Hung(ResultListener):
+    """Begins the first value, and no other before its gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self.gate.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", ["idle", "never started", "hung"])
+def test_a_stop_meets_a_publish(kind: str, count: int) -> None:
     """At each moment of the call: it is refused, or heard, or its delivery says why not."""
     at, more = 0, True
     while more:
         at += 1
         made = Dispatcher()
         made.start()
-        ears = [Recorder() for _ in range(2)]
+        ears = [Hung() if kind == "hung" else Recorder() for _ in range(count)]
         for ear in ears:
-            made.register_result_listener(ear, "t", start=True)
+            made.register_result_listener(ear, "t", start=kind != "never started")
         returned: List[Any] = []
+        if kind == "hung":
+            returned.append(made.publish("t", 0))
 
         def stop(made: Any = made) -> None:
             made.stop(immediate=True)
             over(made)
 
+        def publish(made: Any = made, returned: Any = returned) -> None:
+            returned.append(made.publish("t", 1))
+
         try:
-            more = strike(
-                lambda made=made, returned=returned: returned.append(made.publish("t", 1)), at, stop
-            )
+            more = strike(publish, at, stop)
         except DispatcherStopped:
             pass
         if not more:
-            made.stop()
+            made.stop(immediate=True)
         for delivery in returned:
             assert delivery.wait(PATIENCE), f"stopped at moment {at}: {delivery.report()}"
         for ear in ears:
-            over(ear)
+            if isinstance(ear, Hung):
+                ear.gate.set()
+            ear.stop()
+            if ear.ident is not None:
+                over(ear)
+
+
+def test_a_gate_that_is_struck_is_opened(dispatcher: Dispatcher) -> None:
+    """An exception at any moment of a call that is held at the gate keeps nobody who comes later:
+    the barrier request before it is handed out meanwhile.
+    """
+    dispatcher.register_result_producer(Answer(lambda *_: "value"), "t", start=True)
+    ear = Recorder()
+    dispatcher.register_result_listener(ear, "u", start=True)
+    barrier = dispatcher.options(barrier=True, ttl=None)
+
+    def calls() -> None:
+        barrier.send_request("t")
+        dispatcher.publish("u", 1)
+        dispatcher.send_request("t", ttl=None)
+
+    at, more = 0, True
+    while more:
+        at += 1
+        try:
+            more = strike(calls, at, struck)
+        except Struck:
+            pass
+        assert dispatcher.publish("u", 2).wait(PATIENCE), at
+        assert dispatcher.send_request("t", ttl=None).results(PATIENCE) == ["value"]
+    assert at > 20
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_who_was_deregistered_keeps_no_delivery_open(started: bool) -> None:
+    """One that was never started, or hangs: it is over when the dispatcher has ended."""
+    hung = Hung()
+    with Dispatcher() as dispatcher:
+        dispatcher.register_result_listener(hung, "t", start=started)
+        deliveries = [dispatcher.publish("t", number) for number in range(2)]
+        dispatcher.deregister_result_listener(hung, "t")
+        dispatcher.stop(immediate=True)
+        dispatcher.join()
+        called: List[Any] = []
+        for each in deliveries:
+            each.add_done_callback(called.append)
+            assert each.wait(PATIENCE)
+            assert each.done()
+        all_told(dispatcher)
+        assert called == deliveries
+    hung.gate.set()
+    hung.stop()
+    if started:
+        over(hung)
+
+
+def test_many_that_cannot_hear_keep_nobody_who_can(dispatcher: Dispatcher) -> None:
+    """A slow one is first, and wakes for all of them: the others hear while it is busy."""
+    hung, quick = Hung(), Recorder()
+    dispatcher.register_result_listener(hung, "t", start=True)
+    for _ in range(200):
+        dispatcher.register_result_listener(Recorder(), "t")
+    dispatcher.register_result_listener(quick, "t", start=True)
+    dispatcher.publish("t", 1)
+    quick.after(1)
+    hung.gate.set()
+
+
+def test_a_virtual_clock_keeps_no_dispatcher_of_another(dispatcher: Dispatcher) -> None:
+    """What it does not let run is not waited for elsewhere."""
+    world = World()
+    for _ in range(2):
+        world.listener()
+        dispatcher.register_result_listener(Recorder(), "t", start=True)
+    frozen = world.dispatcher.publish("t", 1)
+    assert dispatcher.publish("t", 2).wait(PATIENCE)
+    assert not frozen.report().done
+    assert frozen.wait(1)
+    world.close()
+
+
+@pytest.mark.parametrize("why", ["nobody", "ended", "withdrawn"])
+def test_what_nobody_hears_is_not_kept(dispatcher: Dispatcher, why: str) -> None:
+    """By its delivery, or by a mailbox."""
+    ear: Any = Hung() if why == "withdrawn" else Recorder()
+    if why != "nobody":
+        dispatcher.register_result_listener(ear, "t", start=True)
+    if why == "ended":
+        ear.stop()
+        over(ear)
+    first = dispatcher.publish("t", 1)
+    payload = Answer()
+    reference = weakref.ref(payload)
+    delivery = dispatcher.publish("t", payload)
+    if why == "withdrawn":
+        dispatcher.stop(immediate=True)
+        dispatcher.join()
+        all_told(dispatcher)
+    else:
+        settle(dispatcher)
+    assert delivery.wait(PATIENCE)
+    del payload
+    assert gone(reference)
+    if isinstance(ear, Hung):
+        ear.gate.set()
+        ear.stop()
+        over(ear)
+    assert first.done()
+
+
+def test_a_finalizer_keeps_no_deadline(dispatcher: Dispatcher) -> None:
+    """A value that nobody hears is let go of where nothing waits."""
+
+    class Slow:
+        def __del__(self) -> None:
+            went.wait(PATIENCE)
+
+    went = threading.Event()
+    for _ in range(2):
+        ear = Recorder()
+        dispatcher.register_result_listener(ear, "t", start=True)
+        ear.stop()
+        over(ear)
+    gated = Answer(lambda *_: went.wait(PATIENCE))
+    dispatcher.register_result_producer(gated, "slow", start=True)
+    handle = dispatcher.send_request("slow", ttl=20)
+    dispatcher.publish("t", Slow())
+    assert handle.wait(PATIENCE)
+    assert handle.report().elapsed_ms < 5000
+    went.set()
 
 
 def test_after_a_fork_the_child_hears_nothing_of_the_parent() -> None:
@@ -678,10 +823,14 @@ def test_after_a_fork_the_child_hears_nothing_of_the_parent() -> None:
         @dispatcher.listener("t")
         def other(topic, value):
             gate.wait(20)
+        called = []
         first, second = dispatcher.publish("t", 1), dispatcher.publish("t", 2)
+        second.add_done_callback(called.append)
         entered.wait(20)
         child = os.fork()
         if not child:
+            if not (first.wait(5) and second.wait(5) and not called):
+                os._exit(2)
             mine = Dispatcher()
             mine.start()
             said = []

@@ -76,6 +76,9 @@ FOCUS = {
     "line": ["_begins", "waits", "lined_up", "_start", "began"],
     # P14
     "abandon": ["hold", "_abandon", "release"],
+    # P18
+    "turn": ["see_to", "hand_out_value"],
+    "chain": ["serve", "hand_out_value"],
     # P4
     "sleep": ["send", "leave", "_park", "_expire", "_some_orders"],
 }
@@ -158,7 +161,6 @@ def installed(stage: Stage) -> Iterator[None]:
             setattr(owner, name, value)
         for table in tables:
             table.clear()
-        posts.POSTS.clear()
         _logger.addHandler(handler)
         _logger.propagate = False
         yield
@@ -167,7 +169,6 @@ def installed(stage: Stage) -> Iterator[None]:
         _logger.removeHandler(handler)
         for (owner, name, _), value in zip(changed, before):
             setattr(owner, name, value)
-        posts.POSTS.clear()
         for table, content in zip(tables, contents):
             table.clear()
             table.update(content)
@@ -229,7 +230,7 @@ def left_behind(dispatcher: Dispatcher) -> str:
         "held requests": [each for each in engine.gate.held if isinstance(each, Handle)],
         "arrivals": list(engine.arrivals) if engine.gate.refusal else [],
         "facts that cannot be": range(engine.ledger.refused),
-        "posts": posts.POSTS,
+        "posts": engine.posts.items,
     }
     return ", ".join(f"{len(left)} {what}" for what, left in found.items() if left)
 

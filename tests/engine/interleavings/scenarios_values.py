@@ -160,6 +160,33 @@ def publish_and_results(stage: Stage) -> None:
     bus.lab.end()
 
 
+@scenario(focus="turn", pairs=400)
+def publish_by_turns(stage: Stage) -> None:
+    """While one distributes another publishes and wakes a second, who leaves it to the first."""
+    bus = _Bus(stage, listeners=3)
+    stage.play(one=lambda: bus.says(1), two=lambda: bus.says(2))
+    bus.agree()
+    bus.lab.end()
+
+
+@scenario(focus="chain", singles=600)
+def publish_to_each_and_a_result(stage: Stage) -> None:
+    """What one thread says to each of two comes on the same side of a result for both."""
+    bus = _Bus(stage, producers=1)
+    bus.lab.dispatcher.register_result_listener(bus.ears[0], "v")
+
+    def says() -> None:
+        bus.says("v", topic="v")
+        bus.says("u", topic="u")
+
+    stage.play(asks=lambda: claim(bus.lab.ask(2).wait(), "no end"), says=says)
+    first, last = bus.ears[0].heard, bus.ears[1].heard
+    claim(sorted(map(str, first + last)) == ["(2,)", "(2,)", "u", "v"], (first, last))
+    between = first.index((2,)) < first.index("v") and last.index("u") < last.index((2,))
+    claim(not between, f"v before u, but {first} and {last}")
+    bus.lab.end()
+
+
 @scenario()
 def publish_and_stop_a_listener(stage: Stage) -> None:
     """One of two ends: the other hears, and both have a verdict."""

@@ -8,21 +8,23 @@ from .breaking import Variant
 
 __all__ = ["VALUES"]
 
-# Not here, for nobody would notice: the reader does not look at the posts before it parks. Each put
-# wakes a reader, which goes on with them. Nor that a listener leaves them to nobody at its end: who
-# is woken looks at them before it comes to its STOP; only one that is killed while it is parked
-# does not.
+# Not here, for nobody would notice: the reader does not look at the posts before it parks. A put
+# wakes a reader, which goes on with them. Nor that who gives the turn back does not look again: a
+# listener looks before it parks. Nor that a listener leaves them to nobody at its end: who is woken
+# looks at them before it comes to its STOP, but for one that is killed while it is parked. Nor that
+# the end gives up nothing, or tells nobody where all have ended: who looks at a delivery then gives
+# it up.
 VALUES: Tuple[Variant, ...] = (
     Variant(
         "a post leaves the queue before it is in all mailboxes",
         "P18",
         "_delivery/posts.py",
-        "distribute",
+        "Posts.distribute",
         (
-            ("        post = POSTS[0]\n", "        post = POSTS.popleft()\n"),
-            ("        POSTS.popleft()\n    return", "    return"),
+            ("            post = items[0]\n", "            post = items.popleft()\n"),
+            ("            items.popleft()\n        return", "        return"),
         ),
-        ("publish_to_all_then_to_one",),
+        ("publish_in_parts",),
     ),
     Variant(
         "who publishes puts it into the mailboxes itself",
@@ -31,7 +33,7 @@ VALUES: Tuple[Variant, ...] = (
         "hand_out_value",
         (
             (
-                "        POSTS.append(post)\n",
+                "        posts.items.append(post)\n",
                 (
                     "        while outlet is not None:\n"
                     "            outlet.mailbox.put(delivery)\n"
@@ -46,42 +48,29 @@ VALUES: Tuple[Variant, ...] = (
         "a result does not go behind what was posted",
         "P18",
         "_delivery/posts.py",
-        "follow",
-        (("    if POSTS and distribute():\n", "    if False:\n"),),
+        "Posts.follow",
+        (("        if self.items and self.distribute():\n", "        if False:\n"),),
         ("publish_and_results", "publish_in_parts_and_results"),
     ),
     Variant(
         "a result goes before what is left of the posts",
         "P18",
         "_delivery/posts.py",
-        "follow",
+        "Posts.follow",
         (
             (
-                "        POSTS.append(post_of(outlet, message))\n        return True\n",
-                "        pass\n",
+                "            return True\n",
+                "            self.items.pop()\n",
             ),
         ),
         ("publish_in_parts_and_results",),
-    ),
-    Variant(
-        "who wakes a reader without having put anything takes something out if it has ended",
-        "P18",
-        "_engine/publish.py",
-        "hand_out_value",
-        (
-            (
-                "                outlet.mailbox.unpark(None)\n                attention.clear()\n",
-                "                outlet.mailbox.attend()\n",
-            ),
-        ),
-        ("publish_and_stop_a_listener",),
     ),
     Variant(
         "what is for one does not look whether anything is posted",
         "P18",
         "_engine/publish.py",
         "hand_out_value",
-        (("        if first.next is None and not POSTS:\n", "        if first.next is None:\n"),),
+        (("first.next is None and not posts.items and not", "first.next is None and not"),),
         ("publish_to_one_and_to_all",),
     ),
     Variant(
@@ -89,7 +78,7 @@ VALUES: Tuple[Variant, ...] = (
         "P18",
         "_participants/listener.py",
         "ResultListener.run",
-        (("                        see_to_posts()\n", "                        break\n"),),
+        (("                        see_to(posts)\n", "                        pass\n"),),
         ("publish_and_publish",),
     ),
     Variant(
@@ -99,19 +88,11 @@ VALUES: Tuple[Variant, ...] = (
         "hand_out_value",
         (
             (
-                "        POSTS.append(post)\n        if not _is_oldest(post):\n",
-                "        oldest = not POSTS\n        POSTS.append(post)\n        if not oldest:\n",
+                "        posts.items.append(post)\n        if not posts.is_oldest(post):\n",
+                "        old = len(posts.items)\n        posts.items += [post]\n        if old:\n",
             ),
         ),
         ("publish_and_publish",),
-    ),
-    Variant(
-        "who publishes wakes nobody where all have ended",
-        "P18",
-        "_engine/publish.py",
-        "hand_out_value",
-        (("                engine.post(Order.DISTRIBUTE)\n", ""),),
-        ("publish_and_stop", "publish_and_stop_a_listener", "publish_and_stop_at_once"),
     ),
     Variant(
         "a listener that ends says nothing of what it has not heard",
@@ -130,11 +111,26 @@ VALUES: Tuple[Variant, ...] = (
         ("callback_on_a_delivery",),
     ),
     Variant(
-        "the end gives up nothing",
+        "who publishes to one does not look whether somebody is in the middle of a chain",
         "P18",
-        "_engine/stopping.py",
-        "Stopping.give_up_values",
-        (("            left = give_up_all(", "            left = 0 and give_up_all("),),
-        ("publish_and_stop_at_once", "publish_and_stop"),
+        "_engine/publish.py",
+        "hand_out_value",
+        ((" and not SECTION.locked():\n", ":\n"),),
+        ("publish_to_each_and_a_result",),
+    ),
+    Variant(
+        "who begins a value looks for it after it was given up",
+        "P18",
+        "_engine/delivery.py",
+        "Delivery.__call__",
+        (
+            ("        value = self._value\n", ""),
+            ("(self.topic, value)\n", "(self.topic, self._value)\n"),
+            (
+                "        try:\n            if self._is",
+                "        value = 0\n        try:\n            if self._is",
+            ),
+        ),
+        ("publish_and_stop_at_once",),
     ),
 )
