@@ -6,7 +6,7 @@ dispatcher's own thread) decide, inside the section: one lock around the ledgers
 in which no user code runs, nothing waits and nothing of a user's is let go of. *Listeners* and
 *observers* read their mailboxes.
 
-The four ways
+The five ways
 =============
 
 **A request.** ``scatter.send`` reads the clock once, finds the roster, makes the request, appends
@@ -22,6 +22,11 @@ ledger answered, ``gather.announce`` outside: who waits is woken, what is odd is
 **A deadline.** ``control.ControlLoop`` sleeps until the next instant that the ledger knows, enters
 the section, reads the clock and ends what is due, a bounded number of verdicts at a time; the same
 two functions carry that out. What a hung member still has in its mailbox is buried there.
+
+**A published value.** ``publish.publish`` finds the roster, makes the delivery and puts it into the
+one mailbox, or appends one post for several. Whoever comes to the section next, a listener that was
+woken, a producer or the control loop, puts it into the mailboxes; each listener's thread calls, and
+notes its verdict in the delivery, without the section.
 
 **A stop.** ``Dispatcher.stop`` sets the refusal, shuts the gate and orders STOP. ``stopping``
 hands out what the gate holds, calls the producers' ``stop()``, whose STOP travels behind all that
@@ -63,9 +68,11 @@ P16  Inside the section nothing of a user's is let go of: whoever holds it there
 P17  Every pass of the section is bounded, by verdicts or by messages; time comes first, then a
      bounded number of orders; what may take long, log handlers too, goes to the observers.
 P18  What was published leaves the posts only after it is in all mailboxes; whatever else goes to
-     listeners, or is published, while there are posts, goes behind them. Publisher: append, then
-     look for a reader that is parked. Reader: put up the token, look at its items and at the posts,
-     park; and it distributes what was posted before it does anything else. (``posts``, `publish`)
+     listeners, or is published, while there are posts, goes behind them. Publisher: append; if that
+     is the oldest post, look for a reader that is parked, else order. Reader: put up the token,
+     look at its items and at the posts, park; and it distributes before it does anything else. Who
+     distributes has the turn, and looks again after giving it back; after some passes the control
+     loop has it. (``posts``, ``publish``, `process.see_to`)
 
 Gone: P3 (a flag in the attention field), P11 (two kinds of sections), P13 and P16 of old (orders of
 fields and of effect bits).

@@ -1,10 +1,10 @@
 """What a process has once: the section, its threads, and how it exits and forks.
 
 The **section** is one lock around the ledgers of all dispatchers. It is taken by the loops of
-producers, by listeners at their end, and by control loops; never by a public method, so nothing
-deadlocks in a signal handler or a finalizer. Inside, no user code runs, nothing waits, and nothing
-that is a user's is let go of (P16): what comes out for good goes to ``left``, and is dropped after
-leaving.
+producers, by listeners that distribute what was published, and by control loops; never by a public
+method, so nothing deadlocks in a signal handler or a finalizer. Inside, no user code runs, nothing
+waits, and nothing that is a user's is let go of (P16): what comes out for good goes to ``left``,
+and is dropped after leaving.
 """
 
 from __future__ import annotations

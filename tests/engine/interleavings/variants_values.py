@@ -118,19 +118,4 @@ VALUES: Tuple[Variant, ...] = (
         ((" and not SECTION.locked():\n", ":\n"),),
         ("publish_to_each_and_a_result",),
     ),
-    Variant(
-        "who begins a value looks for it after it was given up",
-        "P18",
-        "_engine/delivery.py",
-        "Delivery.__call__",
-        (
-            ("        value = self._value\n", ""),
-            ("(self.topic, value)\n", "(self.topic, self._value)\n"),
-            (
-                "        try:\n            if self._is",
-                "        value = 0\n        try:\n            if self._is",
-            ),
-        ),
-        ("publish_and_stop_at_once",),
-    ),
 )
