@@ -103,10 +103,12 @@ class ResultListener(Participant):
         popleft = items.popleft
         item: Any = None
         while True:
+            # They are others once it is registered with its first dispatcher.
+            posts = self._ate_posts
+            posted = posts.items
             try:
                 while True:
-                    posts = self._ate_posts
-                    if posts.items and posts.turn:
+                    if posted and posts.turn:
                         # Before all else: others may wait for it (P18).
                         see_to(posts)
                     if not items:
