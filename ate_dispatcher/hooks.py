@@ -15,13 +15,10 @@ from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple
 from . import _log, events
 from ._arguments import count
 from ._core.durations import NEVER, milliseconds
-from ._core.outcomes import Completion, Verdict
+from ._core.outcomes import ANSWERED, Completion, Verdict
 from .errors import BadValue
 
 __all__ = ["Advice", "SetAside", "TtlAdvice"]
-
-_ANSWERED = (Verdict.OK, Verdict.ERROR)
-
 
 _BY = "SetAside"
 
@@ -68,7 +65,7 @@ class SetAside:
         """Take an event in."""
         if isinstance(event, events.RequestCompleted):
             for number, (name, verdict) in zip(event.numbers, event.verdicts):
-                if verdict in _ANSWERED:
+                if verdict in ANSWERED:
                     self._missed.pop(number, None)
                     if self._aside.pop(number, None) is not None:
                         self._switch(number, "enable")
@@ -154,7 +151,7 @@ class TtlAdvice:
         elif isinstance(event, events.RequestCompleted):
             for member in event.report.members:
                 counts.missing += member.verdict is Verdict.MISSING
-                if member.verdict in _ANSWERED:
+                if member.verdict in ANSWERED:
                     # The whole of it: a stream has answered when it has come to its end.
                     counts.add((member.began_ms or 0.0) + (member.ran_ms or 0.0))
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Hashable, List, Optional, Sequence, Tuple
 
-from .outcomes import Standing, Verdict
+from .outcomes import ANSWERED, Standing, Verdict, word_of
 from .tables import Table, Tabular
 
 __all__ = ["DeliveryReport", "ListenerReport"]
-
-_HEARD = (Verdict.OK, Verdict.ERROR)
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,7 @@ class ListenerReport:
     @property
     def word(self) -> str:
         """The verdict, or that it is open, with the standing: ``"open (running)"``."""
-        word = self.verdict.name if self.verdict else "open"
-        return f"{word} ({self.standing.value.replace('_', ' ')})" if self.standing else word
+        return word_of(self.verdict, self.standing)
 
     def __str__(self) -> str:
         return f"{self.listener:<24} {self.word:<22} {self.error or ''}".rstrip()
@@ -56,7 +53,7 @@ class DeliveryReport(Tabular):
     @property
     def missing(self) -> Tuple[str, ...]:
         """Names of those who have not heard it (yet)."""
-        return tuple(each.listener for each in self.listeners if each.verdict not in _HEARD)
+        return tuple(each.listener for each in self.listeners if each.verdict not in ANSWERED)
 
     @property
     def failed(self) -> Tuple[str, ...]:

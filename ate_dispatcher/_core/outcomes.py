@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Mapping, Optional
 
 __all__ = [
+    "ANSWERED",
     "AT_THE_END",
     "HELD",
     "NOT_BEGUN",
@@ -14,6 +15,7 @@ __all__ = [
     "Completion",
     "Standing",
     "Verdict",
+    "word_of",
 ]
 
 
@@ -90,6 +92,16 @@ class Standing(ByIdentity):
     """It is in the producer's own code."""
     DEAD = "dead"
     """Its thread ended in between."""
+
+
+ANSWERED = (Verdict.OK, Verdict.ERROR)
+"""The verdicts of who has come to its end in time, whatever that was."""
+
+
+def word_of(verdict: Optional[Verdict], standing: Optional[Standing]) -> str:
+    """The verdict, or that it is open, with the standing: ``"MISSING (running)"``."""
+    word = verdict.name if verdict else "open"
+    return f"{word} ({standing.value.replace('_', ' ')})" if standing else word
 
 
 NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)

@@ -11,7 +11,7 @@ from typing import Any, Dict, Hashable, NamedTuple, Optional, Sequence, Tuple, T
 
 from .. import _log
 from .durations import in_ms
-from .outcomes import Completion, Standing, Verdict
+from .outcomes import ANSWERED, Completion, Standing, Verdict, word_of
 from .records import ERROR, MEMBER, STAMP, VALUE, Record
 from .tables import Table, Tabular
 
@@ -19,8 +19,6 @@ __all__ = ["MemberReport", "Place", "Progress", "Reply", "Report", "innermost", 
 
 Place = Tuple[str, int, str]
 """Where in some code a thread is: file, line, function."""
-
-_ANSWERED = (Verdict.OK, Verdict.ERROR)
 
 
 class Progress(NamedTuple):
@@ -180,8 +178,7 @@ class MemberReport:
     @property
     def word(self) -> str:
         """The verdict, or that it is open, with the standing: ``"MISSING (running)"``."""
-        word = self.verdict.name if self.verdict else "open"
-        return f"{word} ({self.standing.value.replace('_', ' ')})" if self.standing else word
+        return word_of(self.verdict, self.standing)
 
     def __str__(self) -> str:
         parts = [f"{self.producer:<24} {self.word:<22}"]
@@ -243,7 +240,7 @@ class Report(Tabular):
     @property
     def missing(self) -> Tuple[str, ...]:
         """Names of the members that gave no answer in time (yet)."""
-        return tuple(m.producer for m in self.members if m.verdict not in _ANSWERED)
+        return tuple(m.producer for m in self.members if m.verdict not in ANSWERED)
 
     @property
     def failed(self) -> Tuple[str, ...]:

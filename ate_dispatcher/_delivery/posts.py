@@ -18,7 +18,6 @@ from typing import Any, Deque, List, Optional
 
 from typing_extensions import Protocol
 
-from .mailbox import CLOSED
 from .registry import Outlet
 
 __all__ = ["PUTS", "Posts", "posts_of"]
@@ -52,6 +51,12 @@ class Posts:
         """Whether somebody is wanted who distributes."""
         return bool(self.items and self.turn)
 
+    def forked(self) -> None:
+        """In a forked child: what was posted is the parent's, and so is the turn."""
+        self.items.clear()
+        self.turn.clear()
+        self.turn.append(True)
+
     def is_oldest(self, post: List[Any]) -> bool:
         """Whether nothing older is on its way, whose sender has seen to it that it goes on."""
         try:
@@ -72,12 +77,7 @@ class Posts:
                 if not puts:
                     return True
                 puts -= 1
-                mailbox = outlet.mailbox
-                mailbox.put(message)
-                missed = getattr(message, "missed_by", None)
-                if mailbox.attention is CLOSED and missed is not None:
-                    # Whoever put it there sees to that (P2).
-                    missed(mailbox)
+                outlet.mailbox.put(message)
                 post[0] = outlet = outlet.next
             items.popleft()
         return False

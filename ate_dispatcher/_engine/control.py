@@ -299,7 +299,8 @@ class ControlLoop:
 
     def _pass_on(self, held: Any) -> None:
         if isinstance(held, Delivery):
-            hand_out_value(self._engine, held, held.first)
+            if held.first is not None:
+                hand_out_value(held, held.first)
         else:
             hand_out_held(self._engine, held)
 

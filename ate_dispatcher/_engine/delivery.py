@@ -12,10 +12,9 @@ from typing import Any, Callable, Dict, Generator, Hashable, List, Optional, Tup
 from typing_extensions import Protocol
 
 from .. import _log
-from .._arguments import check_callable
 from .._core.delivery_report import DeliveryReport, ListenerReport
 from .._core.durations import timeout_instant
-from .._core.outcomes import Completion, Standing, Verdict
+from .._core.outcomes import ANSWERED, Completion, Standing, Verdict
 from .._core.report import Reply
 from .._core.tables import Table, Tabular
 from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
@@ -24,14 +23,11 @@ from .._observing.translate import event_listener_failed
 from .engine import Engine, Order, Phase
 from .gather import REPLY
 from .process import release
-from .waiting import InLoop, running_loop, wait_for, wait_in_loop, wake
+from .waiting import A_WHILE, in_its_loop, is_done, wait_for, wait_in_loop, wake
 
 __all__ = ["Delivery"]
 
 _OK = Verdict.OK
-
-_A_WHILE = 1.0
-"""So many seconds one waits for a listener that was never started before that is said."""
 
 
 class Hearer(Protocol):
@@ -145,9 +141,8 @@ class Delivery(Tabular):
     def missing(self) -> Tuple[Any, ...]:
         """Those who have not heard it (yet): no verdict, or another than OK and ERROR."""
         verdicts = self._verdicts
-        heard = (Verdict.OK, Verdict.ERROR)
         return tuple(
-            each for each in self.listeners if verdicts.get(id(each._ate_mailbox)) not in heard
+            each for each in self.listeners if verdicts.get(id(each._ate_mailbox)) not in ANSWERED
         )
 
     def done(self) -> bool:
@@ -156,12 +151,7 @@ class Delivery(Tabular):
         A test on virtual time that asks again and again without ever waiting gets VirtualTimeStuck.
         """
         self.settle()
-        if self.completion is not None:
-            return True
-        looked = self.engine.looked
-        if looked is not None:
-            looked(self.id)
-        return False
+        return is_done(self.engine, self)
 
     def report(self) -> DeliveryReport:
         """A frozen snapshot of now: a verdict for each listener."""
@@ -199,7 +189,7 @@ class Delivery(Tabular):
         self._watch()
         now = self.engine.now()
         deadline = timeout_instant(now, timeout)
-        look = min(deadline, now + _A_WHILE)
+        look = min(deadline, now + A_WHILE)
         if self.completion is not None or wait_for(self.engine, self, look, None):
             return True
         if look == deadline:
@@ -209,11 +199,8 @@ class Delivery(Tabular):
 
     def _look_for_unstarted(self) -> None:
         for each in self.listeners:
-            if (
-                each.ident is None
-                and not each._ate_warned
-                and id(each._ate_mailbox) in self._pending
-            ):
+            waits = self.is_pending(each._ate_mailbox)
+            if waits and each.ident is None and not each._ate_warned:
                 each._ate_warned = True
                 _log.lost("listener %s is waited for and was never started", _log.name_of(each))
 
@@ -222,10 +209,7 @@ class Delivery(Tabular):
 
         As :meth:`Handle.add_done_callback`.
         """
-        check_callable("callback", callback)
-        loop = running_loop()
-        if loop is not None:
-            callback = InLoop(loop, callback)
+        callback = in_its_loop(callback)
         self._watch()
         self.engine.post(Order.CALL_WHEN_DONE, self, callback)
 
@@ -330,10 +314,18 @@ class Delivery(Tabular):
         next(self.engine.given_up[verdict])
         return len(self._verdicts) == len(self._roster.members)
 
-    def withdraw(self) -> None:
-        """It will not be handed out: nobody hears it. Not inside the section."""
+    def withdraw(self, running: bool = False) -> None:
+        """Nobody begins it any more; with *running* who has is not waited for, either.
+
+        Not inside the section.
+        """
         for listener in self.listeners:
-            if self.give_up(listener._ate_mailbox, Verdict.WITHDRAWN):
+            mailbox = listener._ate_mailbox
+            if self.is_pending(mailbox):
+                news = self.give_up(mailbox, Verdict.WITHDRAWN)
+            else:
+                news = running and self.give_up(mailbox, Verdict.MISSING, running=True)
+            if news:
                 self.over()
 
     def _watch(self) -> None:
@@ -362,12 +354,7 @@ class Delivery(Tabular):
         if self.engine.is_copy:
             # What was to be called is the parent's.
             self._callbacks.clear()
-        for listener in self.listeners:
-            mailbox = listener._ate_mailbox
-            waits = id(mailbox) in self._pending
-            verdict = Verdict.WITHDRAWN if waits else Verdict.MISSING
-            if self.give_up(mailbox, verdict, running=not waits):
-                self.over()
+        self.withdraw(running=True)
 
     def over(self) -> None:
         """Everybody has a verdict: tell who waits. Outside the section; twice is harmless."""

@@ -119,6 +119,10 @@ from .process import LINES, see_to
 __all__ = ["Engine", "Order", "Phase", "State"]
 
 
+_MANY = 100
+"""Of so many topics on which nobody is, it is said once; more are made on purpose."""
+
+
 class Phase(ByIdentity):
     """How far a dispatcher is in its life; moved on by its control loop alone."""
 
@@ -246,7 +250,7 @@ class Engine:
         self.is_copy: bool = False
         #: Whether participants may still publish while it stops.
         self.takes_values: bool = True
-        #: Hashes of topics on which nobody was, as far as it was said.
+        #: Hashes of topics, each with the side on which nobody was, as far as it was said.
         self.unheard: Set[int] = set()
         #: Whether it was said that a ttl may have been meant in seconds.
         self.doubted: bool = False
@@ -355,6 +359,15 @@ class Engine:
     def over_meanwhile(self) -> List[Request]:
         """Those whose end the ledger has not been told yet."""
         return [data[0] for what, data in copied(self.orders.items) if what is Order.NOBODY]
+
+    def nobody_on(self, topic: Hashable, side: str, said: str) -> None:
+        """Nobody is on that *side* of *topic*: it is said once, with what reads most like it."""
+        key = hash((topic, side))
+        if len(self.unheard) < _MANY and key not in self.unheard:
+            self.unheard.add(key)
+            # The texts of topics are users' code.
+            hint = _log.Later(self.registry.hint, topic, side)
+            self.observers.lost(said, _log.Later(_log.text_of, topic), hint, topic=topic)
 
     def heard(self) -> Tuple[int, List[Dict[Verdict, int]]]:
         """How many values were published, and how often listeners came to which verdict."""

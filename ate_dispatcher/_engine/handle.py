@@ -9,9 +9,8 @@ from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterator, List
 
 from typing_extensions import Literal
 
-from .._arguments import check_callable
 from .._core.durations import timeout_instant
-from .._core.outcomes import Completion, Verdict
+from .._core.outcomes import ANSWERED, Completion, Verdict
 from .._core.records import ERROR, MEMBER, VALUE, Close, Part, Record, newest_first
 from .._core.report import Progress, Reply, Report
 from .._core.reporting import replies_between, report_of
@@ -20,7 +19,7 @@ from .._core.tables import Table, Tabular
 from .._delivery.local_member import LocalWorker
 from ..errors import BadValue, IncompleteError, RequestTimeout
 from .engine import Engine, Order
-from .waiting import InLoop, running_loop, wait_for, wait_in_loop
+from .waiting import in_its_loop, is_done, wait_for, wait_in_loop
 
 __all__ = ["Handle"]
 
@@ -58,12 +57,7 @@ class Handle(Request, Tabular):
         A test on virtual time that asks again and again without ever waiting gets VirtualTimeStuck:
         time passes only where it waits.
         """
-        if self.completion is not None:
-            return True
-        looked = self.engine.looked
-        if looked is not None:
-            looked(self.id)
-        return False
+        return is_done(self.engine, self)
 
     @property
     def replies(self) -> Tuple[Reply, ...]:
@@ -205,11 +199,7 @@ class Handle(Request, Tabular):
         on the calling thread. Added where an asyncio event loop runs it is called in that loop,
         as a Future's is: so ``asyncio.wait`` takes handles.
         """
-        check_callable("callback", callback)
-        loop = running_loop()
-        if loop is not None:
-            callback = InLoop(loop, callback)
-        self.engine.post(Order.CALL_WHEN_DONE, self, callback)
+        self.engine.post(Order.CALL_WHEN_DONE, self, in_its_loop(callback))
 
     def remove_done_callback(self, callback: Callable[[Handle], Any]) -> int:
         """Do not call *callback* any more; how many times it was there, as far as it is known yet.
@@ -262,7 +252,7 @@ class Handle(Request, Tabular):
         silent = [
             f"{each.producer} ({each.error})" if each.error else each.producer
             for each in report.members
-            if each.verdict is not Verdict.OK and each.verdict is not Verdict.ERROR
+            if each.verdict not in ANSWERED
         ]
         raised = ", ".join(report.failed) or "nobody"
         completion: Optional[Completion] = self.completion

@@ -278,9 +278,7 @@ def _after_fork() -> None:
     """The child has none of our threads, but perhaps the one that forked."""
     SECTION.forked()
     LINES.clear()
-    posts = posts_of(REAL)
-    posts.items.clear()
-    posts.turn.extend([True][len(posts.turn) :])
+    posts_of(REAL).forked()
     nested.clear()
     unhurried.clear()
     for dispatcher in living_dispatchers():

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Hashable, Optional
 
-from .. import _log
 from .._core.durations import milliseconds
 from .._core.outcomes import Verdict
 from .._core.snapshots import copied
-from .._delivery.mailbox import CLOSED, Mailbox
+from .._delivery.mailbox import Mailbox
 from .._delivery.posts import Posts
 from .._delivery.registry import Outlet, Roster, unhashable
 from .._observing.translate import event_published
@@ -32,9 +31,6 @@ __all__ = [
     "unheard_results",
 ]
 
-_MANY = 100
-"""Of so many topics on which nobody listens it is said once; more are made on purpose."""
-
 _NOBODY = Roster(object(), [])
 
 
@@ -43,9 +39,9 @@ def publish(engine: Engine, topic: Hashable, value: Any, ttl: Optional[float]) -
     now = engine.now()
     deadline = now + milliseconds("ttl", ttl)
     gate = engine.gate
-    stops = gate.refusal is not None
-    if gate.refusal is not None and not (engine.takes_values and is_ours()):
-        raise DispatcherStopped(gate.refusal)
+    refusal = gate.refusal
+    if refusal is not None and not (engine.takes_values and is_ours()):
+        raise DispatcherStopped(refusal)
     try:
         channel = engine.registry.find(topic)
     except TypeError as error:
@@ -57,20 +53,20 @@ def publish(engine: Engine, topic: Hashable, value: Any, ttl: Optional[float]) -
         told = delivery.id, topic, roster.members, now
         engine.observers.tell(event_published, *told)
     if roster.first is None:
-        _unheard(engine, topic)
+        engine.nobody_on(topic, "listeners", "nobody listens on topic %s%s; said once")
+        engine.post(Order.OBSERVE)
         return delivery
-    if gate.held and not stops:
+    if gate.held and refusal is None:
         # Before the start, and behind what has a start line: the control loop hands it out.
         engine.hold(delivery)
         return delivery
-    hand_out_value(engine, delivery, roster.first)
+    hand_out_value(delivery, roster.first)
     return delivery
 
 
-def hand_out_value(engine: Engine, delivery: Delivery, first: Optional[Outlet]) -> None:
+def hand_out_value(delivery: Delivery, first: Outlet) -> None:
     """Put *delivery* into the mailboxes of that chain, or have it put there."""
-    if first is None:
-        return
+    engine = delivery.engine
     outlet: Optional[Outlet] = first
     posts = engine.posts
     post = [first, delivery, engine]
@@ -78,10 +74,7 @@ def hand_out_value(engine: Engine, delivery: Delivery, first: Optional[Outlet]) 
         # No `try` in here, and no `while` with a condition (P14).
         if first.next is None and not posts.items and not SECTION.locked():
             # Nobody is in the middle of a chain either.
-            mailbox = first.mailbox
-            mailbox.put(delivery)
-            if mailbox.attention is CLOSED and delivery.give_up(mailbox, Verdict.DECLINED):
-                delivery.over()
+            first.mailbox.put(delivery)
             return
         posts.items.append(post)
         if not posts.is_oldest(post):
@@ -169,14 +162,3 @@ def unheard_results(mailbox: Mailbox) -> int:
     """How many results and reports wait in *mailbox*."""
     kinds = (tuple, ReplyMessage, EndMessage)
     return sum(isinstance(item, kinds) for item in copied(mailbox.items))
-
-
-def _unheard(engine: Engine, topic: Hashable) -> None:
-    key = hash((topic, "published"))
-    if len(engine.unheard) < _MANY and key not in engine.unheard:
-        engine.unheard.add(key)
-        said = "nobody listens on topic %s%s; said once"
-        hint = _log.Later(engine.registry.hint, topic, "listeners")
-        texts = _log.Later(_log.text_of, topic), hint
-        engine.observers.lost(said, *texts, topic=topic)
-        engine.post(Order.OBSERVE)

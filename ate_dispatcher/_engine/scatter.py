@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, Hashable, Optional, Set, Tuple
 
-from .. import _log
 from .._core.durations import milliseconds
 from .._core.member import Member
 from .._core.outcomes import Completion
@@ -24,9 +23,6 @@ __all__ = ["hand_out", "hand_out_held", "send"]
 
 _LARGE = 1e15
 """Milliseconds beyond which a ttl takes the careful way."""
-
-_MANY = 100
-"""Of so many topics on which nobody is, it is said once; more are made on purpose."""
 
 _NOBODY = Roster(object(), [])
 
@@ -184,15 +180,9 @@ def _nobody(
     elif channel is not None and channel.producers:
         # The options have left them all out.
         pass
-    elif len(engine.unheard) < _MANY and hash(topic) not in engine.unheard:
-        engine.unheard.add(hash(topic))
-        # The texts of topics are users' code; the order that `over` leaves has somebody see to it.
-        texts = (
-            _log.Later(_log.text_of, topic),
-            _log.Later(engine.registry.hint, topic, "producers"),
-        )
-        said = "nobody is registered for topic %s%s; said once"
-        engine.observers.lost(said, *texts, topic=topic)
+    else:
+        # The order that `over` leaves has somebody see to it.
+        engine.nobody_on(topic, "producers", "nobody is registered for topic %s%s; said once")
     engine.over(request, Completion.NO_PRODUCERS)
     return request
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 from typing_extensions import Protocol
 
 from .. import _log
+from .._arguments import check_callable
 from .._core.durations import NEVER
 from .._core.outcomes import Completion
 from .._core.request import Request
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     import asyncio
 
 __all__ = [
+    "A_WHILE",
     "Awaited",
-    "InLoop",
     "Seen",
     "beside_the_loop",
+    "in_its_loop",
+    "is_done",
     "look_for_circle",
     "own_worker",
     "running_loop",
@@ -67,8 +70,28 @@ class Awaited(Protocol):
     awaited: bool
 
 
-_A_WHILE = 1.0
+A_WHILE = 1.0
 """So many seconds one waits for what was never started before that is said."""
+
+
+def is_done(engine: Engine, request: Awaited) -> bool:
+    """Whether it has ended; a clock whose time passes only in waits is told of a look in vain."""
+    if request.completion is not None:
+        return True
+    looked = engine.looked
+    if looked is not None:
+        looked(request.id)
+    return False
+
+
+def in_its_loop(callback: Any) -> Any:
+    """*callback*, a done callback, as it is to be called: in the event loop that runs here, if any.
+
+    BadType if it is none.
+    """
+    check_callable("callback", callback)
+    loop = running_loop()
+    return callback if loop is None else InLoop(loop, callback)
 
 
 def own_worker() -> Optional[LocalWorker]:
@@ -99,7 +122,7 @@ def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> b
                 return True
             until = min(deadline, look)
             if not told and engine.phase is Phase.NEW:
-                until = min(until, request.deadline, began + _A_WHILE)
+                until = min(until, request.deadline, began + A_WHILE)
             if parker.park_until(until):
                 continue
             if until == look and until < deadline:

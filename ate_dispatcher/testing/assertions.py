@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn, Optional, Union
 
 from .._core.durations import NEVER
-from .._core.outcomes import Completion, Standing, Verdict
+from .._core.outcomes import ANSWERED, Completion, Standing, Verdict
 from .._core.report import MemberReport
 from .._engine.delivery import Delivery
 from .._engine.handle import Handle
@@ -220,7 +220,7 @@ def _is(found: Any, producer: Any) -> bool:
 
 
 def _missed(line: MemberReport) -> bool:
-    return line.verdict not in (Verdict.OK, Verdict.ERROR)
+    return line.verdict not in ANSWERED
 
 
 def _line(handle: Handle, producer: Any) -> MemberReport:

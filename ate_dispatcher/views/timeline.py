@@ -8,7 +8,7 @@ from typing import Deque, List, Optional, Union
 
 from .. import events
 from .._core.durations import in_ms
-from .._core.outcomes import Standing, Verdict
+from .._core.outcomes import ANSWERED, Standing, Verdict
 from .._core.report import MemberReport, Report
 from ..errors import BadType, BadValue
 
@@ -162,7 +162,7 @@ def _judge(lane: _Lane, member: MemberReport) -> None:
     held = member.instrument_ms is not None or member.line_ms is not None
     lane.came_ms = member.waited_ms if held else None
     lane.waited_ms, lane.answered_ms = waited, None
-    if member.verdict in (Verdict.OK, Verdict.ERROR):
+    if member.verdict in ANSWERED:
         lane.answered_ms = waited + (member.ran_ms or 0.0)
         lane.mark = "*" if member.verdict is Verdict.OK else "x"
         lane.note = f"{lane.answered_ms:.1f} ms" + (f", {member.error}" if member.error else "")

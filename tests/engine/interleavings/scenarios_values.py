@@ -40,6 +40,13 @@ class _Bus:
         for value in values:
             self.deliveries.append(self.lab.dispatcher.publish(topic, value))
 
+    def says_if_it_may(self) -> None:
+        """Two values, unless the dispatcher was stopped."""
+        try:
+            self.says(1, 2)
+        except DispatcherStopped:
+            pass
+
     def says_and_waits(self, *values: Any) -> None:
         self.says(*values)
         claim(self.deliveries[-1].wait(), "not over")
@@ -220,13 +227,7 @@ def publish_and_stop(stage: Stage) -> None:
     """Refused, or heard, or withdrawn: in any case over."""
     bus = _Bus(stage)
 
-    def says() -> None:
-        try:
-            bus.says(1, 2)
-        except DispatcherStopped:
-            pass
-
-    stage.play(says=says, stops=bus.lab.dispatcher.stop)
+    stage.play(says=bus.says_if_it_may, stops=bus.lab.dispatcher.stop)
     stage.settle()
     bus.agree(but=len(bus.ears))
 
@@ -236,13 +237,7 @@ def publish_and_stop_at_once(stage: Stage) -> None:
     """The same while it withdraws what nobody has begun."""
     bus = _Bus(stage)
 
-    def says() -> None:
-        try:
-            bus.says(1, 2)
-        except DispatcherStopped:
-            pass
-
-    stage.play(says=says, stops=lambda: bus.lab.dispatcher.stop(immediate=True))
+    stage.play(says=bus.says_if_it_may, stops=lambda: bus.lab.dispatcher.stop(immediate=True))
     stage.settle()
     bus.agree(but=len(bus.ears))
 
