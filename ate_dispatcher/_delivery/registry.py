@@ -77,7 +77,8 @@ class Registration(NamedTuple):
     member: Any
     mailbox: Mailbox
     heeding: bool = False
-    replies: bool = False
+    #: Whether it hears results apart from the others: with whose they are, or within a bound.
+    apart: bool = False
     joins: Optional[Callable[[Any], None]] = None
     """Told of each channel that it is on, before anybody is sent to it there."""
 
@@ -87,20 +88,22 @@ class Roster:
 
     For listeners also what tells whether any of them wants to hear of completions: *heeding*, by
     its class, or by an attribute of its own, which is looked for in the outlets at each end. And
-    *replies*, the mailboxes of those that want to know whose a value is.
+    *apart*, the mailboxes of those that hear results in another way than the others, who are the
+    *plain* ones.
 
     Who is *disabled* has no outlet in it. Such a roster has no *version*, so that each send looks
     twice.
     """
 
     __slots__ = (
+        "apart",
         "disabled",
         "first",
         "heeding",
         "keys",
         "made_for",
         "members",
-        "replies",
+        "plain",
         "size",
         "version",
     )
@@ -119,13 +122,20 @@ class Roster:
         #: The identities of their mailboxes.
         self.keys: Tuple[int, ...] = tuple([id(each.mailbox) for each in registrations])
         self.heeding: bool = any(each.heeding for each in registrations)
-        self.replies: Tuple[Mailbox, ...] = tuple(
-            [each.mailbox for each in registrations if each.replies]
+        self.apart: Tuple[Mailbox, ...] = tuple(
+            [each.mailbox for each in registrations if each.apart]
         )
-        first: Optional[Outlet] = None
-        for each in reversed(registrations):
-            first = Outlet(each.mailbox, each.participant.__dict__, first)
-        self.first: Optional[Outlet] = first
+        self.first: Optional[Outlet] = _chain(registrations)
+        self.plain: Optional[Outlet] = self.first
+        if self.apart:
+            self.plain = _chain([each for each in registrations if not each.apart])
+
+
+def _chain(registrations: List[Registration]) -> Optional[Outlet]:
+    first: Optional[Outlet] = None
+    for each in reversed(registrations):
+        first = Outlet(each.mailbox, each.participant.__dict__, first)
+    return first
 
 
 _MANY = 1_000

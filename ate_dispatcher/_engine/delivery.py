@@ -252,7 +252,7 @@ class Delivery(Tabular):
                 verdict = Verdict.SKIPPED
             else:
                 listener.process_dispatcher_result(self.topic, value)
-                if self._roster.replies and listener._ate_heeds(REPLY):
+                if self._roster.apart and listener._ate_heeds(REPLY):
                     record: Any = value, None, _NOBODY, self.sent, engine.now(), None
                     listener.process_dispatcher_reply(self.topic, Reply(record, self.sent))
         except BaseException as error:

@@ -26,7 +26,7 @@ from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
-from .._core.records import Close, Part, newest_first
+from .._core.records import VALUE, Close, Part, newest_first
 from .._core.report import Reply, Report
 from .._core.reporting import replies_between, report_of
 from .._core.request import Ending, Extras, Request, StartLine, Unanswered
@@ -49,13 +49,14 @@ __all__ = [
     "ERROR",
     "REPLY",
     "EndMessage",
-    "ReplyMessage",
+    "ErrorMessage",
+    "ResultMessage",
     "announce",
     "apply",
     "engines_of",
     "failed",
     "forward",
-    "forward_reply",
+    "forward_apart",
     "give_back",
     "skipped",
     "tell",
@@ -81,6 +82,12 @@ class Hearer(Protocol):
 
     def _ate_heeds(self, callback: str) -> bool: ...
 
+    def process_dispatcher_result(self, topic: Any, response: Any) -> Any: ...
+
+    def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any: ...
+
+    def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any: ...
+
     def process_dispatcher_completion(self, topic: Any, report: Report) -> Any: ...
 
 
@@ -100,7 +107,7 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
     """Carry out what the ledger answered, as far as it belongs inside the section."""
     extras, hooks = request.extras, engine.hooks
     if effects & FAILED:
-        _tell_listeners(request, ERROR, ReplyMessage(ERROR, request))
+        _tell_listeners(request, ERROR, ErrorMessage(request))
     if hooks and member is not None:
         if effects & NOTED and extras is not None:
             engine.observers.tell(event_noted, request, extras.unanswered[id(member)])
@@ -145,21 +152,21 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
 def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
     roster = request.channel.listeners.current()
-    outlet = roster.first
+    outlet = roster.plain
     message = (request.topic, value)
     if request.engine.posts.follow(outlet, message, request.engine):
         outlet = None
     while outlet is not None:
         outlet.mailbox.put(message)
         outlet = outlet.next
-    if roster.replies:
-        forward_reply(request, roster)
+    if roster.apart:
+        forward_apart(request, roster)
 
 
-def forward_reply(request: Request, roster: Roster) -> None:
-    """The same to those who want to know whose it is: the newest record."""
-    message = ReplyMessage(REPLY, request)
-    for mailbox in roster.replies:
+def forward_apart(request: Request, roster: Roster) -> None:
+    """The same, the newest record, to those who hear it apart from the others."""
+    message = ResultMessage(request)
+    for mailbox in roster.apart:
         _put_behind(request.engine, mailbox, message)
 
 
@@ -362,20 +369,34 @@ def failed(producer: Any, request: Request, error: BaseException) -> None:
     _log.failed(what, error, request=request.id, topic=request.topic, producer=name)
 
 
-class ReplyMessage:
-    """Tells a listener of the newest reply to a request, by *callback*."""
+class ErrorMessage:
+    """Tells a listener that a producer raised: the newest record of a request."""
 
-    __slots__ = ("_callback", "_record", "_sent", "_topic")
+    __slots__ = ("_record", "_sent", "topic")
 
-    def __init__(self, callback: str, request: Request) -> None:
-        self._callback = callback
-        self._record: Any = request.chain
+    def __init__(self, request: Request) -> None:
+        self.topic = request.topic
         self._sent = request.sent
-        self._topic = request.topic
+        self._record: Any = request.chain
 
     def __call__(self, listener: Hearer) -> None:
-        more = self._record.__class__ is Part
-        getattr(listener, self._callback)(self._topic, Reply(self._record, self._sent, more))
+        listener.process_dispatcher_error(self.topic, self._reply())
+
+    def _reply(self) -> Reply:
+        return Reply(self._record, self._sent, self._record.__class__ is Part)
+
+
+class ResultMessage(ErrorMessage):
+    """Tells a listener of a value, and whose it is if it wants to know."""
+
+    __slots__ = ()
+
+    def __call__(self, listener: Hearer) -> None:
+        try:
+            listener.process_dispatcher_result(self.topic, self._record[VALUE])
+        finally:
+            if listener._ate_heeds(REPLY):
+                listener.process_dispatcher_reply(self.topic, self._reply())
 
 
 class EndMessage:

@@ -18,7 +18,7 @@ from .._observing.translate import event_published
 from ..errors import DispatcherStopped
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
-from .gather import EndMessage, ReplyMessage
+from .gather import EndMessage, ErrorMessage, ResultMessage
 from .process import SECTION, is_ours, release, see_to
 
 __all__ = [
@@ -160,5 +160,5 @@ def has_values(engine: Engine, mailbox: Mailbox) -> bool:
 
 def unheard_results(mailbox: Mailbox) -> int:
     """How many results and reports wait in *mailbox*."""
-    kinds = (tuple, ReplyMessage, EndMessage)
+    kinds = (tuple, ResultMessage, ErrorMessage, EndMessage)
     return sum(isinstance(item, kinds) for item in copied(mailbox.items))

@@ -32,7 +32,7 @@ from .gather import (
     apply,
     failed,
     forward,
-    forward_reply,
+    forward_apart,
     give_back,
     without_our_frame,
 )
@@ -154,7 +154,7 @@ def serve(producer: Serving, worker: Any) -> None:
                         SECTION.left.append(heard)
                         more = True
                         heard = side.current()
-                    outlet = heard.first
+                    outlet = heard.plain
                     if posts:
                         more = True
                         if engine.posts.follow(outlet, value, engine):
@@ -174,8 +174,8 @@ def serve(producer: Serving, worker: Any) -> None:
                             else:
                                 outlet.mailbox.attend()
                         outlet = outlet.next
-                    if heard.replies:
-                        forward_reply(request, heard)
+                    if heard.apart:
+                        forward_apart(request, heard)
                     if effects or hooks:
                         effects |= ACCEPTED
                         if (

@@ -125,7 +125,7 @@ def register(
         raise DispatcherStopped(engine.gate.refusal)
     participant._ate_join_clock(engine.clock)
     member: Any = participant
-    heeding = replies = False
+    heeding = apart = False
     joins = None
     if isinstance(participant, Producer):
         member = participant._ate_member
@@ -133,9 +133,9 @@ def register(
         joins = participant._ate_member.joins
     elif isinstance(participant, ResultListener):
         heeding = participant._ate_heeds(COMPLETION)
-        replies = participant._ate_heeds(REPLY)
+        apart = participant._ate_heeds(REPLY)
     mailbox = participant._ate_mailbox
-    registration = Registration(participant, member, mailbox, heeding, replies, joins)
+    registration = Registration(participant, member, mailbox, heeding, apart, joins)
     for topic in topics:
         engine.registry.add(topic, side, registration)
     if engine.gate.refusal is not None:
