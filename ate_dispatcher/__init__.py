@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._core.outcomes import Completion, Standing, Verdict
     from ._core.report import MemberReport, Progress, Reply, Report
     from ._core.statistics import Statistics
+    from ._delivery.overflow import Overflow
     from ._engine.delivery import Delivery
     from ._engine.handle import Handle
     from ._participants.current_request import CurrentRequest, current_request
@@ -29,6 +30,7 @@ else:
         "_core.outcomes": ("Completion", "Standing", "Verdict"),
         "_core.report": ("MemberReport", "Progress", "Reply", "Report"),
         "_core.statistics": ("Statistics",),
+        "_delivery.overflow": ("Overflow",),
         "_engine.delivery": ("Delivery",),
         "_engine.handle": ("Handle",),
         "_participants.current_request": ("CurrentRequest", "current_request"),
@@ -81,6 +83,7 @@ __all__ = [
     "IncompleteError",
     "ListenerReport",
     "MemberReport",
+    "Overflow",
     "Producer",
     "Progress",
     "Quorum",

@@ -167,8 +167,15 @@ class Dispatcher(Registrar):
             check_keywords(kwargs)
         return send(self._ate_engine, topic, args, kwargs, ttl)
 
-    def publish(self, topic: Hashable, value: Any, *, ttl: Optional[float] = None) -> Delivery:
-        """Let every listener of *topic* hear *value*; never blocks.
+    def publish(
+        self,
+        topic: Hashable,
+        value: Any,
+        *,
+        ttl: Optional[float] = None,
+        room_ms: Optional[float] = 0,
+    ) -> Delivery:
+        """Let every listener of *topic* hear *value*; never blocks, unless *room_ms* says so.
 
         All listeners hear values and results in one order: that of the publishing, and for results
         of their arrival. Before :meth:`start` a value is kept.
@@ -182,6 +189,10 @@ class Dispatcher(Registrar):
         ttl: real number, optional
             Milliseconds from now: a listener that has not begun to hear it by then does not
             (verdict ``SKIPPED``). By default it is heard however late.
+        room_ms: real number, optional
+            Milliseconds that it may wait here for room in the mailboxes of listeners with a
+            ``maxsize`` that ``BLOCK``; None without limit. Who has none by then does not hear it
+            (verdict ``DECLINED``); the others do. A stop ends that wait.
 
         Returns
         -------
@@ -191,11 +202,11 @@ class Dispatcher(Registrar):
         Raises
         ------
         BadType, BadValue
-            A *ttl* that is no number, negative or NaN; a *topic* that is not hashable.
+            A *ttl* or *room_ms* that is no number, negative or NaN; a *topic* that is not hashable.
         DispatcherStopped
             After :meth:`stop`.
         """
-        return publish(self._ate_engine, topic, value, ttl)
+        return publish(self._ate_engine, topic, value, ttl, room_ms)
 
     def options(
         self,
@@ -277,7 +288,7 @@ class Dispatcher(Registrar):
         engine = self._ate_engine
         published, heard = engine.heard()
         return engine.ledger.sums.shown(
-            engine.ledger.open.all(), engine.over_meanwhile(), published, heard
+            engine.ledger.open.all(), engine.over_meanwhile(), published, heard, engine.lost
         )
 
     # -- life ----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ class Statistics(Tabular):
     ``fan_out`` counts every (request, producer) pair; it equals the sum of ``verdicts`` plus
     ``pending``, the pairs of open requests without a verdict. ``completions`` sums to
     ``requests - open``. ``published`` counts values, ``deliveries`` the verdicts of listeners on
-    them.
+    them; ``lost`` what listeners with a ``maxsize`` had no room for: values, results and reports.
     """
 
     requests: int
@@ -30,6 +30,7 @@ class Statistics(Tabular):
     completions: Mapping[Completion, int]
     published: int = 0
     deliveries: Mapping[Verdict, int] = field(default_factory=dict)
+    lost: int = 0
 
     def _table(self) -> Table:
         rows = [("verdict", verdict.name, str(count)) for verdict, count in self.verdicts.items()]
@@ -37,6 +38,7 @@ class Statistics(Tabular):
         rows += [("request", end.name, str(count)) for end, count in self.completions.items()]
         rows += [("value", "published", str(self.published))]
         rows += [("delivery", each.name, str(count)) for each, count in self.deliveries.items()]
+        rows += [("message", "lost", str(self.lost))]
         title = f"{self.requests} requests ({self.open} open), fan-out {self.fan_out}"
         return Table(title, ("of each", "what", "how many"), [row for row in rows if row[2] != "0"])
 
@@ -47,6 +49,8 @@ class Statistics(Tabular):
             parts.append(f"{self.pending} pending")
         ends = [f"{number} {end.name}" for end, number in self.completions.items() if number]
         text = ", ".join(parts) + (f"; ended: {', '.join(ends)}" if ends else "")
+        if self.lost:
+            text += f"; {self.lost} lost by listeners"
         if not self.published:
             return text
         heard = [f"{number} {each.name}" for each, number in self.deliveries.items() if number]
@@ -83,6 +87,7 @@ class Sums:
         over: Iterable[Request] = (),
         published: int = 0,
         heard: Iterable[Mapping[Verdict, int]] = (),
+        lost: int = 0,
     ) -> Statistics:
         """Together with what is open; and what was *over* when it was sent, not yet added.
 
@@ -114,6 +119,7 @@ class Sums:
             completions=completions,
             published=published,
             deliveries=deliveries,
+            lost=lost,
         )
 
     def check(self, open_ones: Iterable[Request]) -> None:

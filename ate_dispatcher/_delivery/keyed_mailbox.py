@@ -92,6 +92,7 @@ class KeyedMailbox(Mailbox):
         pairs = [pair for lane in self._lanes.values() for pair in lane.emptied()]
         pairs.sort(key=lambda pair: pair[0])
         self._lanes.clear()
+        self._came_out(len(pairs))
         stops = [STOP] if self._at_stop else []
         self._at_stop = False
         return [message for _, message in pairs] + stops + super().emptied()
@@ -125,6 +126,7 @@ class KeyedMailbox(Mailbox):
         if lane is not None:
             pairs, more = lane.look_through(limit, lambda pair: pair[1].is_over or gone(pair[1]))
             swept = [message for _, message in pairs]
+            self._came_out(len(swept))
             if not lane.backlog():
                 del self._lanes[key]
         if not more:
@@ -148,6 +150,7 @@ class KeyedMailbox(Mailbox):
         if found is STOP:
             self.end()
         elif found is not IDLE and found is not AGAIN:
+            self._came_out(1)
             self._look_round()
         return found
 

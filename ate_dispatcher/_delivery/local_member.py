@@ -38,6 +38,21 @@ class LocalWorker:
         self.awaits = None
         self.named = None
 
+    if TYPE_CHECKING:
+
+        @property
+        def parker(self) -> Parker:
+            """What its thread parks on."""
+            ...
+
+    def unpark(self) -> None:
+        """Let it look again at what it waits for."""
+        self.parker.unpark(None)
+
+    def park(self, deadline: float) -> bool:
+        """Wait for that, or until *deadline* (False). Its own thread only."""
+        return self.parker.park_until(deadline)
+
     def runs_here(self) -> bool:
         """Whether the calling thread is its own."""
         return self.ident == this_thread()
@@ -52,14 +67,6 @@ class ThreadWorker(LocalWorker, Worker):
         super().__init__(member)
         self._alone()
         self.parker: Parker = parker
-
-    def unpark(self) -> None:
-        """Let it look again at what it waits for."""
-        self.parker.unpark(None)
-
-    def park(self, deadline: float) -> bool:
-        """Wait for that, or until *deadline* (False). Its own thread only."""
-        return self.parker.park_until(deadline)
 
 
 class LocalMember(LocalWorker, Member):
@@ -93,9 +100,7 @@ class LocalMember(LocalWorker, Member):
             # Straight into C when it dies, where no signal handler comes in between.
             needed[key] = names, weakref.ref(channel, partial(needed.pop, key))
 
-    def unpark(self) -> None:
-        # Its parker came from the clock of its first dispatcher, after this was made.
-        self.mailbox.parker.unpark(None)
-
-    def park(self, deadline: float) -> bool:
-        return self.mailbox.parker.park_until(deadline)
+    @property
+    def parker(self) -> Parker:
+        # It came from the clock of its first dispatcher, after this was made.
+        return self.mailbox.parker

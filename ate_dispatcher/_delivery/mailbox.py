@@ -21,10 +21,11 @@ go to a queue of their own, which is read first, so the order stays and no pass 
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from .._time.clock import Parker, QueueParker
 from .fifo import Fifo
+from .room import Room
 from .sentinels import IDLE, STOP, SWEPT
 
 __all__ = ["CALM", "CLOSED", "NO_GIL", "Mailbox"]
@@ -43,15 +44,25 @@ _SHORT = 64
 class Mailbox(Fifo):
     """The queue, and how its reader is woken.
 
-    Attributes: *items*; *attention*, CALM, CLOSED or a token, written by the reader; the reader's
-    *parker*; *owner*, who sees to what is left when it is closed: the member for a producer's, None
-    where nobody has to.
+    Attributes: *items*; *room*, if it has a bound; *attention*, CALM, CLOSED or a token, written by
+    the reader; the reader's *parker*; *owner*, who sees to what is left when it is closed: the
+    member for a producer's, None where nobody has to.
     """
 
-    __slots__ = ("attention", "owner", "parker", "tombstones", "unpark")
+    __slots__ = (
+        "_append",
+        "attention",
+        "owner",
+        "parker",
+        "room",
+        "tombstones",
+        "unpark",
+    )
 
     def __init__(self) -> None:
         super().__init__()
+        self.room: Optional[Room] = None
+        self._append: Optional[Callable[[Any], None]] = None
         self.attention: Any = CALM
         self.hang(QueueParker())
         self.owner: Any = None
@@ -66,10 +77,29 @@ class Mailbox(Fifo):
     # -- putters -------------------------------------------------------------------------------
 
     def put(self, item: Any) -> None:
-        """Append *item*; wake the reader if it is parked. Never blocks."""
+        """Append *item*, a word to the reader; wake that if it is parked. Never blocks."""
         self.items.append(item)
         if self.attention:
             self.attend()
+
+    def deliver(self, message: Any) -> None:
+        """Put *message* in, within the bound if there is one: then inside the section."""
+        if self.room is None:
+            self.items.append(message)
+        else:
+            self.append(message)
+        if self.attention:
+            self.attend()
+
+    @property
+    def append(self) -> Callable[[Any], None]:
+        """What messages are put in with, within the bound if there is one."""
+        return self._append or self.items.append
+
+    @property
+    def popleft(self) -> Callable[[], Any]:
+        """What who takes them without the section does it with; IndexError without any."""
+        return self.items.popleft
 
     def attend(self) -> None:
         """The rest of a put when there is attention: wake the reader, or clear up after it."""
@@ -85,9 +115,9 @@ class Mailbox(Fifo):
             except IndexError:
                 return
             # Or what another has put, if the reader was quicker with that.
-            missed = getattr(item, "missed_by", None)
-            if missed is not None:
-                missed(self)
+            missed_by = getattr(item, "missed_by", None)
+            if missed_by is not None:
+                missed_by(self)
 
     # -- the reader ----------------------------------------------------------------------------
 
@@ -99,6 +129,8 @@ class Mailbox(Fifo):
         item = self.oldest()
         if item is IDLE:
             self.attention = [True]
+        elif item is not STOP:
+            self._came_out(1)
         return item
 
     def oldest(self) -> Any:
@@ -152,6 +184,13 @@ class Mailbox(Fifo):
             park()
         self.attention = CALM
 
+    def reserve(self, key: int, places: List[int]) -> bool:
+        """Let a value have a place before it is put in, noted in *places* by *key*.
+
+        False if there is none; where none is needed there is one.
+        """
+        return True
+
     def parked(self) -> bool:
         """Whether the reader waits to be unparked, or is about to."""
         return self.attention.__class__ is list
@@ -182,7 +221,28 @@ class Mailbox(Fifo):
         Inside the section, or when it is closed.
         """
         self.tombstones = 0
-        return [item for item in super().emptied() if item is not SWEPT]
+        out = [item for item in super().emptied() if item is not SWEPT]
+        self._came_out(sum(item is not STOP for item in out))
+        return out
+
+    def limit(self, size: int, declines: Callable[[Any], None]) -> None:
+        """Let *size* requests wait here at most; *declines* is called with each that is too many.
+
+        On the thread that sends it. Before anybody can reach it.
+        """
+        self.room = room = Room(size)
+        items = self.items
+
+        def append(request: Any) -> None:
+            if not room.admit(request, items):
+                declines(request)
+
+        self._append = append
+
+    def _came_out(self, count: int) -> None:
+        """So many requests wait here no more. Inside the section, or when it is closed."""
+        if self.room is not None:
+            self.room.give(count)
 
     def busy_with(self, key: Any) -> Any:
         """The worker that makes messages of *key* wait: with one reader none does."""
@@ -196,6 +256,7 @@ class Mailbox(Fifo):
             was_in = self.remove(request)
             self._mark()
             if was_in:
+                self._came_out(1)
                 return [request], False
         self.tombstones += 1
         if self.tombstones * 2 <= self.backlog():
@@ -224,6 +285,7 @@ class Mailbox(Fifo):
             lambda item: item is not STOP and (item.is_over or gone(item)),
         )
         self._mark()
+        self._came_out(len(out))
         if items:
             # The reader may have looked, and parked, while they were out (P1).
             self.attend()

@@ -77,7 +77,7 @@ class Posts:
                 if not puts:
                     return True
                 puts -= 1
-                outlet.mailbox.put(message)
+                outlet.mailbox.deliver(message)
                 post[0] = outlet = outlet.next
             items.popleft()
         return False

@@ -38,7 +38,7 @@ __all__ = [
 
 
 class Outlet:
-    """How to reach a mailbox in one breath: its ``items.append``, and itself for the rest.
+    """How to reach a mailbox in one breath: its ``append``, and itself for the rest.
 
     Chained, so that to go through those of a roster makes no iterator.
     """
@@ -46,7 +46,7 @@ class Outlet:
     __slots__ = ("append", "attributes", "mailbox", "next")
 
     def __init__(self, mailbox: Mailbox, attributes: Any, behind: Optional[Outlet]) -> None:
-        self.append: Callable[[Any], None] = mailbox.items.append
+        self.append: Callable[[Any], None] = mailbox.append
         self.attributes: Any = attributes
         self.mailbox: Mailbox = mailbox
         self.next: Optional[Outlet] = behind

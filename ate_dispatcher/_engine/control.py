@@ -19,6 +19,7 @@ from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CALM, CLOSED
 from .._delivery.registry import is_disabled
 from .._time.clock import this_thread
+from .backpressure import let_nobody_wait
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply, tell
@@ -27,7 +28,7 @@ from .process import SECTION, unhurried
 from .publish import go_on, hand_out_value
 from .scatter import hand_out_held
 from .stopping import Stopping
-from .sweep import buried, sweep, take_away
+from .sweep import buried, declined, sweep, take_away
 
 __all__ = ["ControlLoop"]
 
@@ -65,6 +66,7 @@ class ControlLoop:
             Order.NOBODY: self._nobody,
             Order.HAND_OUT: self._hand_out_some,
             Order.BURY: self._bury,
+            Order.DECLINE: declined,
             Order.SWEEP: self._sweep,
             Order.WITHDRAW: self._withdraw,
             Order.CALL_WHEN_DONE: self._call_when_done,
@@ -307,6 +309,7 @@ class ControlLoop:
     # -- stopping ------------------------------------------------------------------------------
 
     def _stop(self, at_once: bool, drain_until: float) -> None:
+        let_nobody_wait(self._engine)
         if self._stopping.begin(at_once, drain_until):
             if not at_once:
                 self._hand_out_all()

@@ -18,6 +18,7 @@ from .._core.outcomes import ANSWERED, Completion, Standing, Verdict
 from .._core.report import Reply
 from .._core.tables import Table, Tabular
 from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
+from .._delivery.message import Message
 from .._delivery.registry import Channel, Outlet, Roster
 from .._observing.translate import event_listener_failed
 from .engine import Engine, Order, Phase
@@ -59,7 +60,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-class Delivery(Tabular):
+class Delivery(Tabular, Message):
     """What becomes of one published value, as :meth:`Dispatcher.publish` returns it.
 
     It only shows what happens: it may be ignored. Every method may be called from any thread;
@@ -88,6 +89,7 @@ class Delivery(Tabular):
         "deadline",
         "engine",
         "id",
+        "places",
         "sent",
         "topic",
     )
@@ -120,6 +122,8 @@ class Delivery(Tabular):
         self._pending: Dict[int, Any] = dict.fromkeys(roster.keys, True)
         self._verdicts: Dict[int, Verdict] = {}
         self._errors: Optional[Dict[int, str]] = None
+        #: The mailboxes in which it has a place, by identity, while it is not there yet.
+        self.places: List[int] = []
         self._callbacks: List[Callable[[Any], Any]] = []
         self.awaited: bool = False
         #: Any, once it is over (P9).
@@ -180,6 +184,9 @@ class Delivery(Tabular):
         error = None if self._errors is None else self._errors.get(key)
         if verdict is Verdict.DECLINED:
             error = listener._ate_failure
+            mailbox = listener._ate_mailbox
+            if error is None and mailbox.room is not None and mailbox.attention is not CLOSED:
+                error = "its mailbox was full"
         return ListenerReport(_log.name_of(listener), verdict, standing, error)
 
     # -- waiting -------------------------------------------------------------------------------
@@ -295,9 +302,26 @@ class Delivery(Tabular):
         """How to reach them."""
         return self._roster.first
 
+    # -- for mailboxes with a bound ------------------------------------------------------------
+
     def is_pending(self, mailbox: Mailbox) -> bool:
         """Whether its reader has not begun it."""
         return id(mailbox) in self._pending
+
+    def takes_place(self, mailbox: Mailbox) -> bool:
+        try:
+            self.places.remove(id(mailbox))
+        except ValueError:
+            return False
+        return True
+
+    def refuse(self, mailbox: Mailbox) -> None:
+        """There is no room for it there. On the thread that publishes."""
+        if self.give_up(mailbox, Verdict.DECLINED):
+            self.over()
+
+    def is_refused(self, mailbox: Mailbox) -> bool:
+        return self._verdicts.get(id(mailbox)) is Verdict.DECLINED
 
     # -- by others -----------------------------------------------------------------------------
 

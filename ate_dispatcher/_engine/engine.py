@@ -111,7 +111,7 @@ from .._delivery.ordering_keys import Keys
 from .._delivery.posts import Posts, posts_of
 from .._delivery.registry import Channel, Disabled, Registry
 from .._observing.observers import Observers
-from .._observing.translate import event_opened
+from .._observing.translate import event_lost, event_opened
 from .._time.clock import REAL, Clock, spawn, spawn_raw
 from .gate import Gate, removed
 from .process import LINES, see_to
@@ -155,6 +155,8 @@ class Order(ByIdentity):
     """The gate holds something."""
     BURY = "bury"
     """*member*, *request*: it was put into a closed mailbox."""
+    DECLINE = "decline"
+    """*member*, *request*: there was no room for it in its mailbox."""
     SWEEP = "sweep"
     """*member*: half of its mailbox has ended. Or *member*'s unjudged wait to be judged."""
     WITHDRAW = "withdraw"
@@ -242,6 +244,8 @@ class Engine:
         self.given_up: Dict[Verdict, Iterator[int]] = {each: itertools.count() for each in Verdict}
         #: How many of those have heard it after all, with what verdict in the place of MISSING.
         self.taken_up: Dict[Verdict, Iterator[int]] = {each: itertools.count() for each in Verdict}
+        #: How many messages listeners with a bound have lost; changed inside the section.
+        self.lost: int = 0
         #: What was published, by whom ever of this clock, and is on its way.
         self.posts: Posts = posts_of(clock)
         #: Deliveries that somebody waits for, by number.
@@ -376,6 +380,24 @@ class Engine:
         given_up[Verdict.MISSING] -= sum(taken_up.values())
         heard = [dict(each) for each in copied(self.tallies.values())]
         return _reached(self.publishes), [given_up, taken_up, *heard]
+
+    def loses(self, reader: Optional[object], lost: int, size: int) -> None:
+        """A bounded mailbox has lost a message of this dispatcher. Inside the section.
+
+        *reader*, if it is the first since that was empty; *lost* in all, with *size* places.
+        """
+        self.lost += 1
+        if reader is None:
+            return
+        if self.hooks:
+            self.observers.tell(event_lost, reader, lost, self.now())
+        if lost == 1:
+            self.observers.lost(
+                "listener %s does not keep up with %d places in its mailbox: messages are lost; "
+                "said once",
+                _log.Later(_log.name_of, reader),
+                size,
+            )
 
     def distribute(self) -> None:
         """Let the control loop go on with what was posted, with the turn of the caller."""

@@ -26,12 +26,13 @@ from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
-from .._core.records import VALUE, Close, Part, newest_first
+from .._core.records import PREVIOUS, VALUE, Close, Part, newest_first
 from .._core.report import Reply, Report
 from .._core.reporting import replies_between, report_of
 from .._core.request import Ending, Extras, Request, StartLine, Unanswered
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
+from .._delivery.message import Message
 from .._delivery.registry import Outlet, Roster
 from .._observing.translate import (
     event_completed,
@@ -157,7 +158,7 @@ def forward(request: Request, value: Any) -> None:
     if request.engine.posts.follow(outlet, message, request.engine):
         outlet = None
     while outlet is not None:
-        outlet.mailbox.put(message)
+        outlet.mailbox.deliver(message)
         outlet = outlet.next
     if roster.apart:
         forward_apart(request, roster)
@@ -276,7 +277,7 @@ def _put_behind(engine: Engine, mailbox: Mailbox, message: Any) -> None:
     """Put *message* behind what was posted before (P18)."""
     posts = engine.posts
     if not posts.items or not posts.follow(Outlet(mailbox, None, None), message, engine):
-        mailbox.put(message)
+        mailbox.deliver(message)
 
 
 # -- after the section -------------------------------------------------------------------------
@@ -369,21 +370,25 @@ def failed(producer: Any, request: Request, error: BaseException) -> None:
     _log.failed(what, error, request=request.id, topic=request.topic, producer=name)
 
 
-class ErrorMessage:
+class ErrorMessage(Message):
     """Tells a listener that a producer raised: the newest record of a request."""
 
-    __slots__ = ("_record", "_sent", "topic")
+    __slots__ = ("_more", "_record", "_sent", "engine", "topic")
 
     def __init__(self, request: Request) -> None:
+        self.engine: Engine = request.engine
         self.topic = request.topic
         self._sent = request.sent
-        self._record: Any = request.chain
+        newest = request.chain
+        self._more = newest.__class__ is Part
+        # Without those before, which a listener that hangs would keep.
+        self._record: Any = None if newest is None else (*newest[:PREVIOUS], None)
 
     def __call__(self, listener: Hearer) -> None:
         listener.process_dispatcher_error(self.topic, self._reply())
 
     def _reply(self) -> Reply:
-        return Reply(self._record, self._sent, self._record.__class__ is Part)
+        return Reply(self._record, self._sent, self._more)
 
 
 class ResultMessage(ErrorMessage):
@@ -399,12 +404,13 @@ class ResultMessage(ErrorMessage):
                 listener.process_dispatcher_reply(self.topic, self._reply())
 
 
-class EndMessage:
+class EndMessage(Message):
     """Tells a listener that a request ended; the report is made on the listener's thread."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_request", "engine")
 
     def __init__(self, request: Request) -> None:
+        self.engine: Engine = request.engine
         self._request = request
 
     def __call__(self, listener: Hearer) -> None:

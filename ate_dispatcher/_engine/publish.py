@@ -16,6 +16,7 @@ from .._delivery.posts import Posts
 from .._delivery.registry import Outlet, Roster, unhashable
 from .._observing.translate import event_published
 from ..errors import DispatcherStopped
+from .backpressure import find_places
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import EndMessage, ErrorMessage, ResultMessage
@@ -34,10 +35,13 @@ __all__ = [
 _NOBODY = Roster(object(), [])
 
 
-def publish(engine: Engine, topic: Hashable, value: Any, ttl: Optional[float]) -> Delivery:
+def publish(
+    engine: Engine, topic: Hashable, value: Any, ttl: Optional[float], room_ms: Optional[float]
+) -> Delivery:
     """Let everybody who listens on *topic* hear *value*."""
     now = engine.now()
     deadline = now + milliseconds("ttl", ttl)
+    room_until = now if room_ms == 0 else now + milliseconds("room_ms", room_ms)
     gate = engine.gate
     refusal = gate.refusal
     if refusal is not None and not (engine.takes_values and is_ours()):
@@ -56,6 +60,8 @@ def publish(engine: Engine, topic: Hashable, value: Any, ttl: Optional[float]) -
         engine.nobody_on(topic, "listeners", "nobody listens on topic %s%s; said once")
         engine.post(Order.OBSERVE)
         return delivery
+    if roster.apart and channel is not None:
+        find_places(delivery, channel, roster.apart, room_until)
     if gate.held and refusal is None:
         # Before the start, and behind what has a start line: the control loop hands it out.
         engine.hold(delivery)
@@ -72,9 +78,11 @@ def hand_out_value(delivery: Delivery, first: Outlet) -> None:
     post = [first, delivery, engine]
     try:
         # No `try` in here, and no `while` with a condition (P14).
-        if first.next is None and not posts.items and not SECTION.locked():
-            # Nobody is in the middle of a chain either.
-            first.mailbox.put(delivery)
+        if first.next is None and not (
+            posts.items or SECTION.locked() or first.mailbox.room is not None
+        ):
+            # Nobody is in the middle of a chain either, and there is no bound.
+            first.mailbox.deliver(delivery)
             return
         posts.items.append(post)
         if not posts.is_oldest(post):
@@ -142,6 +150,8 @@ def hears_no_more(mailbox: Mailbox, posts: Posts) -> None:
     """The reader of *mailbox* ends; still on its thread."""
     with SECTION:
         mailbox.close()
+    if mailbox.room is not None:
+        mailbox.room.wake_all()
     # Somebody may have counted on this thread, if it was killed while it was parked.
     see_to(posts)
     left = mailbox.emptied()

@@ -149,7 +149,7 @@ def hand_out(engine: Engine, request: Request, spared: Set[int]) -> None:
     """Hand a request that was held to its roster but for *spared* identities. The control loop."""
     for member in request.roster:
         if isinstance(member, LocalMember) and id(member) not in spared:
-            member.mailbox.put(request)
+            member.mailbox.deliver(request)
             if member.mailbox.attention is CLOSED:
                 engine.post(Order.BURY, member, request)
 

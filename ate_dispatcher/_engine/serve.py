@@ -24,6 +24,7 @@ from .._delivery.mailbox import Mailbox
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Died
 from .._observing.stacks import LOOPS
 from .._time.clock import Clock, spawn, this_thread
+from .backpressure import exceeded, wait_until_heard
 from .context import InContext
 from .engine import Engine
 from .gather import (
@@ -116,7 +117,7 @@ def serve(producer: Serving, worker: Any) -> None:
     member: LocalMember = worker.member
     mailbox, items, unjudged = member.mailbox, member.mailbox.items, member.unjudged
     popleft, streams = items.popleft, producer._ate_stream
-    plain = mailbox.__class__ is Mailbox and not member.exclusive
+    plain = mailbox.__class__ is Mailbox and mailbox.room is None and not member.exclusive
     # Who has more to see to than the next call, or is not plain, takes nothing in passing.
     in_passing = FAILED if plain else 0
     #: Whether there is more to see to after the section than the next call.
@@ -134,6 +135,7 @@ def serve(producer: Serving, worker: Any) -> None:
     outlet: Any
     heard: Any
     claim: Optional[Claim] = None
+    full: List[Mailbox] = []
     outlet = heard = value = error = call = kwargs = None
     try:
         while True:
@@ -176,6 +178,8 @@ def serve(producer: Serving, worker: Any) -> None:
                         outlet = outlet.next
                     if heard.apart:
                         forward_apart(request, heard)
+                        full = exceeded(request.channel)
+                        in_passing = 0 if full else in_passing
                     if effects or hooks:
                         effects |= ACCEPTED
                         if (
@@ -198,6 +202,8 @@ def serve(producer: Serving, worker: Any) -> None:
                                 outlet = outlet.next
                 elif request is not IDLE:
                     effects = _hand_in(engine, worker, value, error, stamp)
+                    full = exceeded(request.channel)
+                    in_passing = 0 if full else in_passing
                     more = True
                 if claim is not None:
                     give_back(engine, claim)
@@ -222,7 +228,7 @@ def serve(producer: Serving, worker: Any) -> None:
                 else:
                     more = True
                     worker.running = None
-                    following = AGAIN if effects > ORDINARY else mailbox.take(worker)
+                    following = AGAIN if effects > ORDINARY or full else mailbox.take(worker)
                     following, call, kwargs, claim = take(worker, following, later)
             except BaseException as defect:
                 if engine is not _NO_ENGINE:
@@ -243,6 +249,9 @@ def serve(producer: Serving, worker: Any) -> None:
             if more:
                 more = False
                 _see_to(later)
+                if full:
+                    wait_until_heard(engine, request.channel, worker, full, request.deadline)
+                    full, in_passing = [], FAILED if plain else 0
                 # Parked for long, perhaps: this frame keeps nobody's payload (P15).
                 request, following = following, None
                 heard = outlet = side = append = unpark = value = None
@@ -352,6 +361,9 @@ def _streamed(worker: Any, generator: Any) -> Tuple[Any, Any]:
                 SECTION.drop()
             if effects != ACCEPTED or request.awaited:
                 announce(engine, request, effects)
+            full = exceeded(request.channel)
+            if full:
+                wait_until_heard(engine, request.channel, worker, full, request.deadline)
             if request.is_over:
                 # Over meanwhile: what comes of it now is late, or surplus.
                 return None, None

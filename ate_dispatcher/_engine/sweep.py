@@ -13,11 +13,21 @@ from .._core.member import Member, Worker
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
 from .._delivery.registry import is_disabled
-from .engine import Engine
+from .engine import Engine, Order
 from .gather import announce, apply, engines_of, give_back, skipped, tell
 from .process import SECTION
 
-__all__ = ["buried", "come_to", "died", "ended", "sweep", "take_away", "withdrawn"]
+__all__ = [
+    "buried",
+    "come_to",
+    "decline",
+    "declined",
+    "died",
+    "ended",
+    "sweep",
+    "take_away",
+    "withdrawn",
+]
 
 _LOOKS = 64
 """How many messages are looked at in one pass that only takes out what has ended."""
@@ -45,6 +55,17 @@ def died(worker: Worker) -> None:
 def buried(member: LocalMember) -> None:
     """Something was put into *member*'s mailbox after it was closed (P2)."""
     _judge_left(member, Ledger.declined)
+
+
+def decline(member: LocalMember, request: Request) -> None:
+    """There is no room for *request* in *member*'s mailbox. On the thread that sends it."""
+    request.engine.post(Order.DECLINE, member, request)
+
+
+def declined(member: LocalMember, request: Request) -> None:
+    """*request* found no room. The control loop."""
+    if request.completion is None:
+        tell(request.engine, Ledger.declined, request, member)
 
 
 def sweep(member: LocalMember) -> bool:

@@ -12,11 +12,13 @@ from .._core.report import made
 from .._core.reporting import report_of
 from .._core.request import Request, Unanswered
 from .._log import name_of
+from .stacks import places_of
 
 __all__ = [
     "event_completed",
     "event_discarded",
     "event_listener_failed",
+    "event_lost",
     "event_noted",
     "event_opened",
     "event_progressed",
@@ -122,6 +124,12 @@ def event_published(
     number: int, topic: Hashable, listeners: Tuple[Any, ...], at: float
 ) -> events.Event:
     return events.ValuePublished(at, number, topic, tuple([name_of(each) for each in listeners]))
+
+
+def event_lost(listener: Any, lost: int, at: float) -> events.Event:
+    places = places_of(listener)
+    where = "{}:{} in {}".format(*places[-1]) if places else ""
+    return events.ValuesLost(at, 0, None, name_of(listener), lost, where)
 
 
 def event_listener_failed(

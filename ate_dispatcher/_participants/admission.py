@@ -133,7 +133,7 @@ def register(
         joins = participant._ate_member.joins
     elif isinstance(participant, ResultListener):
         heeding = participant._ate_heeds(COMPLETION)
-        apart = participant._ate_heeds(REPLY)
+        apart = participant._ate_heeds(REPLY) or participant._ate_mailbox.room is not None
     mailbox = participant._ate_mailbox
     registration = Registration(participant, member, mailbox, heeding, apart, joins)
     for topic in topics:
@@ -157,6 +157,9 @@ def deregister(engine: Engine, participant: Any, side: str, topics: Tuple[Hashab
         topics = engine.registry.topics_of(participant, side)
     for topic in topics:
         engine.registry.discard(topic, side, participant)
+    room = participant._ate_mailbox.room
+    if room is not None:
+        room.wake_all()
 
 
 def check_decorates(decorator: str, topic: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Callable, Generic, Optional, TypeVar
 
 from typing_extensions import ParamSpec, TypedDict
 
+from .._delivery.overflow import Overflow
 from .listener import ResultListener
 from .participant import Participant
 from .producer import Exclusive, Producer
@@ -23,14 +24,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class ListenerOptions(TypedDict, total=False):
-    """The keyword parameters of :class:`ResultListener`."""
-
+class _Options(TypedDict, total=False):
     name: Optional[str]
     daemon: bool
+    maxsize: Optional[int]
 
 
-class ProducerOptions(ListenerOptions, total=False):
+class ListenerOptions(_Options, total=False):
+    """The keyword parameters of :class:`ResultListener`."""
+
+    overflow: Overflow
+
+
+class ProducerOptions(_Options, total=False):
     """Those of :class:`Producer`."""
 
     stream: bool

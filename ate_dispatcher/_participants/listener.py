@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, Callable, FrozenSet, Optional
 
 from .. import _log
-from .._arguments import check_callable
+from .._arguments import check_callable, count
 from .._core.report import Reply, Report
+from .._delivery.overflow import BoundedMailbox, Overflow
 from .._delivery.sentinels import STOP
 from .._engine.delivery import Delivery
 from .._engine.gather import COMPLETION, ERROR, REPLY
-from .._engine.process import see_to
+from .._engine.process import SECTION, see_to
 from .._engine.publish import hears_no_more
+from .._observing.stacks import LOOPS
+from .._time.clock import REAL
+from ..errors import BadType, BadValue
 from .participant import Participant, run_rigged
 
 __all__ = ["OPTIONAL", "ResultListener"]
@@ -38,6 +43,17 @@ class ResultListener(Participant):
         By default that of *target*, or the class's name and a number.
     daemon: bool, optional
         True by default: its thread does not keep the interpreter alive.
+    maxsize: int, optional
+        How many results, reports and published values may wait for it; any number by default.
+    overflow: Overflow, optional
+        What becomes of the next one then; see `Overflow`. No policy makes a request wait, and
+        whatever is lost counts in ``statistics()``. Reports of requests that end at their deadline
+        are taken beyond the bound under ``BLOCK``.
+
+    Raises
+    ------
+    BadType, BadValue
+        Naming the parameter and the value.
     """
 
     #: The published value whose callback it is in.
@@ -55,11 +71,22 @@ class ResultListener(Participant):
         *,
         name: Optional[str] = None,
         daemon: bool = True,
+        maxsize: Optional[int] = None,
+        overflow: Overflow = Overflow.BLOCK,
     ) -> None:
         """All are optional, and keyword arguments but the first; see the class."""
         if target is not None:
             check_callable("target", target)
+        size = None if maxsize is None else count("maxsize", maxsize, "messages")
+        if not isinstance(overflow, Overflow):
+            raise BadType(f"overflow must be an Overflow, not {overflow!r}")
+        if overflow is Overflow.DISCONNECT:
+            raise BadValue("overflow must not be DISCONNECT for a listener: only a stream can end")
         super().__init__(name=name, daemon=daemon, target=target)
+        if size is not None:
+            self._ate_mailbox = bounded = BoundedMailbox(size, overflow, SECTION.left)
+            self._ate_place = REAL, bounded.parker
+            bounded.reader = weakref.ref(self)
         if target is not None:
             self.__dict__["process_dispatcher_result"] = target
 
@@ -100,7 +127,7 @@ class ResultListener(Participant):
         """The thread's loop, until ``stop()``. Subclasses may wrap it."""
         mailbox = self._ate_mailbox
         items = mailbox.items
-        popleft = items.popleft
+        popleft = mailbox.popleft
         item: Any = None
         while True:
             # They are others once it is registered with its first dispatcher.
@@ -146,3 +173,6 @@ class ResultListener(Participant):
     def _ate_heeds(self, callback: str) -> bool:
         """Whether it overrides the optional *callback*, in its class or on itself."""
         return callback in self.__dict__ or callback in self._ate_overrides
+
+
+LOOPS.add(ResultListener.run.__code__)

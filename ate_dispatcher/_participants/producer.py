@@ -16,7 +16,7 @@ from .._delivery.sentinels import Leaving
 from .._engine.engine import Engine
 from .._engine.gather import engines_of
 from .._engine.serve import serve_all
-from .._engine.sweep import ended
+from .._engine.sweep import decline, ended
 from .._time.clock import REAL
 from ..errors import BadType, BadValue
 from .current_request import OfTheMoment
@@ -61,6 +61,9 @@ class Producer(Participant):
         that. The first is its own thread, on which ``run()`` is; the others are daemons called
         ``<name>/2`` and so on. Requests are begun in order; those of one
         ``options(ordering_key=...)`` are also served one after the other.
+    maxsize: int, optional
+        How many requests may wait for it, besides those that it is at; any number by default. What
+        is sent to it when it is full it declines at once (verdict ``DECLINED``).
 
     Raises
     ------
@@ -77,6 +80,7 @@ class Producer(Participant):
         stream: bool = False,
         exclusive: Exclusive = (),
         workers: int = 1,
+        maxsize: Optional[int] = None,
     ) -> None:
         """All are optional, and keyword arguments but the first; see the class."""
         if target is not None:
@@ -90,6 +94,7 @@ class Producer(Participant):
             names = tuple(dict.fromkeys(name for some in on_topics.values() for name in some))
         else:
             names = _instrument_names(exclusive)
+        size = None if maxsize is None else count("maxsize", maxsize, "requests")
         super().__init__(name=name, daemon=daemon, target=target)
         if target is not None:
             self.__dict__["produce_dispatcher_output"] = target
@@ -100,6 +105,8 @@ class Producer(Participant):
         self._ate_workers = workers
         self._ate_member = LocalMember(self, self._ate_mailbox, names, on_topics)
         self._ate_mailbox.owner = self._ate_member
+        if size is not None:
+            self._ate_mailbox.limit(size, partial(decline, self._ate_member))
 
     def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
         """Answer one request: override this.

@@ -52,7 +52,7 @@ ONLY_IN = {
 LATE = {
     "__init__": {
         *("_core.delivery_report", "_core.outcomes", "_core.report", "_core.statistics"),
-        *("_engine.delivery", "_engine.handle", "_time.clock"),
+        *("_delivery.overflow", "_engine.delivery", "_engine.handle", "_time.clock"),
         *("_participants.current_request", "dispatcher", "errors", "policies"),
     },
     "_core.tables": {"rich"},

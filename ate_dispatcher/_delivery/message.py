@@ -1,0 +1,48 @@
+"""What goes to listeners, as far as their mailboxes know it."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from typing_extensions import Protocol
+
+from .mailbox import Mailbox
+
+__all__ = ["Message", "Sender"]
+
+
+class Sender(Protocol):
+    """Whose message it is: a dispatcher."""
+
+    def loses(self, reader: Optional[object], lost: int, size: int) -> None:
+        """A mailbox of that *size* has *lost* so many messages, now one of this dispatcher's.
+
+        Its *reader* is named at the first since it was empty.
+        """
+        ...
+
+
+class Message:
+    """A result, a report or a published value; but for the plain pairs that have no bound.
+
+    All of it inside the section, except where it says so.
+    """
+
+    __slots__ = ()
+
+    engine: Sender
+
+    def is_pending(self, mailbox: Mailbox) -> bool:
+        """Whether it is still wanted there. From anywhere."""
+        return True
+
+    def takes_place(self, mailbox: Mailbox) -> bool:
+        """Whether it had a place there before it came; only once."""
+        return False
+
+    def is_refused(self, mailbox: Mailbox) -> bool:
+        """Whether there was no room for it when it was published."""
+        return False
+
+    def missed_by(self, mailbox: Mailbox) -> None:
+        """The reader of *mailbox* will not have it."""

@@ -1,0 +1,144 @@
+"""The mailbox of a listener, or of a stream, that has a bound; and what it does when it is full.
+
+Everything but a STOP, or a word to its reader, is put in inside the section; a published value
+under BLOCK has taken its place before, on the thread that publishes. So the section orders what is
+lost, and no lock is needed for the reader, which may be on a user's thread.
+"""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from typing import Any, Callable, Deque, List, Optional
+
+from .._core.outcomes import ByIdentity
+from .mailbox import Mailbox
+from .message import Message
+from .room import Room
+
+__all__ = ["BoundedMailbox", "Overflow"]
+
+
+class Overflow(ByIdentity):
+    """What becomes of a message for a listener, or a stream, whose mailbox is full.
+
+    Requests never wait for it. Whatever is lost counts in ``statistics()``.
+    """
+
+    BLOCK = "block"
+    """A result is taken, and its producer's thread waits for room before its next request, until
+    the deadline of this one at most. A published value waits as long as ``room_ms`` says, and then
+    is refused (``DECLINED``)."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest that was not heard is lost (``DECLINED``), so the newest are heard."""
+    DROP_NEWEST = "drop_newest"
+    """The new one is lost (``DECLINED``)."""
+    DISCONNECT = "disconnect"
+    """For streams: it is lost, and the stream ends with `SlowConsumer` after what it has."""
+
+
+class BoundedMailbox(Mailbox):
+    """The mailbox, with *size* places.
+
+    Attributes: *overflow*; *reader*, whose it is, weakly; *lost*, how many messages it has lost;
+    *needed*, with how many places it would have lost none so far, at most.
+    """
+
+    __slots__ = ("__weakref__", "_episode", "_left", "lost", "needed", "overflow", "reader")
+
+    def __init__(self, size: int, overflow: Overflow, left: Deque[Any]) -> None:
+        """What is lost is *left* there, to be let go of outside the section."""
+        super().__init__()
+        self.room: Room = Room(size)
+        self.overflow: Overflow = overflow
+        self.reader: Optional[weakref.ref[Any]] = None
+        self.lost: int = 0
+        self.needed: int = 0
+        #: How many since it was last empty.
+        self._episode = 0
+        self._left = left
+        this = weakref.ref(self)
+        self._append = partial(_accept, this)
+
+    @property
+    def popleft(self) -> Callable[[], Any]:
+        return partial(_take, self.room, self.items)
+
+    def put(self, item: Any) -> None:
+        """A word to its reader, which takes no place."""
+        self.room.over.append(True)
+        super().put(item)
+
+    def reserve(self, key: int, places: List[int]) -> bool:
+        if self.overflow is not Overflow.BLOCK:
+            return True
+        room = self.room
+        return room.has_settled() and room.admit(key, places)
+
+    def accept(self, message: Message) -> None:
+        """Take *message* in, or lose one. Inside the section."""
+        room, items = self.room, self.items
+        if not items:
+            self._episode = 0
+        if room.over:
+            room.settle()
+        has_place = message.takes_place(self)
+        if not message.is_pending(self):
+            # Given up since, or refused.
+            if has_place:
+                room.give()
+            elif message.is_refused(self):
+                self._lose(message)
+            return
+        if has_place:
+            items.append(message)
+            return
+        if room.admit(message, items):
+            return
+        if self.overflow is Overflow.BLOCK:
+            room.over.append(True)
+            items.append(message)
+        elif self.overflow is Overflow.DROP_OLDEST:
+            self._replace_oldest(message, room)
+        else:
+            self._lose(message)
+
+    def _replace_oldest(self, message: Message, room: Room) -> None:
+        items = self.items
+        try:
+            oldest = items.popleft()
+        except IndexError:
+            # Its reader has just taken the last one.
+            room.over.append(True)
+            items.append(message)
+            return
+        if not isinstance(oldest, Message):
+            # A word to the reader, a STOP for example, stays where it is.
+            items.appendleft(oldest)
+            self._lose(message)
+            return
+        items.append(message)
+        self._lose(oldest)
+
+    def _lose(self, message: Message) -> None:
+        self.lost += 1
+        self._episode += 1
+        self.needed = max(self.needed, self.room.size + self._episode)
+        message.missed_by(self)
+        reader = self.reader() if self.reader is not None and self._episode == 1 else None
+        message.engine.loses(reader, self.lost, self.room.size)
+        self._left.append(message)
+
+
+def _accept(this: weakref.ref[BoundedMailbox], message: Message) -> None:
+    mailbox = this()
+    if mailbox is not None:
+        mailbox.accept(message)
+
+
+def _take(room: Room, items: Deque[Any]) -> Any:
+    """The next for its reader; IndexError without any. Who waits for the place is woken."""
+    item = room.taken(items)
+    if room.waiting:
+        room.wake()
+    return item

@@ -1,0 +1,145 @@
+"""How many places a bounded mailbox has, and who waits for one.
+
+A place is a token in a deque. Who puts something in takes one out, who takes that out puts one
+back; both are one operation each, written with iterators in C, so that no signal handler comes in
+between and a place is lost. So the bound holds without a lock, however many threads put.
+
+What has to be taken in its place though there is none, is *over*: it is paid for with the tokens
+that come back. Only inside the section is it paid.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from itertools import chain, compress, islice, repeat
+from typing import Any, Callable, Deque, Iterator, List, Union
+
+from .._time.clock import Parker
+
+__all__ = ["Room"]
+
+_UNLIKE = object()
+"""Equal to nothing that is ever compared with it."""
+
+_FIRST = 64
+"""So many tokens are made at first, then as many more as there are: most bounds are never met."""
+
+_tokens: Callable[[int], Iterator[bool]] = partial(repeat, True)
+
+
+class Room:
+    """The places; *size* of them.
+
+    Attributes: *over*, one for each that was taken in without a place; *waiting*, what those park
+    on who wait for one, the first to come first.
+    """
+
+    __slots__ = ("_free", "_give", "_unmade", "over", "size", "waiting")
+
+    def __init__(self, size: int) -> None:
+        self.size: int = size
+        self.over: Deque[bool] = deque()
+        self.waiting: Deque[Parker] = deque()
+        self._free: Deque[bool] = deque()
+        self._give: Callable[[], None] = partial(self._free.append, True)
+        self._unmade: Deque[int] = deque()
+        step = _FIRST
+        while size > 0:
+            self._unmade.append(min(step, size))
+            size, step = size - step, step * 2
+
+    def admit(self, item: Any, into: Union[Deque[Any], List[Any]]) -> bool:
+        """Append *item* to *into* if there is a place for it, which it takes. From anywhere."""
+        while True:
+            try:
+                into.extend(compress((item,), iter(self._free.pop, None)))
+                return True
+            except IndexError as error:
+                _reraise(error)
+            if not self._make():
+                return False
+
+    def taken(self, items: Deque[Any]) -> Any:
+        """The first of *items*, taken out, whose place is free again. IndexError without any."""
+        return next(zip(iter(items.popleft, _UNLIKE), iter(self._give, _UNLIKE)))[0]
+
+    def give(self, places: int = 1) -> None:
+        """So many are free again."""
+        self._free.extend(_tokens(places))
+
+    def settle(self) -> None:
+        """What is over takes the places that have come back. Inside the section."""
+        while self.over and self._free:
+            try:
+                # Others may take a place meanwhile, but nobody else pays.
+                next(zip(iter(self._free.pop, None), iter(self.over.pop, None)))
+            except IndexError as error:
+                _reraise(error)
+
+    def has_settled(self) -> bool:
+        """Whether all that is in has a place, or would have if one settled."""
+        return len(self.over) <= len(self._free)
+
+    # -- waiting for a place (P9) --------------------------------------------------------------
+
+    def wait(
+        self,
+        parker: Parker,
+        until: float,
+        has_come: Callable[[], bool],
+        is_vain: Callable[[], bool],
+    ) -> bool:
+        """Park until it *has_come*, *is_vain*, or *until*; whether it has come. Its own thread."""
+        try:
+            while True:
+                # In this order: whoever gives a place, or ends this, looks for us after that.
+                self.waiting.append(parker)
+                if has_come():
+                    return True
+                if is_vain():
+                    return False
+                if not parker.park_until(until):
+                    return has_come()
+                self._dismiss(parker)
+        finally:
+            self._dismiss(parker)
+            # Whoever has woken us has not woken another.
+            if self.waiting and self._free:
+                self.wake()
+
+    def wake(self) -> None:
+        """One place is free: let the first look for it that waits. From anywhere."""
+        try:
+            parker = self.waiting.popleft()
+        except IndexError:
+            return
+        parker.unpark(None)
+
+    def wake_all(self) -> None:
+        """There may be nothing to wait for any more."""
+        for _ in range(len(self.waiting)):
+            self.wake()
+
+    def _dismiss(self, parker: Parker) -> None:
+        try:
+            self.waiting.remove(parker)
+        except (ValueError, IndexError):
+            pass
+
+    def _make(self) -> bool:
+        """Make some of the tokens that were never needed; False if there are none left."""
+        some = islice(iter(self._unmade.popleft, None), 1)
+        try:
+            self._free.extend(chain.from_iterable(map(_tokens, some)))
+        except IndexError as error:
+            _reraise(error)
+            return False
+        return True
+
+
+def _reraise(error: IndexError) -> None:
+    """Raise *error*, unless it comes from the line itself: then a signal handler has raised it."""
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_next is not None:
+        raise error

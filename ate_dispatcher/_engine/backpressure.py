@@ -1,0 +1,88 @@
+"""Who waits until a listener has room: a producer after its result, a publisher before its value.
+
+Never inside the section, and no longer than its own call or request says; nor when there is nothing
+to wait for any more: the listener has ended, or was deregistered, or the dispatcher stops.
+"""
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence
+
+from .._delivery.local_member import LocalWorker
+from .._delivery.mailbox import CLOSED, Mailbox
+from .._delivery.registry import Channel
+from .delivery import Delivery
+from .engine import Engine
+
+__all__ = ["exceeded", "find_places", "let_nobody_wait", "wait_until_heard"]
+
+
+def exceeded(channel: Optional[Channel]) -> List[Mailbox]:
+    """Who of those that listen there has more than there is room for. Also inside the section."""
+    if channel is None:
+        return []
+    apart = channel.listeners.roster.apart
+    return [each for each in apart if each.room is not None and not each.room.has_settled()]
+
+
+def wait_until_heard(
+    engine: Engine, channel: Channel, worker: LocalWorker, full: List[Mailbox], until: float
+) -> None:
+    """Let *worker* wait until those that are *full* are not any more. On its own thread."""
+    for mailbox in full:
+        room = mailbox.room
+        if room is not None:
+            wanted = _Wanted(engine, channel, mailbox)
+            room.wait(worker.parker, until, room.has_settled, wanted.is_over)
+
+
+def find_places(
+    delivery: Delivery, channel: Channel, apart: Sequence[Mailbox], until: float
+) -> None:
+    """Let *delivery* have a place with each of its listeners that needs one, or be refused there.
+
+    Waits for them *until* then. On the thread that publishes.
+    """
+    engine = delivery.engine
+    for mailbox in apart:
+        if _finds(engine, delivery, channel, mailbox, until):
+            continue
+        delivery.refuse(mailbox)
+
+
+def _finds(
+    engine: Engine, delivery: Delivery, channel: Channel, mailbox: Mailbox, until: float
+) -> bool:
+    def has_come() -> bool:
+        return mailbox.reserve(id(mailbox), delivery.places)
+
+    if has_come():
+        return True
+    if mailbox.room is None or until <= engine.now():
+        return False
+    wanted = _Wanted(engine, channel, mailbox)
+    return mailbox.room.wait(engine.clock.parker(), until, has_come, wanted.is_over)
+
+
+def let_nobody_wait(engine: Engine) -> None:
+    """It stops, and has said so before."""
+    for listener in engine.registry.participants("listeners"):
+        room = listener._ate_mailbox.room
+        if room is not None:
+            room.wake_all()
+
+
+class _Wanted:
+    """Whether there is anything to wait for at *mailbox*."""
+
+    def __init__(self, engine: Engine, channel: Channel, mailbox: Mailbox) -> None:
+        self._engine = engine
+        self._channel = channel
+        self._mailbox = mailbox
+
+    def is_over(self) -> bool:
+        return (
+            self._mailbox.attention is CLOSED
+            or self._engine.gate.refusal is not None
+            or id(self._mailbox) not in self._channel.listeners.current().keys
+        )
