@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from ._engine.delivery import Delivery
     from ._engine.handle import Handle
     from ._participants.current_request import CurrentRequest, current_request
+    from ._participants.subscription import Item, Stream
     from ._time.clock import Clock
     from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
-    from .errors import DispatcherError, DispatcherStopped, IncompleteError, RequestTimeout
+    from .errors import (
+        DispatcherError,
+        DispatcherStopped,
+        IncompleteError,
+        RequestTimeout,
+        SlowConsumer,
+    )
     from .policies import All, First, Quorum, Stall, StopOnError, Until
 else:
     _HOMES = {
@@ -34,10 +41,17 @@ else:
         "_engine.delivery": ("Delivery",),
         "_engine.handle": ("Handle",),
         "_participants.current_request": ("CurrentRequest", "current_request"),
+        "_participants.subscription": ("Item", "Stream"),
         "_time.clock": ("Clock",),
         "dispatcher": ("ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"),
         "policies": ("All", "First", "Quorum", "Stall", "StopOnError", "Until"),
-        "errors": ("DispatcherError", "DispatcherStopped", "IncompleteError", "RequestTimeout"),
+        "errors": (
+            "DispatcherError",
+            "DispatcherStopped",
+            "IncompleteError",
+            "RequestTimeout",
+            "SlowConsumer",
+        ),
     }
     _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -81,6 +95,7 @@ __all__ = [
     "First",
     "Handle",
     "IncompleteError",
+    "Item",
     "ListenerReport",
     "MemberReport",
     "Overflow",
@@ -92,10 +107,12 @@ __all__ = [
     "RequestTimeout",
     "ResultListener",
     "Sender",
+    "SlowConsumer",
     "Stall",
     "Standing",
     "Statistics",
     "StopOnError",
+    "Stream",
     "Until",
     "Verdict",
     "__version__",

@@ -37,6 +37,7 @@ from ._arguments import check_callable
 from ._core.durations import NEVER, milliseconds
 from ._core.outcomes import Completion
 from ._core.statistics import Statistics
+from ._delivery.overflow import Overflow
 from ._engine.control import ControlLoop
 from ._engine.delivery import Delivery
 from ._engine.engine import Engine, Order
@@ -63,6 +64,7 @@ from ._participants.participant import Participant, cleans_up
 from ._participants.producer import Producer
 from ._participants.registrar import Registrar
 from ._participants.sender import UNNAMED, Sender
+from ._participants.subscription import Stream
 from ._time.clock import REAL, Clock, spawn, spawn_raw
 from .errors import BadType, DispatcherError, DispatcherStopped
 from .policies import Policy
@@ -207,6 +209,36 @@ class Dispatcher(Registrar):
             After :meth:`stop`.
         """
         return publish(self._ate_engine, topic, value, ttl, room_ms)
+
+    def subscribe(
+        self,
+        topic: Hashable,
+        *topics: Hashable,
+        maxsize: Optional[int] = None,
+        overflow: Overflow = Overflow.DROP_OLDEST,
+        count: Optional[int] = None,
+    ) -> Stream:
+        """A stream of what is published, and what results come, on *topic* (and *topics*).
+
+        It takes in from its ``with`` on, and is read by ``for``, ``async for`` or ``get()``.
+
+        Parameters
+        ----------
+        maxsize: int, optional
+            How many items may wait to be read; any number by default.
+        overflow: Overflow, optional
+            What becomes of the next one then. ``DISCONNECT`` ends the stream with `SlowConsumer`.
+        count: int, optional
+            It ends after so many items.
+
+        Raises
+        ------
+        BadType, BadValue
+            Naming the parameter and the value.
+        DispatcherStopped
+            From its ``with``, after :meth:`stop`.
+        """
+        return Stream(self._ate_engine, (topic, *topics), maxsize, overflow, count)
 
     def options(
         self,
@@ -372,8 +404,7 @@ class Dispatcher(Registrar):
         """Stop, at the end of a ``with`` block; what is returned waits for who is to end."""
         engine = self._ate_engine
         until = engine.now() + EXIT_SECONDS
-        threads = engine.registry.participants("producers")
-        threads += engine.registry.participants("listeners")
+        threads = [*Registrar.producers(self), *Registrar.listeners(self)]
         # In a hurry only those are waited for that have to switch something off.
         threads = [self, *(each for each in threads if kind is None or cleans_up(each))]
         if kind is None:

@@ -18,6 +18,7 @@ __all__ = [
     "DispatcherStopped",
     "IncompleteError",
     "RequestTimeout",
+    "SlowConsumer",
     "VirtualTimeStuck",
 ]
 
@@ -37,6 +38,13 @@ class RequestTimeout(DispatcherError, TimeoutError):
     """The caller's own *timeout* (seconds) passed before the request ended.
 
     The request is not touched by it: it goes on to its end and may be waited for again.
+    """
+
+
+class SlowConsumer(DispatcherError, RuntimeError):
+    """A stream with ``Overflow.DISCONNECT`` was not read quickly enough, and has ended.
+
+    Raised by what reads it, after what it had.
     """
 
 

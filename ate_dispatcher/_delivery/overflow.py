@@ -117,8 +117,8 @@ class BoundedMailbox(Mailbox):
             items.appendleft(oldest)
             self._lose(message)
             return
-        items.append(message)
         self._lose(oldest)
+        items.append(message)
 
     def _lose(self, message: Message) -> None:
         self.lost += 1
@@ -140,5 +140,5 @@ def _take(room: Room, items: Deque[Any]) -> Any:
     """The next for its reader; IndexError without any. Who waits for the place is woken."""
     item = room.taken(items)
     if room.waiting:
-        room.wake()
+        room.waiting.wake()
     return item

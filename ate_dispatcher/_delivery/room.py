@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain, compress, islice, repeat
 from typing import Any, Callable, Deque, Iterator, List, Union
 
-from .._time.clock import Parker
+from .waiters import Waiters
 
 __all__ = ["Room"]
 
@@ -31,8 +31,7 @@ _tokens: Callable[[int], Iterator[bool]] = partial(repeat, True)
 class Room:
     """The places; *size* of them.
 
-    Attributes: *over*, one for each that was taken in without a place; *waiting*, what those park
-    on who wait for one, the first to come first.
+    Attributes: *over*, one for each that was taken in without a place; *waiting*, those that wait.
     """
 
     __slots__ = ("_free", "_give", "_unmade", "over", "size", "waiting")
@@ -40,8 +39,9 @@ class Room:
     def __init__(self, size: int) -> None:
         self.size: int = size
         self.over: Deque[bool] = deque()
-        self.waiting: Deque[Parker] = deque()
         self._free: Deque[bool] = deque()
+        #: The length of it: whether there is a place for one who waits.
+        self.waiting: Waiters = Waiters(self._free.__len__)
         self._give: Callable[[], None] = partial(self._free.append, True)
         self._unmade: Deque[int] = deque()
         step = _FIRST
@@ -80,52 +80,6 @@ class Room:
     def has_settled(self) -> bool:
         """Whether all that is in has a place, or would have if one settled."""
         return len(self.over) <= len(self._free)
-
-    # -- waiting for a place (P9) --------------------------------------------------------------
-
-    def wait(
-        self,
-        parker: Parker,
-        until: float,
-        has_come: Callable[[], bool],
-        is_vain: Callable[[], bool],
-    ) -> bool:
-        """Park until it *has_come*, *is_vain*, or *until*; whether it has come. Its own thread."""
-        try:
-            while True:
-                # In this order: whoever gives a place, or ends this, looks for us after that.
-                self.waiting.append(parker)
-                if has_come():
-                    return True
-                if is_vain():
-                    return False
-                if not parker.park_until(until):
-                    return has_come()
-                self._dismiss(parker)
-        finally:
-            self._dismiss(parker)
-            # Whoever has woken us has not woken another.
-            if self.waiting and self._free:
-                self.wake()
-
-    def wake(self) -> None:
-        """One place is free: let the first look for it that waits. From anywhere."""
-        try:
-            parker = self.waiting.popleft()
-        except IndexError:
-            return
-        parker.unpark(None)
-
-    def wake_all(self) -> None:
-        """There may be nothing to wait for any more."""
-        for _ in range(len(self.waiting)):
-            self.wake()
-
-    def _dismiss(self, parker: Parker) -> None:
-        try:
-            self.waiting.remove(parker)
-        except (ValueError, IndexError):
-            pass
 
     def _make(self) -> bool:
         """Make some of the tokens that were never needed; False if there are none left."""

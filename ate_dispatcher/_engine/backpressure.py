@@ -33,7 +33,7 @@ def wait_until_heard(
         room = mailbox.room
         if room is not None:
             wanted = _Wanted(engine, channel, mailbox)
-            room.wait(worker.parker, until, room.has_settled, wanted.is_over)
+            room.waiting.wait(worker.parker, until, room.has_settled, wanted.is_over)
 
 
 def find_places(
@@ -61,7 +61,7 @@ def _finds(
     if mailbox.room is None or until <= engine.now():
         return False
     wanted = _Wanted(engine, channel, mailbox)
-    return mailbox.room.wait(engine.clock.parker(), until, has_come, wanted.is_over)
+    return mailbox.room.waiting.wait(engine.clock.parker(), until, has_come, wanted.is_over)
 
 
 def let_nobody_wait(engine: Engine) -> None:
@@ -69,7 +69,7 @@ def let_nobody_wait(engine: Engine) -> None:
     for listener in engine.registry.participants("listeners"):
         room = listener._ate_mailbox.room
         if room is not None:
-            room.wake_all()
+            room.waiting.wake_all()
 
 
 class _Wanted:

@@ -14,7 +14,7 @@ from typing_extensions import Protocol
 from .. import _log
 from .._core.delivery_report import DeliveryReport, ListenerReport
 from .._core.durations import timeout_instant
-from .._core.outcomes import ANSWERED, Completion, Standing, Verdict
+from .._core.outcomes import ANSWERED, Completion, Verdict
 from .._core.report import Reply
 from .._core.tables import Table, Tabular
 from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
@@ -22,7 +22,7 @@ from .._delivery.message import Message
 from .._delivery.registry import Channel, Outlet, Roster
 from .._observing.translate import event_listener_failed
 from .engine import Engine, Order, Phase
-from .gather import REPLY
+from .messages import REPLY, Hearer, line_of
 from .process import release
 from .waiting import A_WHILE, in_its_loop, is_done, wait_for, wait_in_loop, wake
 
@@ -31,24 +31,10 @@ __all__ = ["Delivery"]
 _OK = Verdict.OK
 
 
-class Hearer(Protocol):
+class Listening(Hearer, Protocol):
     """A listener, as far as it hears values."""
 
-    @property
-    def ident(self) -> Optional[int]: ...
-
-    _ate_mailbox: Mailbox
     _ate_hears: Optional[Delivery]
-    _ate_failure: Optional[str]
-    _ate_warned: bool
-
-    def is_alive(self) -> bool: ...
-
-    def process_dispatcher_result(self, topic: Any, response: Any) -> Any: ...
-
-    def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any: ...
-
-    def _ate_heeds(self, callback: str) -> bool: ...
 
 
 class _Nobody:
@@ -171,23 +157,7 @@ class Delivery(Tabular, Message):
         key = id(listener._ate_mailbox)
         # In this order: who begins it is taken out first, and has no verdict for a while.
         waits, verdict = key in self._pending, self._verdicts.get(key)
-        standing = None
-        if verdict is None or verdict is Verdict.MISSING:
-            if not waits:
-                standing = Standing.RUNNING
-            elif listener.ident is None:
-                standing = Standing.NOT_STARTED
-            else:
-                standing = Standing.QUEUED
-            if verdict is not None and not listener.is_alive():
-                standing = Standing.DEAD
-        error = None if self._errors is None else self._errors.get(key)
-        if verdict is Verdict.DECLINED:
-            error = listener._ate_failure
-            mailbox = listener._ate_mailbox
-            if error is None and mailbox.room is not None and mailbox.attention is not CLOSED:
-                error = "its mailbox was full"
-        return ListenerReport(_log.name_of(listener), verdict, standing, error)
+        return line_of(listener, waits, verdict, (self._errors or {}).get(key))
 
     # -- waiting -------------------------------------------------------------------------------
 
@@ -242,7 +212,7 @@ class Delivery(Tabular, Message):
 
     # -- on the listener's thread --------------------------------------------------------------
 
-    def __call__(self, listener: Hearer) -> None:
+    def __call__(self, listener: Listening) -> None:
         """Let *listener* hear it, and note what becomes of that."""
         key = id(listener._ate_mailbox)
         # In this order: who gives it up from now on may let go of it.
@@ -250,14 +220,10 @@ class Delivery(Tabular, Message):
         if self._pending.pop(key, None) is None:
             # Somebody has given it up for this listener.
             return
-        engine, verdict = self.engine, _OK
+        engine, verdict = self.engine, self._due(listener)
         listener._ate_hears = self
         try:
-            if self._is_unheard(listener):
-                verdict = Verdict.WITHDRAWN
-            elif self.deadline < engine.now():
-                verdict = Verdict.SKIPPED
-            else:
+            if verdict is _OK:
                 listener.process_dispatcher_result(self.topic, value)
                 if self._roster.apart and listener._ate_heeds(REPLY):
                     record: Any = value, None, _NOBODY, self.sent, engine.now(), None
@@ -281,14 +247,28 @@ class Delivery(Tabular, Message):
             if len(self._verdicts) == len(self._roster.members):
                 self.over()
 
-    def _is_unheard(self, listener: Hearer) -> bool:
-        """Whether it was deregistered since."""
-        if self._channel is None:
-            return False
-        side = self._channel.listeners
-        return side.version is not self._roster.version and not side.has(listener)
+    def read_by(self, reader: Any, mailbox: Mailbox) -> Optional[Tuple[Any]]:
+        """Its value, for a *reader* on a user's thread; None if that is not to have it."""
+        key, value = id(mailbox), self._value
+        if self._pending.pop(key, None) is None:
+            return None
+        verdict = self._due(reader)
+        if self._verdicts.setdefault(key, verdict) is verdict:
+            next(self.engine.apart[verdict])
+        if len(self._verdicts) == len(self._roster.members):
+            self.over()
+        return (value,) if verdict is _OK else None
 
-    def _failed(self, listener: Hearer, key: int, error: BaseException) -> None:
+    def _due(self, listener: Any) -> Verdict:
+        """What becomes of it now, if nothing is raised."""
+        if self._channel is not None:
+            side = self._channel.listeners
+            if side.version is not self._roster.version and not side.has(listener):
+                # It was deregistered since.
+                return Verdict.WITHDRAWN
+        return Verdict.SKIPPED if self.deadline < self.engine.now() else _OK
+
+    def _failed(self, listener: Listening, key: int, error: BaseException) -> None:
         errors = self._errors
         if errors is None:
             errors = self._errors = {}
@@ -335,7 +315,7 @@ class Delivery(Tabular, Message):
         begun = self._pending.pop(key, None) is None
         if (begun and not running) or self._verdicts.setdefault(key, verdict) is not verdict:
             return False
-        next(self.engine.given_up[verdict])
+        next(self.engine.apart[verdict])
         return len(self._verdicts) == len(self._roster.members)
 
     def withdraw(self, running: bool = False) -> None:

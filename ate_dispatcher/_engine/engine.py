@@ -240,8 +240,9 @@ class Engine:
         self.publishes: Iterator[int] = itertools.count()
         #: What listeners made of them, by the identity of the mailbox: each counts its own.
         self.tallies: Dict[int, Dict[Verdict, int]] = {}
-        #: How many have which verdict because they were given up, see `Delivery.give_up`.
-        self.given_up: Dict[Verdict, Iterator[int]] = {each: itertools.count() for each in Verdict}
+        #: How many have which verdict by others than those threads: because they were given up, or
+        #: are read by users' threads.
+        self.apart: Dict[Verdict, Iterator[int]] = {each: itertools.count() for each in Verdict}
         #: How many of those have heard it after all, with what verdict in the place of MISSING.
         self.taken_up: Dict[Verdict, Iterator[int]] = {each: itertools.count() for each in Verdict}
         #: How many messages listeners with a bound have lost; changed inside the section.
@@ -375,11 +376,11 @@ class Engine:
 
     def heard(self) -> Tuple[int, List[Dict[Verdict, int]]]:
         """How many values were published, and how often listeners came to which verdict."""
-        given_up = {each: _reached(count) for each, count in self.given_up.items()}
+        apart = {each: _reached(count) for each, count in self.apart.items()}
         taken_up = {each: _reached(count) for each, count in self.taken_up.items()}
-        given_up[Verdict.MISSING] -= sum(taken_up.values())
+        apart[Verdict.MISSING] -= sum(taken_up.values())
         heard = [dict(each) for each in copied(self.tallies.values())]
-        return _reached(self.publishes), [given_up, taken_up, *heard]
+        return _reached(self.publishes), [apart, taken_up, *heard]
 
     def loses(self, reader: Optional[object], lost: int, size: int) -> None:
         """A bounded mailbox has lost a message of this dispatcher. Inside the section.

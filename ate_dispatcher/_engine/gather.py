@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from typing_extensions import Protocol
-
 from .. import _log
 from .._core.effects import (
     ACCEPTED,
@@ -26,13 +24,11 @@ from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
-from .._core.records import PREVIOUS, VALUE, Close, Part, newest_first
-from .._core.report import Reply, Report
+from .._core.records import Close, newest_first
 from .._core.reporting import replies_between, report_of
 from .._core.request import Ending, Extras, Request, StartLine, Unanswered
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
-from .._delivery.message import Message
 from .._delivery.registry import Outlet, Roster
 from .._observing.translate import (
     event_completed,
@@ -42,16 +38,18 @@ from .._observing.translate import (
     event_skipped,
 )
 from .engine import Engine, Order
+from .messages import (
+    COMPLETION,
+    ERROR,
+    EndMessage,
+    ErrorMessage,
+    Hearer,
+    ResultMessage,
+)
 from .process import LINES, SECTION, lost, release
 from .waiting import wake
 
 __all__ = [
-    "COMPLETION",
-    "ERROR",
-    "REPLY",
-    "EndMessage",
-    "ErrorMessage",
-    "ResultMessage",
     "announce",
     "apply",
     "engines_of",
@@ -65,31 +63,11 @@ __all__ = [
     "without_our_frame",
 ]
 
-COMPLETION = "process_dispatcher_completion"
-ERROR = "process_dispatcher_error"
-REPLY = "process_dispatcher_reply"
-
 _FEW = 4
 """So many of the missed are judged in passing."""
 
 Fact = Callable[..., int]
 """A method of the ledger that takes a request, whoever it is about, and the instant."""
-
-
-class Hearer(Protocol):
-    """A listener, as far as it is told of more than values."""
-
-    _ate_mailbox: Mailbox
-
-    def _ate_heeds(self, callback: str) -> bool: ...
-
-    def process_dispatcher_result(self, topic: Any, response: Any) -> Any: ...
-
-    def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any: ...
-
-    def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any: ...
-
-    def process_dispatcher_completion(self, topic: Any, report: Report) -> Any: ...
 
 
 def tell(engine: Engine, fact: Fact, request: Request, *who: Member) -> int:
@@ -368,51 +346,3 @@ def failed(producer: Any, request: Request, error: BaseException) -> None:
     name = _log.name_of(producer)
     what = f"{name} raised while it served request {request.id}"
     _log.failed(what, error, request=request.id, topic=request.topic, producer=name)
-
-
-class ErrorMessage(Message):
-    """Tells a listener that a producer raised: the newest record of a request."""
-
-    __slots__ = ("_more", "_record", "_sent", "engine", "topic")
-
-    def __init__(self, request: Request) -> None:
-        self.engine: Engine = request.engine
-        self.topic = request.topic
-        self._sent = request.sent
-        newest = request.chain
-        self._more = newest.__class__ is Part
-        # Without those before, which a listener that hangs would keep.
-        self._record: Any = None if newest is None else (*newest[:PREVIOUS], None)
-
-    def __call__(self, listener: Hearer) -> None:
-        listener.process_dispatcher_error(self.topic, self._reply())
-
-    def _reply(self) -> Reply:
-        return Reply(self._record, self._sent, self._more)
-
-
-class ResultMessage(ErrorMessage):
-    """Tells a listener of a value, and whose it is if it wants to know."""
-
-    __slots__ = ()
-
-    def __call__(self, listener: Hearer) -> None:
-        try:
-            listener.process_dispatcher_result(self.topic, self._record[VALUE])
-        finally:
-            if listener._ate_heeds(REPLY):
-                listener.process_dispatcher_reply(self.topic, self._reply())
-
-
-class EndMessage(Message):
-    """Tells a listener that a request ended; the report is made on the listener's thread."""
-
-    __slots__ = ("_request", "engine")
-
-    def __init__(self, request: Request) -> None:
-        self.engine: Engine = request.engine
-        self._request = request
-
-    def __call__(self, listener: Hearer) -> None:
-        report = report_of(self._request, self._request.ended, at_the_end=True)
-        listener.process_dispatcher_completion(self._request.topic, report)

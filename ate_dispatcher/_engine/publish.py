@@ -6,7 +6,7 @@ its mailbox. Otherwise it appends one post, and wakes one reader (P18).
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Optional
+from typing import Any, Hashable, List, Optional
 
 from .._core.durations import milliseconds
 from .._core.outcomes import Verdict
@@ -19,7 +19,7 @@ from ..errors import DispatcherStopped
 from .backpressure import find_places
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
-from .gather import EndMessage, ErrorMessage, ResultMessage
+from .messages import EndMessage, ErrorMessage, ResultMessage
 from .process import SECTION, is_ours, release, see_to
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "hears_no_more",
     "publish",
     "unheard_results",
+    "withdraw_rest",
 ]
 
 _NOBODY = Roster(object(), [])
@@ -151,14 +152,19 @@ def hears_no_more(mailbox: Mailbox, posts: Posts) -> None:
     with SECTION:
         mailbox.close()
     if mailbox.room is not None:
-        mailbox.room.wake_all()
+        mailbox.room.waiting.wake_all()
     # Somebody may have counted on this thread, if it was killed while it was parked.
     see_to(posts)
+    release(withdraw_rest(mailbox, Verdict.MISSING))
+
+
+def withdraw_rest(mailbox: Mailbox, verdict: Verdict) -> List[Any]:
+    """What was left in *mailbox*, which is closed, taken out; its reader has that *verdict*."""
     left = mailbox.emptied()
     for item in left:
-        if isinstance(item, Delivery) and item.give_up(mailbox, Verdict.MISSING):
+        if isinstance(item, Delivery) and item.give_up(mailbox, verdict):
             item.over()
-    release(left)
+    return left
 
 
 def has_values(engine: Engine, mailbox: Mailbox) -> bool:

@@ -28,7 +28,6 @@ from .backpressure import exceeded, wait_until_heard
 from .context import InContext
 from .engine import Engine
 from .gather import (
-    COMPLETION,
     announce,
     apply,
     failed,
@@ -37,6 +36,7 @@ from .gather import (
     give_back,
     without_our_frame,
 )
+from .messages import COMPLETION
 from .process import CURRENT_WORKER, SECTION
 from .sweep import come_to, died
 from .turns import Later, begins, take

@@ -73,7 +73,8 @@ class Stopping:
             if side == "listeners" and participant.ident is None:
                 self._tell_of_unread(participant)
             if participant._ate_stops_at_once():
-                participant.stop()
+                if participant._ate_mailbox.attention is not CLOSED:
+                    participant._ate_put_stop()
                 continue
             self._stoppers += 1
             name = f"{self._name()}-stopper"

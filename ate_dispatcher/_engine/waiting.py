@@ -38,6 +38,7 @@ __all__ = [
     "in_its_loop",
     "is_done",
     "look_for_circle",
+    "loop_parker",
     "own_worker",
     "running_loop",
     "wait_for",
@@ -144,6 +145,18 @@ def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> b
 
 async def wait_in_loop(engine: Engine, request: Awaited, seen: Seen) -> None:
     """The same in an event loop, which goes on meanwhile; perhaps for nothing: look again."""
+    parker = loop_parker(engine)
+    waiter = (parker, seen is not None)
+    try:
+        _enlist(engine, request, waiter)
+        if not _moved(request, seen):
+            await parker.future
+    finally:
+        _dismiss(engine, request, waiter)
+
+
+def loop_parker(engine: Engine) -> LoopParker:
+    """What the coroutine that calls this may wait on."""
     loop = running_loop()
     if loop is None:
         raise DispatcherError(
@@ -154,14 +167,7 @@ async def wait_in_loop(engine: Engine, request: Awaited, seen: Seen) -> None:
         raise DispatcherError(
             "a coroutine does not move virtual time: let it pass before, or test on real time"
         )
-    parker = LoopParker(loop)
-    waiter = (parker, seen is not None)
-    try:
-        _enlist(engine, request, waiter)
-        if not _moved(request, seen):
-            await parker.future
-    finally:
-        _dismiss(engine, request, waiter)
+    return LoopParker(loop)
 
 
 def wake(engine: Engine, request: Awaited) -> None:

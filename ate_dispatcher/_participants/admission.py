@@ -6,13 +6,16 @@ import inspect
 import weakref
 from typing import Any, Hashable, List, Optional, Tuple
 
+from typing_extensions import Protocol
+
 from .. import _log
 from .._arguments import check_callable
-from .._delivery.mailbox import CLOSED
+from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.registry import Registration, unhashable
 from .._delivery.sentinels import Sentinel
 from .._engine.engine import Engine
-from .._engine.gather import COMPLETION, REPLY
+from .._engine.messages import COMPLETION, REPLY
+from .._time.clock import Clock
 from ..errors import BadType, BadValue, DispatcherStopped
 from .functions import is_function
 from .listener import OPTIONAL, ResultListener
@@ -103,8 +106,20 @@ def _look_for_generator(producer: Producer) -> None:
         )
 
 
+class Registrable(Protocol):
+    """A participant, or a stream."""
+
+    @property
+    def ident(self) -> Optional[int]: ...
+
+    @property
+    def _ate_mailbox(self) -> Mailbox: ...
+
+    def _ate_join_clock(self, clock: Clock) -> None: ...
+
+
 def register(
-    engine: Engine, participant: Participant, side: str, topics: Tuple[Hashable, ...], start: bool
+    engine: Engine, participant: Registrable, side: str, topics: Tuple[Hashable, ...], start: bool
 ) -> None:
     """Let *participant* be on *side* of *topics*; DispatcherStopped when it comes too late."""
     for topic in topics:
@@ -125,7 +140,10 @@ def register(
         raise DispatcherStopped(engine.gate.refusal)
     participant._ate_join_clock(engine.clock)
     member: Any = participant
-    heeding = apart = False
+    mailbox = participant._ate_mailbox
+    heeding = False
+    #: A producer's room is looked at by those who send.
+    apart = mailbox.room is not None and side == "listeners"
     joins = None
     if isinstance(participant, Producer):
         member = participant._ate_member
@@ -133,8 +151,7 @@ def register(
         joins = participant._ate_member.joins
     elif isinstance(participant, ResultListener):
         heeding = participant._ate_heeds(COMPLETION)
-        apart = participant._ate_heeds(REPLY) or participant._ate_mailbox.room is not None
-    mailbox = participant._ate_mailbox
+        apart = apart or participant._ate_heeds(REPLY)
     registration = Registration(participant, member, mailbox, heeding, apart, joins)
     for topic in topics:
         engine.registry.add(topic, side, registration)
@@ -143,7 +160,7 @@ def register(
         for topic in topics:
             engine.registry.discard(topic, side, participant)
         raise DispatcherStopped(engine.gate.refusal)
-    if start and participant.ident is None:
+    if start and isinstance(participant, Participant) and participant.ident is None:
         participant.start()
 
 
@@ -159,7 +176,7 @@ def deregister(engine: Engine, participant: Any, side: str, topics: Tuple[Hashab
         engine.registry.discard(topic, side, participant)
     room = participant._ate_mailbox.room
     if room is not None:
-        room.wake_all()
+        room.waiting.wake_all()
 
 
 def check_decorates(decorator: str, topic: Any) -> None:

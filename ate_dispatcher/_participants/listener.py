@@ -11,7 +11,7 @@ from .._core.report import Reply, Report
 from .._delivery.overflow import BoundedMailbox, Overflow
 from .._delivery.sentinels import STOP
 from .._engine.delivery import Delivery
-from .._engine.gather import COMPLETION, ERROR, REPLY
+from .._engine.messages import COMPLETION, ERROR, REPLY
 from .._engine.process import SECTION, see_to
 from .._engine.publish import hears_no_more
 from .._observing.stacks import LOOPS

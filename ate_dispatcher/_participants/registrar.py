@@ -158,8 +158,9 @@ class Registrar(Participant):
         return self._ate_engine.registry.participants("producers")
 
     def listeners(self) -> List[ResultListener]:
-        """Everybody who is registered as a listener on any topic."""
-        return self._ate_engine.registry.participants("listeners")
+        """Everybody who is registered as a listener on any topic; but no streams."""
+        found = self._ate_engine.registry.participants("listeners")
+        return [each for each in found if isinstance(each, ResultListener)]
 
     def disable(self, producer: Union[Producer, str], *, by: Optional[str] = None) -> None:
         """Do not ask *producer* on any topic until :meth:`enable`; it stays registered.

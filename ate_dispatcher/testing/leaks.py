@@ -67,8 +67,8 @@ def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
     engine = dispatcher._ate_engine
     mine = [
         dispatcher,
-        *engine.registry.participants("producers"),
-        *engine.registry.participants("listeners"),
+        *dispatcher.producers(),
+        *dispatcher.listeners(),
     ]
     dispatcher.stop()
     for each in (*scripted, *mine):

@@ -53,7 +53,8 @@ LATE = {
     "__init__": {
         *("_core.delivery_report", "_core.outcomes", "_core.report", "_core.statistics"),
         *("_delivery.overflow", "_engine.delivery", "_engine.handle", "_time.clock"),
-        *("_participants.current_request", "dispatcher", "errors", "policies"),
+        *("_participants.current_request", "_participants.subscription"),
+        *("dispatcher", "errors", "policies"),
     },
     "_core.tables": {"rich"},
     "_delivery.registry": {"difflib"},

@@ -1,0 +1,86 @@
+"""Threads that wait for one of several alike: a place, an item; woken one at a time.
+
+Whoever waits enlists what it parks on, and then looks; whoever brings something brings it, and then
+wakes the first (P9). One that was woken and does not take it wakes the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Callable, Deque
+
+from typing_extensions import Protocol
+
+from .._time.clock import Parker
+
+__all__ = ["Waiters", "Wakeable"]
+
+
+class Wakeable(Protocol):
+    """What a thread, or a coroutine, parks on."""
+
+    def unpark(self, _: None) -> Any: ...
+
+
+class Waiters:
+    """Those that wait; *is_more* tells whether there is anything that one could be woken for."""
+
+    __slots__ = ("_is_more", "_waiting")
+
+    def __init__(self, is_more: Callable[[], int]) -> None:
+        self._is_more = is_more
+        self._waiting: Deque[Wakeable] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def wait(
+        self,
+        parker: Parker,
+        until: float,
+        has_come: Callable[[], bool],
+        is_vain: Callable[[], bool],
+    ) -> bool:
+        """Park until it *has_come*, *is_vain*, or *until*; whether it has come. Its own thread."""
+        try:
+            while True:
+                self.enlist(parker)
+                if has_come():
+                    return True
+                if is_vain():
+                    return False
+                if not parker.park_until(until):
+                    return has_come()
+                self._forget(parker)
+        finally:
+            self.dismiss(parker)
+
+    def enlist(self, parker: Wakeable) -> None:
+        """Wake *parker* in its turn; whoever calls this looks after it."""
+        self._waiting.append(parker)
+
+    def dismiss(self, parker: Wakeable) -> None:
+        """*parker* waits no more, for whatever reason."""
+        self._forget(parker)
+        if self._waiting and self._is_more():
+            # Whoever has woken this one has not woken another.
+            self.wake()
+
+    def wake(self) -> None:
+        """Let the first look again. From anywhere."""
+        try:
+            parker = self._waiting.popleft()
+        except IndexError:
+            return
+        parker.unpark(None)
+
+    def wake_all(self) -> None:
+        """Let all look again: there may be nothing to wait for any more."""
+        for _ in range(len(self._waiting)):
+            self.wake()
+
+    def _forget(self, parker: Wakeable) -> None:
+        try:
+            self._waiting.remove(parker)
+        except (ValueError, IndexError):
+            pass

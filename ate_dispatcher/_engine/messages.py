@@ -1,0 +1,140 @@
+"""What listeners find in their mailboxes, but for plain results and what was published."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from typing_extensions import Protocol
+
+from .. import _log
+from .._core.delivery_report import ListenerReport
+from .._core.outcomes import Standing, Verdict
+from .._core.records import PREVIOUS, STAMP, VALUE, Part
+from .._core.report import Reply, Report
+from .._core.reporting import report_of
+from .._core.request import Request
+from .._delivery.mailbox import CLOSED, Mailbox
+from .._delivery.message import Message
+from .engine import Engine
+
+__all__ = [
+    "COMPLETION",
+    "ERROR",
+    "REPLY",
+    "EndMessage",
+    "ErrorMessage",
+    "Hearer",
+    "ResultMessage",
+    "line_of",
+]
+
+COMPLETION = "process_dispatcher_completion"
+ERROR = "process_dispatcher_error"
+REPLY = "process_dispatcher_reply"
+
+
+class Hearer(Protocol):
+    """A listener, or a stream."""
+
+    @property
+    def ident(self) -> Optional[int]: ...
+
+    @property
+    def _ate_mailbox(self) -> Mailbox: ...
+
+    _ate_failure: Optional[str]
+    _ate_warned: bool
+
+    def is_alive(self) -> bool: ...
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> Any: ...
+
+    def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any: ...
+
+    def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any: ...
+
+    def process_dispatcher_completion(self, topic: Any, report: Report) -> Any: ...
+
+    def _ate_heeds(self, callback: str) -> bool: ...
+
+
+def line_of(
+    listener: Hearer, waits: bool, verdict: Optional[Verdict], error: Optional[str]
+) -> ListenerReport:
+    """What the report on a published value says of *listener*; *waits* if it has not begun it."""
+    standing = None
+    if verdict is None or verdict is Verdict.MISSING:
+        if not waits:
+            standing = Standing.RUNNING
+        elif listener.ident is None:
+            standing = Standing.NOT_STARTED
+        else:
+            standing = Standing.QUEUED
+        if verdict is not None and not listener.is_alive():
+            standing = Standing.DEAD
+    if verdict is Verdict.DECLINED:
+        mailbox = listener._ate_mailbox
+        error = listener._ate_failure
+        if error is None and mailbox.room is not None and mailbox.attention is not CLOSED:
+            error = "its mailbox was full"
+    return ListenerReport(_log.name_of(listener), verdict, standing, error)
+
+
+class ErrorMessage(Message):
+    """Tells a listener that a producer raised: the newest record of a request."""
+
+    __slots__ = ("_more", "_record", "_sent", "engine", "topic")
+
+    def __init__(self, request: Request) -> None:
+        self.engine: Engine = request.engine
+        self.topic = request.topic
+        self._sent = request.sent
+        newest = request.chain
+        self._more = newest.__class__ is Part
+        # Without those before, which a listener that hangs would keep.
+        self._record: Any = None if newest is None else (*newest[:PREVIOUS], None)
+
+    def __call__(self, listener: Hearer) -> None:
+        listener.process_dispatcher_error(self.topic, self._reply())
+
+    def _reply(self) -> Reply:
+        return Reply(self._record, self._sent, self._more)
+
+
+class ResultMessage(ErrorMessage):
+    """Tells a listener of a value, and whose it is if it wants to know."""
+
+    __slots__ = ("request",)
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request)
+        self.request: int = request.id
+
+    @property
+    def value(self) -> Any:
+        return self._record[VALUE]
+
+    @property
+    def stamp(self) -> float:
+        return self._record[STAMP]  # type: ignore[no-any-return]
+
+    def __call__(self, listener: Hearer) -> None:
+        try:
+            listener.process_dispatcher_result(self.topic, self.value)
+        finally:
+            if listener._ate_heeds(REPLY):
+                listener.process_dispatcher_reply(self.topic, self._reply())
+
+
+class EndMessage(Message):
+    """Tells a listener that a request ended; the report is made on the listener's thread."""
+
+    __slots__ = ("_request", "engine")
+
+    def __init__(self, request: Request) -> None:
+        self.engine: Engine = request.engine
+        self._request = request
+
+    def __call__(self, listener: Hearer) -> None:
+        report = report_of(self._request, self._request.ended, at_the_end=True)
+        listener.process_dispatcher_completion(self._request.topic, report)

@@ -1,0 +1,281 @@
+"""Streams: what is published, and what comes in, read where the user likes to read it."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from types import TracebackType
+from typing import Any, Hashable, List, NamedTuple, Optional, Tuple, Type
+
+from typing_extensions import Self
+
+from .. import _log
+from .._arguments import count as counted
+from .._core.durations import timeout_instant
+from .._core.outcomes import Verdict
+from .._delivery.mailbox import CLOSED
+from .._delivery.overflow import Overflow
+from .._delivery.registry import unhashable
+from .._delivery.sentinels import IDLE, STOP
+from .._delivery.stream_mailbox import StreamMailbox
+from .._engine.delivery import Delivery
+from .._engine.engine import Engine, Phase
+from .._engine.messages import ResultMessage
+from .._engine.process import SECTION
+from .._engine.publish import withdraw_rest
+from .._engine.waiting import loop_parker
+from .._time.clock import Clock, this_thread
+from ..errors import BadType, DispatcherError, SlowConsumer
+from .admission import deregister, register
+
+__all__ = ["Item", "Stream"]
+
+
+class Item(NamedTuple):
+    """One value or result of a stream."""
+
+    topic: Hashable
+    value: Any
+    request: Optional[int]
+    """The id of the request whose result it is; None for a published value."""
+    at: float
+    """When it was published, or stamped: seconds on the dispatcher's clock."""
+    lost: int
+    """How many the stream has lost before this one, since the one before."""
+
+
+class Stream:
+    """What is published, and what results come, on some topics; from :meth:`Dispatcher.subscribe`.
+
+    ::
+
+        with dispatcher.subscribe("volts", maxsize=100) as stream:
+            for item in stream:
+                plot(item.at, item.value)
+
+    It is registered from the ``with`` to its end, or to ``close()``, and takes in meanwhile;
+    ``for``, ``async for`` and ``get()`` take out, on whatever threads and as many as like. All
+    streams and listeners have one order. It ends when the dispatcher stops, behind what it has
+    taken in; the stop waits for that, as for listeners.
+
+    Attributes
+    ----------
+    topics: tuple
+        As they were subscribed to.
+    lost: int
+        How many values and results it had no room for.
+    """
+
+    # What a listener has as well, as far as others look at it.
+    _ate_hears: None = None
+    _ate_failure: None = None
+    _ate_warned: bool = True
+
+    def __init__(
+        self,
+        engine: Engine,
+        topics: Tuple[Hashable, ...],
+        maxsize: Optional[int],
+        overflow: Overflow,
+        count: Optional[int],
+    ) -> None:
+        """See :meth:`Dispatcher.subscribe`."""
+        size = None if maxsize is None else counted("maxsize", maxsize, "items")
+        if not isinstance(overflow, Overflow):
+            raise BadType(f"overflow must be an Overflow, not {overflow!r}")
+        for topic in topics:
+            try:
+                hash(topic)
+            except TypeError as error:
+                raise unhashable(topic, error) from error
+        self.topics: Tuple[Hashable, ...] = topics
+        self._engine = engine
+        self._ate_mailbox = StreamMailbox(size, overflow, SECTION.left)
+        self._ate_mailbox.reader = weakref.ref(self)
+        self._wanted = None if count is None else counted("count", count, "items")
+        #: Its next number is that of the item which is read next.
+        self._read = itertools.count(1)
+        self._ident: Optional[int] = None
+        self._has_ended = False
+
+    @property
+    def name(self) -> str:
+        """What reports and logs call it."""
+        return f"stream on {', '.join(map(_log.text_of, self.topics))}"
+
+    @property
+    def lost(self) -> int:
+        return self._ate_mailbox.lost
+
+    # -- its life ------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._ident is not None:
+            raise DispatcherError(f"{self.name} was used before: subscribe again for another")
+        self._ident = this_thread()
+        register(self._engine, self, "listeners", self.topics, start=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take in nothing more; what was not read is not read any more. From anywhere; twice too.
+
+        Who waits in it comes back. Its deliveries are ``WITHDRAWN``.
+        """
+        self._has_ended = True
+        if self._ident is not None:
+            deregister(self._engine, self, "listeners", self.topics)
+        self._ate_mailbox.close()
+        withdraw_rest(self._ate_mailbox, Verdict.WITHDRAWN)
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def get(self, timeout: Optional[float] = None) -> Optional[Item]:
+        """The next item; blocks, *timeout* seconds at most, until there is one.
+
+        Returns
+        -------
+        Item or None
+            None if nothing came in time, or the stream has ended.
+
+        Raises
+        ------
+        SlowConsumer
+            It was disconnected, and all that it had was read.
+        DispatcherError
+            Outside the ``with`` block, before it.
+        """
+        item = self._next()
+        if item is not None or self._is_over():
+            return self._or_end(item)
+        engine = self._engine
+        deadline = timeout_instant(engine.now(), timeout)
+        if timeout == 0 and engine.looked is not None:
+            engine.looked(id(self))
+        found: List[Optional[Item]] = [None]
+
+        def has_come() -> bool:
+            found[:] = [self._next()]
+            return found[0] is not None
+
+        readers = self._ate_mailbox.readers
+        readers.wait(engine.clock.parker(), deadline, has_come, self._is_over)
+        return self._or_end(found[0])
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        item = self.get()
+        if item is None:
+            raise StopIteration
+        return item
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        readers = self._ate_mailbox.readers
+        while True:
+            parker = loop_parker(self._engine)
+            readers.enlist(parker)
+            try:
+                item = self._next()
+                if item is not None or self._is_over():
+                    break
+                await parker.future
+            finally:
+                readers.dismiss(parker)
+        item = self._or_end(item)
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+    def _next(self) -> Optional[Item]:
+        """The next that is there; None if nothing is, or nothing more will come."""
+        if self._ident is None:
+            raise DispatcherError(f'{self.name} takes in nothing before "with": use it in there')
+        mailbox = self._ate_mailbox
+        while not self._has_ended:
+            message = mailbox.next()
+            if message is IDLE:
+                return None
+            if message is STOP:
+                self._has_ended = True
+                return None
+            if isinstance(message, (ResultMessage, Delivery)):
+                item = self._item_of(message, mailbox.lost_before(message))
+                if item is not None:
+                    return item if self._is_wanted() else None
+            else:
+                # A word from who stops the dispatcher.
+                message(self)
+        return None
+
+    def _item_of(self, message: Any, lost: int) -> Optional[Item]:
+        self._ident = this_thread()
+        if isinstance(message, ResultMessage):
+            return Item(message.topic, message.value, message.request, message.stamp, lost)
+        value = message.read_by(self, self._ate_mailbox)
+        if value is not None:
+            return Item(message.topic, value[0], None, message.sent, lost)
+        if lost:
+            # The next one tells.
+            self._ate_mailbox.missed(lost)
+        return None
+
+    def _is_wanted(self) -> bool:
+        """Whether an item more may be read; with the last one it ends."""
+        if self._wanted is None:
+            return True
+        number = next(self._read)
+        if number >= self._wanted:
+            self.close()
+        return number <= self._wanted
+
+    def _is_over(self) -> bool:
+        """Whether nothing more will be read."""
+        ended = self._engine.phase is Phase.ENDED and not self._ate_mailbox.items
+        return ended or self._has_ended or self._ate_mailbox.attention is CLOSED
+
+    def _or_end(self, item: Optional[Item]) -> Optional[Item]:
+        if item is None and self._ate_mailbox.is_disconnected and self._is_over():
+            self.close()
+            raise SlowConsumer(
+                f"{self.name} was not read quickly enough: {self.lost} items were lost"
+            )
+        return item
+
+    # -- for those who deal with listeners -----------------------------------------------------
+
+    @property
+    def ident(self) -> Optional[int]:
+        """The thread that has read from it last, or entered it; None before."""
+        return self._ident
+
+    def is_alive(self) -> bool:
+        """Whether it takes anything in."""
+        return self._ident is not None and self._ate_mailbox.attention is not CLOSED
+
+    def _ate_heeds(self, callback: str) -> bool:
+        return False
+
+    def _ate_join_clock(self, clock: Clock) -> None:
+        """It parks on whatever its readers have."""
+
+    def _ate_stops_at_once(self) -> bool:
+        return True
+
+    def _ate_put_stop(self) -> None:
+        self._ate_mailbox.put(STOP)
+
+    def __repr__(self) -> str:
+        waiting = self._ate_mailbox.backlog()
+        return f"<{self.name}: {waiting} to be read, {self.lost} lost>"
