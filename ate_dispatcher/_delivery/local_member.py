@@ -38,20 +38,17 @@ class LocalWorker:
         self.awaits = None
         self.named = None
 
-    if TYPE_CHECKING:
-
-        @property
-        def parker(self) -> Parker:
-            """What its thread parks on."""
-            ...
+    def own_parker(self) -> Parker:
+        """What its thread parks on."""
+        raise NotImplementedError
 
     def unpark(self) -> None:
         """Let it look again at what it waits for."""
-        self.parker.unpark(None)
+        self.own_parker().unpark(None)
 
     def park(self, deadline: float) -> bool:
         """Wait for that, or until *deadline* (False). Its own thread only."""
-        return self.parker.park_until(deadline)
+        return self.own_parker().park_until(deadline)
 
     def runs_here(self) -> bool:
         """Whether the calling thread is its own."""
@@ -67,6 +64,9 @@ class ThreadWorker(LocalWorker, Worker):
         super().__init__(member)
         self._alone()
         self.parker: Parker = parker
+
+    def own_parker(self) -> Parker:
+        return self.parker
 
 
 class LocalMember(LocalWorker, Member):
@@ -100,7 +100,6 @@ class LocalMember(LocalWorker, Member):
             # Straight into C when it dies, where no signal handler comes in between.
             needed[key] = names, weakref.ref(channel, partial(needed.pop, key))
 
-    @property
-    def parker(self) -> Parker:
+    def own_parker(self) -> Parker:
         # It came from the clock of its first dispatcher, after this was made.
         return self.mailbox.parker

@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from typing_extensions import Protocol
-
 from .mailbox import Mailbox
 
-__all__ = ["Message", "Sender"]
-
-
-class Sender(Protocol):
-    """Whose message it is: a dispatcher."""
-
-    def loses(self, reader: Optional[object], lost: int, size: int) -> None:
-        """A mailbox of that *size* has *lost* so many messages, now one of this dispatcher's.
-
-        Its *reader* is named at the first since it was empty.
-        """
-        ...
+__all__ = ["Message"]
 
 
 class Message:
@@ -29,8 +16,6 @@ class Message:
     """
 
     __slots__ = ()
-
-    engine: Sender
 
     def is_pending(self, mailbox: Mailbox) -> bool:
         """Whether it is still wanted there. From anywhere."""
@@ -46,3 +31,9 @@ class Message:
 
     def missed_by(self, mailbox: Mailbox) -> None:
         """The reader of *mailbox* will not have it."""
+
+    def is_lost(self, reader: Optional[object], lost: int, size: int) -> None:
+        """A mailbox of that *size* has had no room for it, as for *lost* until now.
+
+        Its *reader* is named at the first since it was empty.
+        """

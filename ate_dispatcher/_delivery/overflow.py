@@ -44,12 +44,21 @@ class BoundedMailbox(Mailbox):
     *needed*, with how many places it would have lost none so far, at most.
     """
 
-    __slots__ = ("__weakref__", "_episode", "_left", "lost", "needed", "overflow", "reader")
+    __slots__ = (
+        "__weakref__",
+        "_episode",
+        "_left",
+        "_room",
+        "lost",
+        "needed",
+        "overflow",
+        "reader",
+    )
 
     def __init__(self, size: int, overflow: Overflow, left: Deque[Any]) -> None:
         """What is lost is *left* there, to be let go of outside the section."""
         super().__init__()
-        self.room: Room = Room(size)
+        self.room = self._room = Room(size)
         self.overflow: Overflow = overflow
         self.reader: Optional[weakref.ref[Any]] = None
         self.lost: int = 0
@@ -57,27 +66,27 @@ class BoundedMailbox(Mailbox):
         #: How many since it was last empty.
         self._episode = 0
         self._left = left
-        this = weakref.ref(self)
+        this: weakref.ref[BoundedMailbox] = weakref.ref(self)
         self._append = partial(_accept, this)
 
     @property
     def popleft(self) -> Callable[[], Any]:
-        return partial(_take, self.room, self.items)
+        return partial(_take, self._room, self.items)
 
     def put(self, item: Any) -> None:
         """A word to its reader, which takes no place."""
-        self.room.over.append(True)
+        self._room.over.append(True)
         super().put(item)
 
     def reserve(self, key: int, places: List[int]) -> bool:
         if self.overflow is not Overflow.BLOCK:
             return True
-        room = self.room
+        room = self._room
         return room.has_settled() and room.admit(key, places)
 
     def accept(self, message: Message) -> None:
         """Take *message* in, or lose one. Inside the section."""
-        room, items = self.room, self.items
+        room, items = self._room, self.items
         if not items:
             self._episode = 0
         if room.over:
@@ -123,10 +132,10 @@ class BoundedMailbox(Mailbox):
     def _lose(self, message: Message) -> None:
         self.lost += 1
         self._episode += 1
-        self.needed = max(self.needed, self.room.size + self._episode)
+        self.needed = max(self.needed, self._room.size + self._episode)
         message.missed_by(self)
         reader = self.reader() if self.reader is not None and self._episode == 1 else None
-        message.engine.loses(reader, self.lost, self.room.size)
+        message.is_lost(reader, self.lost, self._room.size)
         self._left.append(message)
 
 

@@ -113,4 +113,4 @@ class StreamMailbox(BoundedMailbox):
         if NO_GIL:
             self.items.rotate(0)
         self.readers.wake_all()
-        self.room.waiting.wake_all()
+        self._room.waiting.wake_all()

@@ -19,7 +19,8 @@ __all__ = ["Waiters", "Wakeable"]
 class Wakeable(Protocol):
     """What a thread, or a coroutine, parks on."""
 
-    def unpark(self, _: None) -> Any: ...
+    @property
+    def unpark(self) -> Callable[[Any], Any]: ...
 
 
 class Waiters:

@@ -33,7 +33,7 @@ def wait_until_heard(
         room = mailbox.room
         if room is not None:
             wanted = _Wanted(engine, channel, mailbox)
-            room.waiting.wait(worker.parker, until, room.has_settled, wanted.is_over)
+            room.waiting.wait(worker.own_parker(), until, room.has_settled, wanted.is_over)
 
 
 def find_places(

@@ -18,11 +18,10 @@ from .._core.outcomes import ANSWERED, Completion, Verdict
 from .._core.report import Reply
 from .._core.tables import Table, Tabular
 from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
-from .._delivery.message import Message
 from .._delivery.registry import Channel, Outlet, Roster
 from .._observing.translate import event_listener_failed
 from .engine import Engine, Order, Phase
-from .messages import REPLY, Hearer, line_of
+from .messages import REPLY, EngineMessage, Hearer, line_of
 from .process import release
 from .waiting import A_WHILE, in_its_loop, is_done, wait_for, wait_in_loop, wake
 
@@ -46,7 +45,7 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
-class Delivery(Tabular, Message):
+class Delivery(Tabular, EngineMessage):
     """What becomes of one published value, as :meth:`Dispatcher.publish` returns it.
 
     It only shows what happens: it may be ignored. Every method may be called from any thread;
@@ -73,7 +72,6 @@ class Delivery(Tabular, Message):
         "awaited",
         "completion",
         "deadline",
-        "engine",
         "id",
         "places",
         "sent",
@@ -96,7 +94,7 @@ class Delivery(Tabular, Message):
         sent: float,
         deadline: float,
     ) -> None:
-        self.engine: Engine = engine
+        self.engine = engine
         self.id: int = number
         self.topic: Hashable = topic
         self._value: Any = value if roster.size else None

@@ -73,6 +73,10 @@ P18  What was published leaves the posts only after it is in all mailboxes; what
      look at its items and at the posts, park; and it distributes before it does anything else. Who
      distributes has the turn, and looks again after giving it back; after some passes the control
      loop has it. (``posts``, ``publish``, `process.see_to`)
+P19  A place in a bounded mailbox is taken with what takes it, and given back with what leaves it,
+     by one operation each: no lock, and nothing in between. What is lost is decided inside the
+     section. Who waits for one of several alike enlists, looks, parks; who brings one wakes the
+     first; one that was woken and does not take it wakes the next. (``room``, ``waiters``)
 
 Gone: P3 (a flag in the attention field), P11 (two kinds of sections), P13 and P16 of old (orders of
 fields and of effect bits).

@@ -22,6 +22,7 @@ __all__ = [
     "ERROR",
     "REPLY",
     "EndMessage",
+    "EngineMessage",
     "ErrorMessage",
     "Hearer",
     "ResultMessage",
@@ -80,13 +81,24 @@ def line_of(
     return ListenerReport(_log.name_of(listener), verdict, standing, error)
 
 
-class ErrorMessage(Message):
+class EngineMessage(Message):
+    """What one dispatcher has for listeners."""
+
+    __slots__ = ("engine",)
+
+    engine: Engine
+
+    def is_lost(self, reader: Optional[object], lost: int, size: int) -> None:
+        self.engine.loses(reader, lost, size)
+
+
+class ErrorMessage(EngineMessage):
     """Tells a listener that a producer raised: the newest record of a request."""
 
-    __slots__ = ("_more", "_record", "_sent", "engine", "topic")
+    __slots__ = ("_more", "_record", "_sent", "topic")
 
     def __init__(self, request: Request) -> None:
-        self.engine: Engine = request.engine
+        self.engine = request.engine
         self.topic = request.topic
         self._sent = request.sent
         newest = request.chain
@@ -126,13 +138,13 @@ class ResultMessage(ErrorMessage):
                 listener.process_dispatcher_reply(self.topic, self._reply())
 
 
-class EndMessage(Message):
+class EndMessage(EngineMessage):
     """Tells a listener that a request ended; the report is made on the listener's thread."""
 
-    __slots__ = ("_request", "engine")
+    __slots__ = ("_request",)
 
     def __init__(self, request: Request) -> None:
-        self.engine: Engine = request.engine
+        self.engine = request.engine
         self._request = request
 
     def __call__(self, listener: Hearer) -> None:

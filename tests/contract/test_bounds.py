@@ -185,7 +185,7 @@ def test_a_wait_for_room_ends_when_there_is_nothing_to_wait_for(ends_by: str) ->
 
         publisher = threading.Thread(target=post)
         publisher.start()
-        while not listener._ate_mailbox.room.waiting:  # type: ignore[union-attr]
+        while dispatcher.statistics().published < 3:
             pass
         if ends_by == "deregistration":
             dispatcher.deregister_result_listener(listener)

@@ -235,6 +235,7 @@ DOCUMENTED = {
         "producers",
         "publish",
         "send_request",
+        "subscribe",
         "stop",
         "options",
         "add_hook",
