@@ -175,6 +175,7 @@ class Dispatcher(Registrar):
         value: Any,
         *,
         ttl: Optional[float] = None,
+        ordering_key: Optional[Hashable] = None,
         room_ms: Optional[float] = 0,
     ) -> Delivery:
         """Let every listener of *topic* hear *value*; never blocks, unless *room_ms* says so.
@@ -191,6 +192,8 @@ class Dispatcher(Registrar):
         ttl: real number, optional
             Milliseconds from now: a listener that has not begun to hear it by then does not
             (verdict ``SKIPPED``). By default it is heard however late.
+        ordering_key: hashable, optional
+            A listener with several workers hears values with equal keys one after the other.
         room_ms: real number, optional
             Milliseconds that it may wait here for room in the mailboxes of listeners with a
             ``maxsize`` that ``BLOCK``; None without limit. Who has none by then does not hear it
@@ -208,7 +211,7 @@ class Dispatcher(Registrar):
         DispatcherStopped
             After :meth:`stop`.
         """
-        return publish(self._ate_engine, topic, value, ttl, room_ms)
+        return publish(self._ate_engine, topic, value, ttl, ordering_key, room_ms)
 
     def subscribe(
         self,

@@ -219,6 +219,8 @@ class Request:
         "until",
     )
 
+    shares: bool = False
+    """Nobody serves two of one ordering key at a time."""
     engine: Any
     """Whose request it is; nothing that is looked into here."""
     id: int

@@ -1,5 +1,7 @@
 """A mailbox with several readers, in which messages of one key wait for each other.
 
+Those that share their key wait for one that does not, and that for all of them.
+
 Its readers are the workers of one producer. What they take, they take inside the section, the
 oldest first of what may be begun: a message whose key another worker is busy with goes to the lane
 of that key, where it is found again when the key is free.
@@ -15,11 +17,12 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
 
 from typing_extensions import Protocol
 
 from .._core.durations import NEVER
+from .._core.snapshots import copied
 from .fifo import Fifo
 from .mailbox import CALM, CLOSED, Mailbox
 from .sentinels import AGAIN, IDLE, STOP
@@ -55,6 +58,7 @@ class KeyedMailbox(Mailbox):
         "_lanes_swept",
         "_numbers",
         "_parked",
+        "_shared",
         "_unswept",
     )
 
@@ -62,7 +66,9 @@ class KeyedMailbox(Mailbox):
         self._parked: Deque[Reader] = deque()
         super().__init__()
         #: The keys that workers are busy with, and those workers with their keys.
-        self._busy: Dict[Any, Reader] = {}
+        self._busy: Dict[Any, List[Reader]] = {}
+        #: Those of them whose messages share them.
+        self._shared: Set[Any] = set()
         self._keys: Dict[Reader, Any] = {}
         self._lanes: Dict[Any, Fifo] = {}
         #: Those that are still to be looked through in this round.
@@ -102,9 +108,23 @@ class KeyedMailbox(Mailbox):
         in_lanes = sum(lane.backlog() for lane in self._lanes.values())
         return super().backlog() + in_lanes + self._at_stop
 
+    def waiting(self) -> List[Any]:
+        lanes = [pair[1] for lane in copied(self._lanes.values()) for pair in copied(lane.items)]
+        return [*lanes, *super().waiting()]
+
+    def drop_oldest(self) -> Any:
+        """As every mailbox; what waits in the lanes is older than what was not looked at."""
+        if not self._lanes:
+            return super().drop_oldest()
+        return self._from_lane(min(self._lanes, key=self._age_of))
+
+    def is_empty(self) -> bool:
+        return not self.items and not self._lanes
+
     def busy_with(self, key: Any) -> Optional[Reader]:
-        """The worker that has *key*."""
-        return self._busy.get(key)
+        """The worker that has *key*, one of them if they share it."""
+        readers = self._busy.get(key)
+        return readers[0] if readers else None
 
     def sweep(
         self, limit: int = 0, gone: Callable[[Any], bool] = lambda item: False
@@ -191,13 +211,38 @@ class KeyedMailbox(Mailbox):
         self._ended = True
         self._parked.clear()
         self._busy.clear()
+        self._shared.clear()
         self._keys.clear()
 
     def _drop_key(self, worker: Any) -> None:
         """Nobody waits any more for the key of what *worker* took before."""
         key = self._keys.pop(worker, None)
-        if key is not None:
-            self._busy.pop(key, None)
+        if key is None:
+            return
+        readers = self._busy[key]
+        readers.remove(worker)
+        if not readers:
+            del self._busy[key]
+            self._shared.discard(key)
+
+    def _is_free(self, key: Any, message: Any) -> bool:
+        """Whether *message* may be begun: nobody is at its key, or all of them share it."""
+        return key not in self._busy or (message.shares and key in self._shared)
+
+    def _free_lanes(self) -> List[Any]:
+        """The keys of those whose first message may be begun."""
+        return [key for key, lane in self._lanes.items() if self._is_free(key, lane.front()[1])]
+
+    def _age_of(self, key: Any) -> int:
+        number: int = self._lanes[key].front()[0]
+        return number
+
+    def _from_lane(self, key: Any) -> Any:
+        lane = self._lanes[key]
+        message = lane.oldest()[1]
+        if not lane.backlog():
+            del self._lanes[key]
+        return message
 
     def _look_round(self) -> None:
         """Wake a worker if there may be something for it."""
@@ -207,7 +252,7 @@ class KeyedMailbox(Mailbox):
     def _has_more(self) -> bool:
         """Whether there may be something for a worker."""
         more = not self._lanes if self._at_stop else self.items
-        return bool(more) or any(key not in self._busy for key in self._lanes)
+        return bool(more) or bool(self._free_lanes())
 
     def _is_awake(self, worker: Any) -> None:
         """An unpark for *worker* was heard, or is not needed; those who sleep have their token."""
@@ -220,13 +265,11 @@ class KeyedMailbox(Mailbox):
     def _next(self, worker: Reader) -> Any:
         """The oldest message that may be begun; STOP when it is the oldest of all, else IDLE."""
         # What is in a lane is older than what was never looked at.
-        free = [key for key in self._lanes if key not in self._busy]
+        free = self._free_lanes()
+        message: Any
         if free:
-            key = min(free, key=lambda each: self._lanes[each].front()[0])
-            lane = self._lanes[key]
-            message: Any = lane.oldest()[1]
-            if not lane.backlog():
-                del self._lanes[key]
+            key = min(free, key=self._age_of)
+            message = self._from_lane(key)
             return self._taken(worker, key, message)
         for _ in range(_MANY):
             message = IDLE if self._at_stop else self.oldest()
@@ -243,7 +286,7 @@ class KeyedMailbox(Mailbox):
             key = None if message.completion is not None else message.key
             if key is None:
                 return message
-            if key not in self._busy:
+            if key not in self._lanes and self._is_free(key, message):
                 return self._taken(worker, key, message)
             lane = self._lanes.setdefault(key, Fifo())
             lane.items.append((next(self._numbers), message))
@@ -251,6 +294,8 @@ class KeyedMailbox(Mailbox):
 
     def _taken(self, worker: Reader, key: Any, message: Any) -> Any:
         if message.completion is None:
-            self._busy[key] = worker
+            self._busy.setdefault(key, []).append(worker)
+            if message.shares:
+                self._shared.add(key)
             self._keys[worker] = key
         return message

@@ -23,6 +23,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
+from .._core.snapshots import copied
 from .._time.clock import Parker, QueueParker
 from .fifo import Fifo
 from .room import Room
@@ -238,6 +239,21 @@ class Mailbox(Fifo):
                 declines(request)
 
         self._append = append
+
+    def waiting(self) -> List[Any]:
+        """All that waits now, left where it is. From anywhere."""
+        return copied(self.items)
+
+    def drop_oldest(self) -> Any:
+        """The oldest that waits, taken out; IDLE if its reader was quicker. Inside the section."""
+        try:
+            return self.items.popleft()
+        except IndexError:
+            return IDLE
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self.items
 
     def _came_out(self, count: int) -> None:
         """So many requests wait here no more. Inside the section, or when it is closed."""

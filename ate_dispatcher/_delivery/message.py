@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
+from .._core.outcomes import Completion
 from .mailbox import Mailbox
 
 __all__ = ["Message"]
@@ -16,6 +17,20 @@ class Message:
     """
 
     __slots__ = ()
+
+    completion: Optional[Completion] = None
+    """Whether it is over already, and needs no key."""
+    shares: bool = False
+    """Whether others of its key may be heard at the same time."""
+
+    @property
+    def key(self) -> Any:
+        """What is heard after each other by a listener with several workers; None for nothing."""
+        return None
+
+    def is_wanted(self, listener: object) -> bool:
+        """Whether *listener* is still registered for it. From anywhere."""
+        return True
 
     def is_pending(self, mailbox: Mailbox) -> bool:
         """Whether it is still wanted there. From anywhere."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import Any, Callable, Deque, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Deque, List
 
 from .._core.outcomes import ByIdentity
+from .keyed_mailbox import KeyedMailbox
 from .mailbox import Mailbox
 from .message import Message
 from .room import Room
+from .sentinels import IDLE
 
-__all__ = ["BoundedMailbox", "Overflow"]
+__all__ = ["Bounded", "BoundedKeyedMailbox", "BoundedMailbox", "Overflow"]
 
 
 class Overflow(ByIdentity):
@@ -37,36 +39,37 @@ class Overflow(ByIdentity):
     """For streams: it is lost, and the stream ends with `SlowConsumer` after what it has."""
 
 
-class BoundedMailbox(Mailbox):
-    """The mailbox, with *size* places.
+class Bounded(Mailbox):
+    """A mailbox with *size* places, whatever else it is.
 
     Attributes: *overflow*; *reader*, whose it is, weakly; *lost*, how many messages it has lost;
     *needed*, with how many places it would have lost none so far, at most.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_episode",
-        "_left",
-        "_room",
-        "lost",
-        "needed",
-        "overflow",
-        "reader",
-    )
+    if TYPE_CHECKING:
+        overflow: Overflow
+        reader: weakref.ref[Any]
+        lost: int
+        needed: int
+        _room: Room
+        _episode: int
+        _left: Deque[Any]
+    else:
+        __slots__ = ()
 
-    def __init__(self, size: int, overflow: Overflow, left: Deque[Any]) -> None:
+    def __init__(
+        self, size: int, overflow: Overflow, left: Deque[Any], reader: weakref.ref[Any]
+    ) -> None:
         """What is lost is *left* there, to be let go of outside the section."""
         super().__init__()
         self.room = self._room = Room(size)
-        self.overflow: Overflow = overflow
-        self.reader: Optional[weakref.ref[Any]] = None
-        self.lost: int = 0
-        self.needed: int = 0
+        self.overflow = overflow
+        self.reader = reader
+        self.lost = self.needed = 0
         #: How many since it was last empty.
         self._episode = 0
         self._left = left
-        this: weakref.ref[BoundedMailbox] = weakref.ref(self)
+        this: weakref.ref[Bounded] = weakref.ref(self)
         self._append = partial(_accept, this)
 
     @property
@@ -87,7 +90,7 @@ class BoundedMailbox(Mailbox):
     def accept(self, message: Message) -> None:
         """Take *message* in, or lose one. Inside the section."""
         room, items = self._room, self.items
-        if not items:
+        if self.is_empty():
             self._episode = 0
         if room.over:
             room.settle()
@@ -114,9 +117,8 @@ class BoundedMailbox(Mailbox):
 
     def _replace_oldest(self, message: Message, room: Room) -> None:
         items = self.items
-        try:
-            oldest = items.popleft()
-        except IndexError:
+        oldest = self.drop_oldest()
+        if oldest is IDLE:
             # Its reader has just taken the last one.
             room.over.append(True)
             items.append(message)
@@ -129,17 +131,46 @@ class BoundedMailbox(Mailbox):
         self._lose(oldest)
         items.append(message)
 
+    def _came_out(self, count: int) -> None:
+        super()._came_out(count)
+        for _ in range(min(count, len(self._room.waiting))):
+            self._room.waiting.wake()
+
     def _lose(self, message: Message) -> None:
         self.lost += 1
         self._episode += 1
         self.needed = max(self.needed, self._room.size + self._episode)
         message.missed_by(self)
-        reader = self.reader() if self.reader is not None and self._episode == 1 else None
+        reader = self.reader() if self._episode == 1 else None
         message.is_lost(reader, self.lost, self._room.size)
         self._left.append(message)
 
 
-def _accept(this: weakref.ref[BoundedMailbox], message: Message) -> None:
+_SLOTS = (
+    "__weakref__",
+    "_episode",
+    "_left",
+    "_room",
+    "lost",
+    "needed",
+    "overflow",
+    "reader",
+)
+
+
+class BoundedMailbox(Bounded):
+    """With one reader, which takes without the section."""
+
+    __slots__ = _SLOTS
+
+
+class BoundedKeyedMailbox(Bounded, KeyedMailbox):
+    """With several."""
+
+    __slots__ = _SLOTS
+
+
+def _accept(this: weakref.ref[Bounded], message: Message) -> None:
     mailbox = this()
     if mailbox is not None:
         mailbox.accept(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Callable, Optional
 
-__all__ = ["AGAIN", "IDLE", "SHUT", "STOP", "SWEPT", "Died", "Leaving", "Sentinel"]
+__all__ = ["AGAIN", "IDLE", "SHUT", "STOP", "SWEPT", "Died", "Leaving", "Sentinel", "Word"]
 
 
 class Sentinel:
@@ -48,6 +48,22 @@ class Leaving:
 
     def __init__(self, go: Callable[[], None]) -> None:
         self.go = go
+
+
+class Word:
+    """For a listener, behind all that came before: what it shall *do*; nothing of a user's."""
+
+    __slots__ = ("_do",)
+
+    completion = "a word"
+    key = None
+    shares = False
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+
+    def __call__(self, listener: object) -> None:
+        self._do()
 
 
 class Died(BaseException):

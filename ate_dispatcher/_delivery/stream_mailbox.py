@@ -6,6 +6,7 @@ stays calm, and they are woken by what is put in.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from typing import Any, Deque, Dict, Optional
 
@@ -29,8 +30,14 @@ class StreamMailbox(BoundedMailbox):
 
     __slots__ = ("_arriving", "_dropped", "_gaps", "_refused", "is_disconnected", "readers")
 
-    def __init__(self, size: Optional[int], overflow: Overflow, left: Deque[Any]) -> None:
-        super().__init__(_ENDLESS if size is None else size, overflow, left)
+    def __init__(
+        self,
+        size: Optional[int],
+        overflow: Overflow,
+        left: Deque[Any],
+        reader: weakref.ref[Any],
+    ) -> None:
+        super().__init__(_ENDLESS if size is None else size, overflow, left, reader)
         self.readers: Waiters = Waiters(self.items.__len__)
         self.is_disconnected: bool = False
         self._arriving: Optional[Message] = None

@@ -32,8 +32,8 @@ class Waiters:
         self._is_more = is_more
         self._waiting: Deque[Wakeable] = deque()
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def wait(
         self,

@@ -63,8 +63,8 @@ class Delivery(Tabular, EngineMessage):
 
     __slots__ = (
         "_callbacks",
-        "_channel",
         "_errors",
+        "_key",
         "_pending",
         "_roster",
         "_value",
@@ -93,15 +93,17 @@ class Delivery(Tabular, EngineMessage):
         roster: Roster,
         sent: float,
         deadline: float,
+        key: Any = None,
     ) -> None:
         self.engine = engine
         self.id: int = number
         self.topic: Hashable = topic
         self._value: Any = value if roster.size else None
-        self._channel: Optional[Channel] = channel
+        self._channel = channel
         self._roster: Roster = roster
         self.sent: float = sent
         self.deadline: float = deadline
+        self._key: Any = key
         #: Who has not begun it, by the identity of its mailbox; taken out by who sees to that.
         self._pending: Dict[int, Any] = dict.fromkeys(roster.keys, True)
         self._verdicts: Dict[int, Verdict] = {}
@@ -120,6 +122,11 @@ class Delivery(Tabular, EngineMessage):
     @property
     def called(self) -> str:
         return f"value {self.id}"
+
+    @property
+    def key(self) -> Any:
+        """Its ordering key, to be compared by identity; None for none."""
+        return self._key
 
     @property
     def listeners(self) -> Tuple[Any, ...]:
@@ -218,7 +225,7 @@ class Delivery(Tabular, EngineMessage):
         if self._pending.pop(key, None) is None:
             # Somebody has given it up for this listener.
             return
-        engine, verdict = self.engine, self._due(listener)
+        engine, verdict = self.engine, self._due(key)
         listener._ate_hears = self
         try:
             if verdict is _OK:
@@ -237,31 +244,31 @@ class Delivery(Tabular, EngineMessage):
                 self._verdicts[key] = verdict
                 next(engine.taken_up[verdict])
             else:
-                tally = engine.tallies.get(key)
+                tally = engine.tallies.get(id(listener))
                 if tally is None:
-                    tally = engine.tallies.setdefault(key, {})
+                    tally = engine.tallies.setdefault(id(listener), {})
                 # Of its thread alone.
                 tally[verdict] = tally.get(verdict, 0) + 1
             if len(self._verdicts) == len(self._roster.members):
                 self.over()
 
-    def read_by(self, reader: Any, mailbox: Mailbox) -> Optional[Tuple[Any]]:
-        """Its value, for a *reader* on a user's thread; None if that is not to have it."""
+    def read_from(self, mailbox: Mailbox) -> Optional[Tuple[Any]]:
+        """Its value, for a reader on a user's thread; None if that is not to have it."""
         key, value = id(mailbox), self._value
         if self._pending.pop(key, None) is None:
             return None
-        verdict = self._due(reader)
+        verdict = self._due(key)
         if self._verdicts.setdefault(key, verdict) is verdict:
             next(self.engine.apart[verdict])
         if len(self._verdicts) == len(self._roster.members):
             self.over()
         return (value,) if verdict is _OK else None
 
-    def _due(self, listener: Any) -> Verdict:
+    def _due(self, key: int) -> Verdict:
         """What becomes of it now, if nothing is raised."""
         if self._channel is not None:
             side = self._channel.listeners
-            if side.version is not self._roster.version and not side.has(listener):
+            if side.version is not self._roster.version and key not in side.current().keys:
                 # It was deregistered since.
                 return Verdict.WITHDRAWN
         return Verdict.SKIPPED if self.deadline < self.engine.now() else _OK
@@ -279,6 +286,10 @@ class Delivery(Tabular, EngineMessage):
     def first(self) -> Optional[Outlet]:
         """How to reach them."""
         return self._roster.first
+
+    def is_wanted(self, listener: object) -> bool:
+        # It looks itself, and has a verdict for that.
+        return True
 
     # -- for mailboxes with a bound ------------------------------------------------------------
 

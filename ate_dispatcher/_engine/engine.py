@@ -242,7 +242,7 @@ class Engine:
         self.next_id: Callable[[], int] = itertools.count(1).__next__
         #: Its next number is how many values were published.
         self.publishes: Iterator[int] = itertools.count()
-        #: What listeners made of them, by the identity of the mailbox: each counts its own.
+        #: What listeners made of them, by the identity of who hears: each thread counts its own.
         self.tallies: Dict[int, Dict[Verdict, int]] = {}
         #: How many have which verdict by others than those threads: because they were given up, or
         #: are read by users' threads.

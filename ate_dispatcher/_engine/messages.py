@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Hashable, Optional
 
 from typing_extensions import Protocol
 
@@ -15,6 +15,7 @@ from .._core.reporting import report_of
 from .._core.request import Request
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.message import Message
+from .._delivery.registry import Channel
 from .engine import Engine
 
 __all__ = [
@@ -84,9 +85,13 @@ def line_of(
 class EngineMessage(Message):
     """What one dispatcher has for listeners."""
 
-    __slots__ = ("engine",)
+    __slots__ = ("_channel", "engine")
 
     engine: Engine
+    _channel: Optional[Channel]
+
+    def is_wanted(self, listener: object) -> bool:
+        return self._channel is None or self._channel.listeners.has(listener)
 
     def is_lost(self, reader: Optional[object], lost: int, size: int) -> None:
         self.engine.loses(reader, lost, size)
@@ -95,16 +100,23 @@ class EngineMessage(Message):
 class ErrorMessage(EngineMessage):
     """Tells a listener that a producer raised: the newest record of a request."""
 
-    __slots__ = ("_more", "_record", "_sent", "topic")
+    __slots__ = ("_more", "_record", "_sent", "request", "topic")
 
     def __init__(self, request: Request) -> None:
         self.engine = request.engine
+        self._channel = request.channel
+        self.request: int = request.id
         self.topic = request.topic
         self._sent = request.sent
         newest = request.chain
         self._more = newest.__class__ is Part
         # Without those before, which a listener that hangs would keep.
         self._record: Any = None if newest is None else (*newest[:PREVIOUS], None)
+
+    @property
+    def key(self) -> Any:
+        # Behind the results before it.
+        return self.engine.number, self.request
 
     def __call__(self, listener: Hearer) -> None:
         listener.process_dispatcher_error(self.topic, self._reply())
@@ -116,11 +128,9 @@ class ErrorMessage(EngineMessage):
 class ResultMessage(ErrorMessage):
     """Tells a listener of a value, and whose it is if it wants to know."""
 
-    __slots__ = ("request",)
+    __slots__ = ()
 
-    def __init__(self, request: Request) -> None:
-        super().__init__(request)
-        self.request: int = request.id
+    shares = True
 
     @property
     def value(self) -> Any:
@@ -145,7 +155,16 @@ class EndMessage(EngineMessage):
 
     def __init__(self, request: Request) -> None:
         self.engine = request.engine
+        self._channel = request.channel
         self._request = request
+
+    @property
+    def key(self) -> Any:
+        return self.engine.number, self._request.id
+
+    @property
+    def topic(self) -> Hashable:
+        return self._request.topic
 
     def __call__(self, listener: Hearer) -> None:
         report = report_of(self._request, self._request.ended, at_the_end=True)

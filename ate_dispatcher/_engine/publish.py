@@ -6,11 +6,10 @@ its mailbox. Otherwise it appends one post, and wakes one reader (P18).
 
 from __future__ import annotations
 
-from typing import Any, Hashable, List, Optional
+from typing import Any, Hashable, List, Optional, Sequence
 
 from .._core.durations import milliseconds
 from .._core.outcomes import Verdict
-from .._core.snapshots import copied
 from .._delivery.mailbox import Mailbox
 from .._delivery.posts import Posts
 from .._delivery.registry import Outlet, Roster, unhashable
@@ -37,7 +36,12 @@ _NOBODY = Roster(object(), [])
 
 
 def publish(
-    engine: Engine, topic: Hashable, value: Any, ttl: Optional[float], room_ms: Optional[float]
+    engine: Engine,
+    topic: Hashable,
+    value: Any,
+    ttl: Optional[float],
+    ordering_key: Optional[Hashable],
+    room_ms: Optional[float],
 ) -> Delivery:
     """Let everybody who listens on *topic* hear *value*."""
     now = engine.now()
@@ -52,7 +56,9 @@ def publish(
     except TypeError as error:
         raise unhashable(topic, error) from error
     roster = _NOBODY if channel is None else channel.listeners.current()
-    delivery = Delivery(engine, engine.next_id(), topic, value, channel, roster, now, deadline)
+    key = None if ordering_key is None else engine.keys.intern(ordering_key)
+    number = engine.next_id()
+    delivery = Delivery(engine, number, topic, value, channel, roster, now, deadline, key)
     next(engine.publishes)
     if engine.hooks:
         told = delivery.id, topic, roster.members, now
@@ -130,20 +136,20 @@ def go_on(engine: Engine, mailbox: Optional[Mailbox] = None, turn: bool = False)
         see_to(posts, passes=1)
 
 
-def give_up_all(engine: Engine, mailbox: Mailbox, hears: Optional[Delivery]) -> int:
+def give_up_all(engine: Engine, mailbox: Mailbox, hears: Sequence[Delivery]) -> int:
     """Nobody begins any more what *engine* has published into *mailbox*; how many values.
 
-    Nor is waited for who *hears* one. Not inside the section.
+    Nor is waited for those whose reader *hears* them. Not inside the section.
     """
     found = 0
-    for item in copied(mailbox.items):
+    for item in mailbox.waiting():
         if isinstance(item, Delivery) and item.engine is engine:
             found += item.is_pending(mailbox)
             if item.give_up(mailbox, Verdict.WITHDRAWN):
                 item.over()
-    ours = hears is not None and hears.engine is engine
-    if hears is not None and ours and hears.give_up(mailbox, Verdict.MISSING, running=True):
-        hears.over()
+    for each in hears:
+        if each.engine is engine and each.give_up(mailbox, Verdict.MISSING, running=True):
+            each.over()
     return found
 
 
@@ -169,12 +175,10 @@ def withdraw_rest(mailbox: Mailbox, verdict: Verdict) -> List[Any]:
 
 def has_values(engine: Engine, mailbox: Mailbox) -> bool:
     """Whether anything waits in *mailbox* that *engine* has published."""
-    return any(
-        isinstance(item, Delivery) and item.engine is engine for item in copied(mailbox.items)
-    )
+    return any(isinstance(item, Delivery) and item.engine is engine for item in mailbox.waiting())
 
 
 def unheard_results(mailbox: Mailbox) -> int:
     """How many results and reports wait in *mailbox*."""
     kinds = (tuple, ResultMessage, ErrorMessage, EndMessage)
-    return sum(isinstance(item, kinds) for item in copied(mailbox.items))
+    return sum(isinstance(item, kinds) for item in mailbox.waiting())

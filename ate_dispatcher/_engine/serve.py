@@ -16,14 +16,13 @@ from typing import Any, List, Optional, Tuple
 from typing_extensions import Protocol
 
 from .. import _log
-from .._core.durations import NEVER
 from .._core.effects import ACCEPTED, ENDED, FAILED, ORDINARY
 from .._core.member import Claim
 from .._delivery.local_member import LocalMember, ThreadWorker
 from .._delivery.mailbox import Mailbox
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Died
 from .._observing.stacks import LOOPS
-from .._time.clock import Clock, spawn, this_thread
+from .._time.clock import Clock, this_thread
 from .backpressure import exceeded, wait_until_heard
 from .context import InContext
 from .engine import Engine
@@ -39,6 +38,7 @@ from .gather import (
 from .messages import COMPLETION
 from .process import CURRENT_WORKER, SECTION
 from .sweep import come_to, died
+from .threads import work_together
 from .turns import Later, begins, take
 
 __all__ = ["serve_all"]
@@ -64,25 +64,15 @@ class Serving(Protocol):
 
 def serve_all(clock: Clock, producer: Serving, member: LocalMember) -> None:
     """Serve with all of *member*'s workers until STOP. The thread of *producer*."""
-    helpers: List[Tuple[Any, ThreadWorker]] = []
     others = [ThreadWorker(member, clock.parker()) for _ in range(producer._ate_workers - 1)]
     member.workers = (member, *others)
-    try:
-        for number, worker in enumerate(others, 2):
-            name = f"{_log.name_of(producer)}/{number}"
-            try:
-                thread = spawn(clock, partial(_help, producer, worker), name, worker.parker)
-            except RuntimeError as error:
-                _log.lost("%s works with fewer threads: %s", _log.name_of(producer), error)
-                member.workers = (member, *others[: number - 2])
-                break
-            helpers.append((thread, worker))
-        _work(producer, member)
-        for thread, worker in helpers:
-            clock.join(thread, worker.parker, NEVER)
-    finally:
-        with SECTION:
-            member.mailbox.end()
+
+    def fewer(count: int) -> None:
+        member.workers = (member, *others[:count])
+
+    helping = [(partial(_help, producer, worker), worker.parker) for worker in others]
+    own = partial(_work, producer, member)
+    work_together(clock, _log.name_of(producer), member.mailbox, own, helping, fewer)
 
 
 def _help(producer: Serving, worker: ThreadWorker) -> None:

@@ -12,6 +12,7 @@ from .. import _log
 from .._core.durations import NEVER
 from .._core.snapshots import copied
 from .._delivery.mailbox import CLOSED
+from .._delivery.sentinels import Word
 from .._time.clock import spawn
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
@@ -151,12 +152,12 @@ class Stopping:
             mailbox = listener._ate_mailbox
             if listener.ident is None or mailbox.attention is CLOSED:
                 continue
-            if listener._ate_hears is not None or has_values(engine, mailbox):
+            if listener._ate_hearing() or has_values(engine, mailbox):
                 self._hearing += 1
-                mailbox.put(self._heard_all)
+                mailbox.put(Word(self._heard_all))
         return self._hearing > 0
 
-    def _heard_all(self, listener: Any) -> None:
+    def _heard_all(self) -> None:
         """In its mailbox, behind all that was published."""
         self._engine.post(Order.STOPPER_DONE, True)
 
@@ -178,7 +179,7 @@ class Stopping:
     def _give_up(self, begun: bool) -> None:
         engine = self._engine
         for listener in engine.registry.participants("listeners"):
-            hears = listener._ate_hears if begun else None
+            hears = listener._ate_hearing() if begun else ()
             left = give_up_all(engine, listener._ate_mailbox, hears)
             if left:
                 said = "listener %s has not heard %d of the published values: the stop came before"

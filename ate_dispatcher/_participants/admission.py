@@ -142,8 +142,8 @@ def register(
     member: Any = participant
     mailbox = participant._ate_mailbox
     heeding = False
-    #: A producer's room is looked at by those who send.
-    apart = mailbox.room is not None and side == "listeners"
+    #: As a stream is.
+    apart = True
     joins = None
     if isinstance(participant, Producer):
         member = participant._ate_member
@@ -151,10 +151,12 @@ def register(
         joins = participant._ate_member.joins
     elif isinstance(participant, ResultListener):
         heeding = participant._ate_heeds(COMPLETION)
-        apart = apart or participant._ate_heeds(REPLY)
+        apart = participant._ate_is_apart()
     registration = Registration(participant, member, mailbox, heeding, apart, joins)
     for topic in topics:
         engine.registry.add(topic, side, registration)
+    if isinstance(participant, ResultListener):
+        participant._ate_joins()
     if engine.gate.refusal is not None:
         # A stop came in between and may not have seen it.
         for topic in topics:

@@ -27,6 +27,7 @@ R = TypeVar("R")
 class _Options(TypedDict, total=False):
     name: Optional[str]
     daemon: bool
+    workers: int
     maxsize: Optional[int]
 
 
@@ -34,6 +35,7 @@ class ListenerOptions(_Options, total=False):
     """The keyword parameters of :class:`ResultListener`."""
 
     overflow: Overflow
+    deliver: Optional[Callable[[Callable[[], None]], Any]]
 
 
 class ProducerOptions(_Options, total=False):
@@ -41,7 +43,6 @@ class ProducerOptions(_Options, total=False):
 
     stream: bool
     exclusive: Exclusive
-    workers: int
 
 
 class _OfFunction(Generic[P, R]):

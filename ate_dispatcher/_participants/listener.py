@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Callable, FrozenSet, Optional
+from typing import Any, Callable, FrozenSet, Optional, Sequence, Tuple
 
 from .. import _log
 from .._arguments import check_callable, count
 from .._core.report import Reply, Report
-from .._delivery.overflow import BoundedMailbox, Overflow
-from .._delivery.sentinels import STOP
+from .._delivery.keyed_mailbox import KeyedMailbox
+from .._delivery.mailbox import Mailbox
+from .._delivery.overflow import BoundedKeyedMailbox, BoundedMailbox, Overflow
+from .._delivery.sentinels import STOP, Word
 from .._engine.delivery import Delivery
 from .._engine.messages import COMPLETION, ERROR, REPLY
 from .._engine.process import SECTION, see_to
 from .._engine.publish import hears_no_more
 from .._observing.stacks import LOOPS
 from .._time.clock import REAL
-from ..errors import BadType, BadValue
+from ..errors import BadType, BadValue, DispatcherError
+from .hearing import Deliverer, Ear, hear_all, tell_of
 from .participant import Participant, run_rigged
 
 __all__ = ["OPTIONAL", "ResultListener"]
@@ -43,12 +46,22 @@ class ResultListener(Participant):
         By default that of *target*, or the class's name and a number.
     daemon: bool, optional
         True by default: its thread does not keep the interpreter alive.
+    workers: int, optional
+        How many threads it hears on, its own and n - 1 daemons called ``<name>/2`` and so on: the
+        methods must allow that. They begin in the common order. Values published with one
+        ``ordering_key`` are heard one after the other; an error and the report of a request after
+        its results.
     maxsize: int, optional
         How many results, reports and published values may wait for it; any number by default.
     overflow: Overflow, optional
         What becomes of the next one then; see `Overflow`. No policy makes a request wait, and
         whatever is lost counts in ``statistics()``. Reports of requests that end at their deadline
         are taken beyond the bound under ``BLOCK``.
+    deliver: callable, optional
+        Where its callbacks are to be called: ``deliver(call)`` is called on its thread with a
+        function without arguments, which is to be called once, on whatever thread; meanwhile the
+        listener waits, so one is on its way at a time and bounds hold. For GUIs and main threads:
+        ``deliver=main_queue.put``. After a deregistration no further callback is begun.
 
     Raises
     ------
@@ -71,8 +84,10 @@ class ResultListener(Participant):
         *,
         name: Optional[str] = None,
         daemon: bool = True,
+        workers: int = 1,
         maxsize: Optional[int] = None,
         overflow: Overflow = Overflow.BLOCK,
+        deliver: Optional[Callable[[Callable[[], None]], Any]] = None,
     ) -> None:
         """All are optional, and keyword arguments but the first; see the class."""
         if target is not None:
@@ -82,11 +97,15 @@ class ResultListener(Participant):
             raise BadType(f"overflow must be an Overflow, not {overflow!r}")
         if overflow is Overflow.DISCONNECT:
             raise BadValue("overflow must not be DISCONNECT for a listener: only a stream can end")
+        workers = count("workers", workers, "threads")
+        if deliver is not None:
+            check_callable("deliver", deliver)
         super().__init__(name=name, daemon=daemon, target=target)
-        if size is not None:
-            self._ate_mailbox = bounded = BoundedMailbox(size, overflow, SECTION.left)
-            self._ate_place = REAL, bounded.parker
-            bounded.reader = weakref.ref(self)
+        self._ate_mailbox = _mailbox_for(self, workers, size, overflow)
+        self._ate_place = REAL, self._ate_mailbox.parker
+        self._ate_workers = workers
+        self._ate_ears: Tuple[Ear, ...] = ()
+        self._ate_deliverer = None if deliver is None else Deliverer(deliver)
         if target is not None:
             self.__dict__["process_dispatcher_result"] = target
 
@@ -126,6 +145,13 @@ class ResultListener(Participant):
     def run(self) -> None:
         """The thread's loop, until ``stop()``. Subclasses may wrap it."""
         mailbox = self._ate_mailbox
+        if self._ate_workers > 1:
+            # Others are started when there is something to hear; till then it has no clock.
+            while self._ate_clock is None and not mailbox.items:
+                mailbox.park()
+            hear_all(self, self._ate_clock or REAL)
+            return
+        deliverer = self._ate_deliverer
         items = mailbox.items
         popleft = mailbox.popleft
         item: Any = None
@@ -146,16 +172,43 @@ class ResultListener(Participant):
                         self.process_dispatcher_result(topic, value)
                     elif item is STOP:
                         return
-                    else:
+                    elif deliverer is None or item.__class__ is Word:
                         item(self)
+                    else:
+                        deliverer.deliver(self, self, item)
             except BaseException as error:
-                name = _log.name_of(self)
-                on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
-                _log.failed(f"{name} raised while it processed a result", error, topic=on)
+                tell_of(self, item, error)
                 continue
             # Parked for long, perhaps: nobody's results stay alive in this frame.
             item = topic = value = None
             mailbox.park(posts)
+
+    def join(self, timeout: Optional[float] = None) -> None:
+        """Wait until the thread has ended, *timeout* seconds at most.
+
+        A DispatcherError on the thread that ``deliver`` has chosen, while a callback waits to be
+        called there: this would wait for itself.
+        """
+        if self._ate_deliverer is not None and self._ate_deliverer.waits_for_this_thread():
+            raise DispatcherError(
+                f"join() of {_log.name_of(self)} waits for a callback that is to be called on this "
+                "thread: let that come first"
+            )
+        super().join(timeout)
+
+    def _ate_joins(self) -> None:
+        """It is registered with a dispatcher, perhaps again."""
+        self._ate_mailbox.attend()
+
+    def _ate_is_apart(self) -> bool:
+        """Whether it hears results in another way than as plain pairs on its own thread."""
+        needs = self._ate_deliverer is not None or self._ate_workers > 1
+        return needs or self._ate_mailbox.room is not None or self._ate_heeds(REPLY)
+
+    def _ate_hearing(self) -> Sequence[Delivery]:
+        """The published values whose callbacks it is in."""
+        hears = [self._ate_hears, *(each._ate_hears for each in self._ate_ears)]
+        return [each for each in hears if each is not None]
 
     def _ate_run(self) -> None:
         self._ate_failure = run_rigged(self)
@@ -173,6 +226,15 @@ class ResultListener(Participant):
     def _ate_heeds(self, callback: str) -> bool:
         """Whether it overrides the optional *callback*, in its class or on itself."""
         return callback in self.__dict__ or callback in self._ate_overrides
+
+
+def _mailbox_for(
+    listener: ResultListener, workers: int, size: Optional[int], overflow: Overflow
+) -> Mailbox:
+    if size is None:
+        return Mailbox() if workers == 1 else KeyedMailbox()
+    kind = BoundedMailbox if workers == 1 else BoundedKeyedMailbox
+    return kind(size, overflow, SECTION.left, weakref.ref(listener))
 
 
 LOOPS.add(ResultListener.run.__code__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from types import TracebackType
-from typing import Any, Hashable, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Hashable, List, NamedTuple, Optional, Sequence, Tuple, Type
 
 from typing_extensions import Self
 
@@ -67,7 +67,6 @@ class Stream:
     """
 
     # What a listener has as well, as far as others look at it.
-    _ate_hears: None = None
     _ate_failure: None = None
     _ate_warned: bool = True
 
@@ -90,8 +89,7 @@ class Stream:
                 raise unhashable(topic, error) from error
         self.topics: Tuple[Hashable, ...] = topics
         self._engine = engine
-        self._ate_mailbox = StreamMailbox(size, overflow, SECTION.left)
-        self._ate_mailbox.reader = weakref.ref(self)
+        self._ate_mailbox = StreamMailbox(size, overflow, SECTION.left, weakref.ref(self))
         self._wanted = None if count is None else counted("count", count, "items")
         #: Its next number is that of the item which is read next.
         self._read = itertools.count(1)
@@ -223,7 +221,7 @@ class Stream:
         self._ident = this_thread()
         if isinstance(message, ResultMessage):
             return Item(message.topic, message.value, message.request, message.stamp, lost)
-        value = message.read_by(self, self._ate_mailbox)
+        value = message.read_from(self._ate_mailbox)
         if value is not None:
             return Item(message.topic, value[0], None, message.sent, lost)
         if lost:
@@ -263,6 +261,9 @@ class Stream:
     def is_alive(self) -> bool:
         """Whether it takes anything in."""
         return self._ident is not None and self._ate_mailbox.attention is not CLOSED
+
+    def _ate_hearing(self) -> Sequence[Delivery]:
+        return ()
 
     def _ate_heeds(self, callback: str) -> bool:
         return False

@@ -42,6 +42,7 @@ class Message:
 
     def __init__(self, key: Any = None, number: int = 0) -> None:
         self.key = key
+        self.shares = False
         self.number = number
         self.completion: Any = None
 

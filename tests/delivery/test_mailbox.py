@@ -44,6 +44,7 @@ class Message:
     """All that a mailbox wants to know of a request."""
 
     key: Any = None
+    shares = False
 
     def __init__(self, number: int = 0) -> None:
         self.number = number

@@ -12,7 +12,7 @@ from ate_dispatcher._core.ends import Ends
 from ate_dispatcher._delivery.local_member import LocalMember, ThreadWorker
 from ate_dispatcher._delivery.mailbox import Mailbox
 from ate_dispatcher._delivery.registry import Roster, Side
-from ate_dispatcher._engine import scatter, serve
+from ate_dispatcher._engine import scatter, serve, threads
 from ate_dispatcher._engine.control import ControlLoop
 from ate_dispatcher._engine.engine import Engine
 
@@ -53,7 +53,7 @@ SUMS_ARE_ADDED = Seam(Ends._complete, "self._sums.add(")
 Place = Tuple[Any, str]
 """For ``monkeypatch.setattr``: where a function stands, and its name."""
 
-SPAWN: Place = (serve, "spawn")
+SPAWN: Place = (threads, "spawn")
 """A worker, but the first, gets its thread."""
 
 WAKES: Tuple[Place, ...] = ((ThreadWorker, "unpark"), (LocalMember, "unpark"))

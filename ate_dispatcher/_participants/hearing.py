@@ -1,0 +1,196 @@
+"""How a listener comes to hear: on its own thread, on several, or where the user wants it called.
+
+The loop that most of them need, on one thread and without a detour, is `ResultListener.run`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Callable, List, Optional, Tuple
+
+from typing_extensions import Protocol
+
+from .. import _log
+from .._core.outcomes import Verdict
+from .._delivery.keyed_mailbox import KeyedMailbox
+from .._delivery.mailbox import Mailbox
+from .._delivery.posts import Posts
+from .._delivery.sentinels import AGAIN, IDLE, STOP, Word
+from .._engine.delivery import Delivery
+from .._engine.process import SECTION, see_to
+from .._engine.threads import work_together
+from .._observing.stacks import LOOPS
+from .._time.clock import Clock, Parker, this_thread
+
+__all__ = ["Deliverer", "Ear", "hear_all", "tell_of"]
+
+Call = Callable[[], None]
+
+
+class Listening(Protocol):
+    """A listener, as far as the loops know it."""
+
+    _ate_mailbox: Mailbox
+    _ate_posts: Posts
+    _ate_workers: int
+    _ate_ears: Tuple[Ear, ...]
+    _ate_deliverer: Optional[Deliverer]
+
+
+class Ear:
+    """One of a listener's workers, in the place of that for what it hears."""
+
+    def __init__(self, listener: Listening, parker: Parker) -> None:
+        self._listener = listener
+        self._parker = parker
+        #: The published value whose callback it is in.
+        self._ate_hears: Optional[Delivery] = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._listener, name)
+
+    def unpark(self) -> None:
+        """Let it look again for something to hear."""
+        self._parker.unpark(None)
+
+    def park(self, deadline: float) -> bool:
+        """Wait for that. Its own thread only."""
+        return self._parker.park_until(deadline)
+
+
+def hear_all(listener: Listening, clock: Clock) -> None:
+    """Hear with all of its workers until STOP. The thread of *listener*."""
+    mailbox = listener._ate_mailbox
+    assert isinstance(mailbox, KeyedMailbox)
+    mine = Ear(listener, mailbox.parker)
+    others = [Ear(listener, clock.parker()) for _ in range(listener._ate_workers - 1)]
+    listener._ate_ears = (mine, *others)
+    own, *helping = [
+        (partial(_hear, listener, ear, mailbox), ear._parker) for ear in listener._ate_ears
+    ]
+    work_together(clock, _log.name_of(listener), mailbox, own[0], helping)
+
+
+def _hear(listener: Listening, ear: Ear, mailbox: KeyedMailbox) -> None:
+    """What each of the workers does."""
+    posts = listener._ate_posts
+    try:
+        while True:
+            if posts:
+                # Before all else: others may wait for it (P18).
+                see_to(posts)
+            with SECTION:
+                item = mailbox.take(ear)
+            if item is STOP:
+                break
+            if item is IDLE:
+                with SECTION:
+                    idles = mailbox.idles(ear)
+                # The token is up: what was posted after this look wakes a worker (P1, P18).
+                if idles and not posts:
+                    mailbox.rest(ear)
+            elif item is not AGAIN:
+                _hears(listener, ear, item)
+            item = None
+    finally:
+        with SECTION:
+            mailbox.let_go(ear)
+
+
+def _hears(listener: Listening, ear: Ear, item: Any) -> None:
+    if listener._ate_deliverer is None or item.__class__ is Word:
+        try:
+            item(ear)
+        except BaseException as error:
+            tell_of(listener, item, error)
+    else:
+        listener._ate_deliverer.deliver(listener, ear, item)
+
+
+def tell_of(listener: Any, item: Any, error: BaseException) -> None:
+    """Log what *listener* raised when it heard *item*."""
+    name = _log.name_of(listener)
+    on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
+    _log.failed(f"{name} raised while it processed a result", error, topic=on)
+
+
+class Deliverer:
+    """Has the callbacks of one listener called where its user wants it: by *deliver*."""
+
+    def __init__(self, deliver: Callable[[Call], Any]) -> None:
+        self._deliver = deliver
+        self._calls: Tuple[_Call, ...] = ()
+        #: The thread that has made the last call.
+        self._thread: Optional[int] = None
+
+    def deliver(self, listener: Any, ear: Any, item: Any) -> None:
+        """Have *item* heard there, and wait for that. On the listener's thread."""
+        parker = listener._ate_mailbox.parker if ear is listener else ear._parker
+        call = _Call(self, listener, ear, item, parker)
+        # Several workers may be at it; replaced whole.
+        self._calls = (*(each for each in self._calls if not each.is_over), call)
+        try:
+            self._deliver(call)
+        except BaseException as error:
+            call.give_up()
+            tell_of(listener, item, error)
+        while not call.is_over:
+            park = parker.park
+            park()
+
+    def waits_for_this_thread(self) -> bool:
+        """Whether something waits to be called here, as far as one knows."""
+        outstanding = any(not call.is_over for call in self._calls)
+        return outstanding and self._thread == this_thread()
+
+    def called_here(self) -> None:
+        """The calling thread is the one."""
+        self._thread = this_thread()
+
+
+class _Call:
+    """One callback on its way: called once, anywhere; what it raises is logged."""
+
+    def __init__(
+        self, deliverer: Deliverer, listener: Any, ear: Any, item: Any, parker: Parker
+    ) -> None:
+        self._deliverer = deliverer
+        self._listener = listener
+        self._ear = ear
+        self._left: List[Any] = [item]
+        self._parker = parker
+        self.is_over: bool = False
+
+    def __call__(self) -> None:
+        try:
+            item = self._left.pop()
+        except IndexError:
+            # Called a second time, or given up.
+            return
+        self._deliverer.called_here()
+        try:
+            if item.is_wanted(self._listener):
+                item(self._ear)
+        except BaseException as error:
+            tell_of(self._listener, item, error)
+        finally:
+            item = None
+            self.is_over = True
+            self._parker.unpark(None)
+
+    def give_up(self) -> None:
+        """It will not be called."""
+        try:
+            item = self._left.pop()
+        except IndexError:
+            return
+        if isinstance(item, Delivery) and item.give_up(self._listener._ate_mailbox, Verdict.ERROR):
+            item.over()
+        self.is_over = True
+
+    def __repr__(self) -> str:
+        return f"<what {_log.name_of(self._listener)} hears next>"
+
+
+LOOPS.add(_hear.__code__)
+LOOPS.add(_Call.__call__.__code__)
