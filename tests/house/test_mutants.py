@@ -861,7 +861,7 @@ MUTANTS = [
         WORKERS,
     ),
     Mutant(f"{KEYED}._next", "min(free", "max(free", "the youngest lane first", WORKERS),
-    Mutant(f"{KEYED}._drop_key", "self._busy.pop(key, None)", "pass", "a key for ever", WORKERS),
+    Mutant(f"{KEYED}._drop_key", "readers.remove(worker)", "pass", "a key for ever", WORKERS),
     Mutant(
         f"{KEYED}._taken",
         "if message.completion is None:",
@@ -976,7 +976,7 @@ MUTANTS = [
         ROSTERS,
     ),
     Mutant(
-        f"{REGISTRY}:Roster.__init__",
+        f"{REGISTRY}:_chain",
         "in reversed(registrations)",
         "in registrations",
         "outlets are in disorder",

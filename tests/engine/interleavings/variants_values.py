@@ -70,7 +70,7 @@ VALUES: Tuple[Variant, ...] = (
         "P18",
         "_engine/publish.py",
         "hand_out_value",
-        (("first.next is None and not posts.items and not", "first.next is None and not"),),
+        (("posts.items or SECTION.locked()", "SECTION.locked()"),),
         ("publish_to_one_and_to_all",),
     ),
     Variant(
@@ -98,7 +98,7 @@ VALUES: Tuple[Variant, ...] = (
         "a listener that ends says nothing of what it has not heard",
         "P18",
         "_engine/publish.py",
-        "hears_no_more",
+        "withdraw_rest",
         (("    for item in left:\n", "    for item in ():\n"),),
         ("publish_and_stop_a_listener",),
     ),
@@ -115,7 +115,7 @@ VALUES: Tuple[Variant, ...] = (
         "P18",
         "_engine/publish.py",
         "hand_out_value",
-        ((" and not SECTION.locked():\n", ":\n"),),
+        (("posts.items or SECTION.locked() or", "posts.items or"),),
         ("publish_to_each_and_a_result",),
     ),
 )
