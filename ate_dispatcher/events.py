@@ -16,6 +16,7 @@ from ._core.report import Report
 __all__ = [
     "Event",
     "ListenerFailed",
+    "MailboxHigh",
     "MemberDeclined",
     "ProducerFailed",
     "ReplyAccepted",
@@ -171,3 +172,15 @@ class ValuesLost(Event):
     listener: str
     lost: int
     where: str = ""
+
+
+@dataclass(frozen=True)
+class MailboxHigh(Event):
+    """So much is *waiting* in the mailbox of a *participant*: 10,000, and later twice as much each.
+
+    Looked at once a second while there are hooks. ``request`` is 0, ``topic`` None.
+    """
+
+    name: ClassVar[str] = "ate_dispatcher.mailbox_high"
+    participant: str
+    waiting: int

@@ -23,6 +23,7 @@ from .backpressure import let_nobody_wait
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply, tell
+from .high_water import HighWater
 from .observers_thread import ObserversThread
 from .process import SECTION, unhurried
 from .publish import go_on, hand_out_value
@@ -54,6 +55,7 @@ class ControlLoop:
         self._waiting: List[Any] = []
         self._observers = ObserversThread(engine, name)
         self._stopping = Stopping(engine, name)
+        self._high_water = HighWater(engine)
         # The deadline that we were told of, until it has passed: its request may be over by now,
         # but those sent meanwhile, with later ones, then need not tell at all.
         self._alarm = NEVER
@@ -132,6 +134,7 @@ class ControlLoop:
         """One round, time first; whether there is more to do at once."""
         more = self._expire()
         done = self._some_orders()
+        self._high_water.look()
         self._observers.start_if_needed()
         return more or done == _ORDERS or bool(self._engine.orders.items)
 
@@ -194,8 +197,9 @@ class ControlLoop:
             self._observers.start_if_needed()
             # A clock that has not come to the instant that we waited for is given a tick.
             until = past(wakeup) + (_TICK if self._lagging else 0.0)
-            woken = engine.orders.parker.park_until(until)
-            self._lagging = not woken and engine.now() <= wakeup
+            look = self._high_water.next_look()
+            woken = engine.orders.parker.park_until(min(until, look))
+            self._lagging = not woken and until <= look and engine.now() <= wakeup
         engine.orders.attention = CALM
 
     def _next_instant(self) -> float:

@@ -19,6 +19,7 @@ __all__ = [
     "event_discarded",
     "event_listener_failed",
     "event_lost",
+    "event_mailbox_high",
     "event_noted",
     "event_opened",
     "event_progressed",
@@ -130,6 +131,10 @@ def event_lost(listener: Any, lost: int, at: float) -> events.Event:
     places = places_of(listener)
     where = "{}:{} in {}".format(*places[-1]) if places else ""
     return events.ValuesLost(at, 0, None, name_of(listener), lost, where)
+
+
+def event_mailbox_high(participant: Any, waiting: int, at: float) -> events.Event:
+    return events.MailboxHigh(at, 0, None, name_of(participant), waiting)
 
 
 def event_listener_failed(

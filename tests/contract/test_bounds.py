@@ -357,6 +357,32 @@ def test_the_event_says_where_the_listener_is() -> None:
     assert "wait" in lost.where or lost.where.startswith("<no GIL>")
 
 
+def test_a_mailbox_that_grows_is_told_of_at_each_doubling(world: World) -> None:
+    """From 10,000 on; and again when it had become small."""
+    told: List[Any] = []
+    world.dispatcher.add_hook(told.append)
+    hung = world.listener(ms=1_000_000, name="hung")
+    world.dispatcher.publish("t", "first")
+    world.clock.settle()
+
+    def look() -> List[int]:
+        world.send(topic="nobody", ttl=1)
+        world.clock.advance(1001)
+        return [each.waiting for each in told if isinstance(each, events.MailboxHigh)]
+
+    for number in range(9_999):
+        world.dispatcher.publish("t", number)
+    assert look() == []
+    world.dispatcher.publish("t", "more")
+    assert look() == [10_000]
+    assert look() == [10_000]
+    for number in range(10_000):
+        world.dispatcher.publish("t", number)
+    assert look() == [10_000, 20_000]
+    assert {each.participant for each in told if isinstance(each, events.MailboxHigh)} == {"hung"}
+    hung.ms = 0
+
+
 # -- producers ---------------------------------------------------------------------------------
 
 

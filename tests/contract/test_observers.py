@@ -90,6 +90,7 @@ def test_the_names_of_events_are_fixed() -> None:
         "ate_dispatcher.request_skipped",
         "ate_dispatcher.value_published",
         "ate_dispatcher.listener_failed",
+        "ate_dispatcher.mailbox_high",
         "ate_dispatcher.values_lost",
         "ate_dispatcher.request_completed",
     }
