@@ -2,16 +2,23 @@
 
     python tests/benchmarks/compare.py [--rounds N] [--seconds S] [--only WORKLOAD] [--quick]
 
-Installs `ate-dispatcher==0.1.0` and Pykka with pip into a throw-away folder, then runs every
-workload on every contestant, each in a process of its own. Contestants take turns within a round,
-so that a machine that is busy now and free later does not favour anyone; ratios are taken round by
-round and their median is printed with their min..max. A figure counts when two runs agree.
+Installs with pip into a throw-away folder what it compares with, says what cannot be installed and
+goes on without, then runs every workload on every contestant, each in a process of its own.
+Contestants take turns within a round, so that a machine that is busy now and free later does not
+favour anyone; ratios are taken round by round and their median is printed with their min..max. A
+figure counts when two runs agree.
+
+Requests are compared with `ate-dispatcher==0.1.0`, Pykka and the standard library; the bus
+(`--only bus`), which is `publish`, with geeteventbus, pyee, blinker, PyPubSub and psygnal. For the
+bus there are limits, and a table says whether they are kept.
 
 Threads are pinned, because a scheduler that moves them makes any hand-over bimodal: once all on one
-CPU, once the caller, the listeners and the dispatcher's thread on one and the producers on another.
+CPU, once the caller, the listeners and the dispatcher's thread on one and the producers on another;
+of a bus the listeners.
 
 `simplequeue` is the floor: the same threads relaying over bare `SimpleQueue`s, without ttl or ids;
-`honest` the same with the least that keeps a lock, a deadline, a stamp, a record and a handle.
+`honest` the same with the least that keeps a lock, a deadline, a stamp, a record and a handle, or
+for a bus a deadline, an id, and a verdict of each listener.
 The exit status is 1 if any process failed.
 """
 
@@ -25,17 +32,30 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Iterable
 
+from buses import BUSES
 from contestants import CONTESTANTS
+from musts import musts_table
 from tables import Results, checked_table, timed_table
-from worker import CHECKED, CHECKOUT, TIMED
+from worker import ALL, BUS, CHECKED, CHECKOUT
 
 DISPATCHERS = ("ours", "0.1.0")
 OURS_ONLY = ("memory-million", "memory-flat")
 NOT_WHEN_QUICK = ("memory-million",)
 CHECK_ROUNDS = 2
 PATIENCE_S = 300
+PEERS = {
+    "0.1.0": "ate-dispatcher==0.1.0",
+    "pykka": "pykka",
+    "geeteventbus": "geeteventbus",
+    "pyee-executor": "pyee",
+    "pyee": "pyee",
+    "blinker": "blinker",
+    "pypubsub": "PyPubSub",
+    "psygnal": "psygnal",
+}
+"""What is installed for which contestant."""
 
 
 def arguments() -> argparse.Namespace:
@@ -48,11 +68,11 @@ def arguments() -> argparse.Namespace:
         metavar="WORKLOAD",
         action="append",
         default=[],
-        help="workloads that begin so: " + ", ".join([*TIMED, *CHECKED]),
+        help="workloads that begin so: " + ", ".join(ALL),
     )
     parser.add_argument(
         "--contestant",
-        choices=list(CONTESTANTS),
+        choices=list({**CONTESTANTS, **BUSES}),
         action="append",
         default=[],
         help="only these (may be given several times)",
@@ -64,12 +84,11 @@ def arguments() -> argparse.Namespace:
         options.rounds, options.seconds = 1, 0.1
     if options.rounds < 1 or not options.seconds > 0:
         parser.error("--rounds and --seconds must be positive")
-    names = [*TIMED, *CHECKED]
     for wanted in options.only:
-        if not any(name.startswith(wanted) for name in names):
+        if not any(name.startswith(wanted) for name in ALL):
             parser.error(f"no workload begins with {wanted!r}")
     options.workloads = [
-        name for name in names if not options.only or name.startswith(tuple(options.only))
+        name for name in ALL if not options.only or name.startswith(tuple(options.only))
     ]
     return options
 
@@ -83,17 +102,40 @@ def placements() -> Dict[str, list[int]]:
     return {"one CPU": cpus[:1], "two CPUs": cpus[:2]} if len(cpus) > 1 else {"one CPU": cpus}
 
 
-def install(folder: Path) -> Dict[str, list[Path]]:
-    """Fetches what to compare with; returns what each contestant finds on its import path."""
-    old, rest = folder / "old", folder / "rest"
+def contestants_of(workload: str) -> list[str]:
+    """Who may take part in it."""
+    if workload in BUS:
+        return list(BUSES)
+    return list(DISPATCHERS if workload in CHECKED else CONTESTANTS)
+
+
+def install(folder: Path, names: Iterable[str]) -> Dict[str, list[Path]]:
+    """Fetches what to compare with; what each contestant finds on its import path.
+
+    Those that could not be fetched are left out.
+    """
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    for command in (
-        [*pip, "--no-deps", "--target", str(old), "ate-dispatcher==0.1.0"],
-        [*pip, "--target", str(rest), "pykka", "typing-extensions"],
-    ):
-        if subprocess.run(command, check=False).returncode:
-            sys.exit("could not install what to compare with: " + " ".join(command[1:]))
-    return {name: [{"ours": CHECKOUT, "0.1.0": old}.get(name, rest), rest] for name in CONTESTANTS}
+
+    def fetched(package: str, *options: str) -> Path | None:
+        target = folder / package
+        if not target.exists():
+            command = [*pip, *options, "--target", str(target), package]
+            if subprocess.run(command, check=False).returncode:
+                return None
+        return target
+
+    common = fetched("typing-extensions")
+    if common is None:
+        sys.exit("could not install what this package itself needs: typing-extensions")
+    paths = {}
+    for name in names:
+        package = PEERS.get(name)
+        # 0.1.0 names what it does not import.
+        options = ["--no-deps"] if name == "0.1.0" else []
+        home = fetched(package, *options) if package else CHECKOUT
+        if home is not None:
+            paths[name] = [home, common]
+    return paths
 
 
 class Comparison:
@@ -105,26 +147,24 @@ class Comparison:
         self.timed: Results = {}
         self.checked: Results = {}
         self.failures: list[str] = []
-        self.contestants = options.contestant or list(CONTESTANTS)
-        self.dispatchers = [name for name in DISPATCHERS if name in self.contestants]
 
     def run(self) -> None:
         for index in range(self.options.rounds):
             for workload in self.options.workloads:
                 print(f"round {index + 1}: {workload}", file=sys.stderr)
-                if workload in TIMED:
+                names = self.contestants(workload)
+                if workload not in CHECKED:
                     for placement, cpus in placements().items():
-                        for name in self.turns(index):
+                        for name in turns(names, index):
                             self.one(self.timed, workload, placement, cpus, name, index)
                 elif index < CHECK_ROUNDS and not self.left_out(workload):
-                    for name in self.dispatchers:
+                    for name in names:
                         if name == "ours" or workload not in OURS_ONLY:
                             self.one(self.checked, workload, "not pinned", [], name, index)
 
-    def turns(self, index: int) -> list[str]:
-        """Everybody, beginning with another one in each round."""
-        first = index % len(self.contestants)
-        return self.contestants[first:] + self.contestants[:first]
+    def contestants(self, workload: str) -> list[str]:
+        """Those that take part and are there."""
+        return [name for name in contestants_of(workload) if name in self.paths]
 
     def left_out(self, workload: str) -> bool:
         return bool(self.options.quick) and workload in NOT_WHEN_QUICK
@@ -146,7 +186,7 @@ class Comparison:
             return
         for metric, figure in figures.items():
             contestants = results.setdefault(metric, {}).setdefault(placement, {})
-            for each in self.contestants:
+            for each in self.contestants(workload):
                 contestants.setdefault(each, {})
             contestants[name][index] = figure
 
@@ -175,12 +215,21 @@ class Comparison:
             print(f"* {key}: {value}")
         for metric, found in self.timed.items():
             print(timed_table(metric, found))
+        if any(workload in BUS for workload in self.options.workloads):
+            print(musts_table(self.timed, list(placements())))
         if self.checked:
-            print(checked_table(self.checked, self.dispatchers))
+            there = [name for name in DISPATCHERS if name in self.paths]
+            print(checked_table(self.checked, there))
         if self.failures:
             print("\n**FAILED**\n")
         for failure in self.failures:
             print(f"* {failure}")
+
+
+def turns(names: list[str], index: int) -> list[str]:
+    """Everybody, beginning with another one in each round."""
+    first = index % len(names) if names else 0
+    return names[first:] + names[:first]
 
 
 def facts(options: argparse.Namespace) -> Dict[str, str]:
@@ -197,9 +246,14 @@ def facts(options: argparse.Namespace) -> Dict[str, str]:
 def main() -> int:
     """Installs, runs, prints; 1 if anything failed."""
     options = arguments()
+    names = [name for workload in options.workloads for name in contestants_of(workload)]
+    wanted = [name for name in names if not options.contestant or name in options.contestant]
     with tempfile.TemporaryDirectory(prefix="ate-compare-") as folder:
-        comparison = Comparison(options, install(Path(folder)))
+        comparison = Comparison(options, install(Path(folder), dict.fromkeys(wanted)))
         comparison.run()
+    for name in dict.fromkeys(wanted):
+        if name not in comparison.paths:
+            print(f"* left out, because it could not be installed: {name}")
     comparison.report()
     if options.json:
         everything = {

@@ -27,18 +27,12 @@ def produce(topic: str, i: int) -> int:
     return i
 
 
-class Contestant:
-    """`send(i)` asks all producers; each of `hears` gets every result, on a thread of its own."""
+class Crew:
+    """The threads of one contestant."""
 
     def __init__(self, pin: Pin) -> None:
         self.pin = pin
         self.threads: list[threading.Thread] = []
-
-    def start(self, producers: int, hears: Sequence[Hear]) -> None:
-        raise NotImplementedError
-
-    def send(self, i: int) -> None:
-        raise NotImplementedError
 
     def close(self) -> None:
         """Ends all threads; one that does not end is an error."""
@@ -51,6 +45,16 @@ class Contestant:
         thread = threading.Thread(target=target, args=args)
         self.threads.append(thread)
         thread.start()
+
+
+class Contestant(Crew):
+    """`send(i)` asks all producers; each of `hears` gets every result, on a thread of its own."""
+
+    def start(self, producers: int, hears: Sequence[Hear]) -> None:
+        raise NotImplementedError
+
+    def send(self, i: int) -> None:
+        raise NotImplementedError
 
 
 class Dispatching(Contestant):

@@ -15,7 +15,13 @@ UNITS = {
     "blocked": "us in the send, 4 producers, 2 listeners, all parked, p50 (less is better)",
     "burst enqueue": "sends/s without waiting, 4 producers, 2 listeners (more is better)",
     "burst drain": "results/s, first send to last result (more is better)",
+    "fanout": "us to the last result, 1 listener, all parked, p50 (less is better)",
+    "bus CPU": "us of CPU per value, publisher and listeners together (less is better)",
+    "bus rate": "values/s, heard by all listeners (more is better)",
+    "bus blocked": "us in the publish, all listeners parked, p50 (less is better)",
+    "bus beside": "ms from the publish to three others, one takes 20 ms (less is better)",
 }
+"""By how the metric begins."""
 BASELINES = {"0.1.0": "0.1.0", "simplequeue": "floor", "honest": "honest"}
 
 
@@ -51,17 +57,19 @@ def row(cells: Iterable[str]) -> str:
 def timed_table(metric: str, placements: Dict[str, Dict[str, Dict[int, float]]]) -> str:
     """One metric: a line per contestant, for each placement the figure and its ratios."""
     head, names = ["contestant"], []
-    for placement, contestants in placements.items():
-        head += [placement] + [f"x {short}" for short in BASELINES.values()]
+    for contestants in placements.values():
         names += [name for name in contestants if name not in names]
-    unit = UNITS.get(metric, "us to the last result, 1 listener, all parked, p50 (less is better)")
+    bases = [name for name in BASELINES if name in names]
+    for placement in placements:
+        head += [placement] + [f"x {BASELINES[base]}" for base in bases]
+    unit = next(unit for begin, unit in UNITS.items() if metric.startswith(begin))
     lines = ["", f"**{metric}**: {unit}", "", row(head), row("---" for _ in head)]
     for name in names:
         cells = [name]
         for contestants in placements.values():
             rounds = contestants.get(name, {})
             cells.append(spread(list(rounds.values())))
-            cells += [spread(ratios(rounds, contestants.get(base, {}))) for base in BASELINES]
+            cells += [spread(ratios(rounds, contestants.get(base, {}))) for base in bases]
         lines.append(row(cells))
     return "\n".join(lines)
 

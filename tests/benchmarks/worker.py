@@ -7,21 +7,28 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Any, Callable, Dict
 
+import bus_workloads
 import checks
 import cutoff
 import workloads
-from contestants import CONTESTANTS, Contestant
+from buses import BUSES
+from contestants import CONTESTANTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-Workload = Callable[[workloads.Build, float], workloads.Figures]
+Workload = Callable[[Any, float], workloads.Figures]
 TIMED: Dict[str, Workload] = {
     "throughput": workloads.throughput,
     "latency": workloads.latency,
     "blocked": workloads.blocked,
     "fanout": workloads.fanout,
     "burst": workloads.burst,
+}
+BUS: Dict[str, Workload] = {
+    "bus-cpu": bus_workloads.cpu,
+    "bus-blocked": bus_workloads.blocked,
+    "bus-slow": bus_workloads.slow,
 }
 CHECKED: Dict[str, Workload] = {
     "memory-open": checks.memory_open,
@@ -31,6 +38,7 @@ CHECKED: Dict[str, Workload] = {
     "idle": checks.idle,
     "cutoff": cutoff.cutoff,
 }
+ALL: Dict[str, Workload] = {**TIMED, **BUS, **CHECKED}
 
 
 def pin(cpu: int) -> None:
@@ -48,16 +56,21 @@ def refuse_the_wrong_library(contestant: str) -> None:
 
 
 def main(contestant: str, workload: str, cpus: list[int], seconds: float) -> workloads.Figures:
-    """Runs it. `cpus`: none (not pinned), one (for all threads) or two (the 2nd for producers)."""
+    """Runs it. `cpus`: none (not pinned), one (for all threads) or two.
+
+    On the second are the producers, or the listeners of a bus.
+    """
     if contestant in ("ours", "0.1.0"):
         refuse_the_wrong_library(contestant)
     if cpus:
         pin(cpus[0])
 
-    def build() -> Contestant:
-        return CONTESTANTS[contestant](lambda: pin(cpus[1]) if len(cpus) > 1 else None)
+    contestants: Dict[str, Any] = BUSES if workload in BUS else CONTESTANTS
 
-    return {**TIMED, **CHECKED}[workload](build, seconds)
+    def build() -> Any:
+        return contestants[contestant](lambda: pin(cpus[1]) if len(cpus) > 1 else None)
+
+    return ALL[workload](build, seconds)
 
 
 if __name__ == "__main__":
