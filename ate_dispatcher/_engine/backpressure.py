@@ -44,6 +44,7 @@ def find_places(
     Waits for them *until* then. On the thread that publishes.
     """
     engine = delivery.engine
+    delivery.places = []
     for mailbox in apart:
         if _finds(engine, delivery, channel, mailbox, until):
             continue

@@ -13,7 +13,7 @@ from typing_extensions import Protocol
 
 from .. import _log
 from .._core.delivery_report import DeliveryReport, ListenerReport
-from .._core.durations import timeout_instant
+from .._core.durations import NEVER, timeout_instant
 from .._core.outcomes import ANSWERED, Completion, Verdict
 from .._core.report import Reply
 from .._core.tables import Table, Tabular
@@ -44,6 +44,9 @@ class _Nobody:
 
 _NOBODY = _Nobody()
 
+_NONE: List[Any] = []
+"""Of those that have none; one for all, never changed."""
+
 
 class Delivery(Tabular, EngineMessage):
     """What becomes of one published value, as :meth:`Dispatcher.publish` returns it.
@@ -73,6 +76,7 @@ class Delivery(Tabular, EngineMessage):
         "completion",
         "deadline",
         "id",
+        "is_watched",
         "places",
         "sent",
         "topic",
@@ -109,9 +113,11 @@ class Delivery(Tabular, EngineMessage):
         self._verdicts: Dict[int, Verdict] = {}
         self._errors: Optional[Dict[int, str]] = None
         #: The mailboxes in which it has a place, by identity, while it is not there yet.
-        self.places: List[int] = []
-        self._callbacks: List[Callable[[Any], Any]] = []
+        self.places: List[int] = _NONE
+        self._callbacks: List[Callable[[Any], Any]] = _NONE
         self.awaited: bool = False
+        #: Whether somebody waits, or has a callback, or did: the end of the dispatcher finds it.
+        self.is_watched: bool = False
         #: Any, once it is over (P9).
         self.completion: Optional[Completion] = None
         if not self._pending:
@@ -197,7 +203,12 @@ class Delivery(Tabular, EngineMessage):
 
     def keeps(self, callback: Callable[[Any], Any]) -> bool:
         """Keep *callback* until it is done; False if it is, and nobody else will call it."""
+        if self._callbacks is _NONE:
+            # Only the control loop comes here.
+            self._callbacks = []
         self._callbacks.append(callback)
+        if NO_GIL:
+            self.engine.arrivals.rotate(0)
         if self.completion is None:
             return True
         try:
@@ -271,7 +282,10 @@ class Delivery(Tabular, EngineMessage):
             if side.version is not self._roster.version and key not in side.current().keys:
                 # It was deregistered since.
                 return Verdict.WITHDRAWN
-        return Verdict.SKIPPED if self.deadline < self.engine.now() else _OK
+        deadline = self.deadline
+        if deadline != NEVER and deadline < self.engine.now():
+            return Verdict.SKIPPED
+        return _OK
 
     def _failed(self, listener: Listening, key: int, error: BaseException) -> None:
         errors = self._errors
@@ -298,6 +312,8 @@ class Delivery(Tabular, EngineMessage):
         return id(mailbox) in self._pending
 
     def takes_place(self, mailbox: Mailbox) -> bool:
+        if not self.places:
+            return False
         try:
             self.places.remove(id(mailbox))
         except ValueError:
@@ -343,7 +359,10 @@ class Delivery(Tabular, EngineMessage):
 
     def _watch(self) -> None:
         """Somebody is going to wait: the end of the dispatcher is to find it."""
+        self.is_watched = True
         self.engine.watched[self.id] = self
+        if NO_GIL:
+            self.engine.arrivals.rotate(0)
         # In this order: who ends it says so, and then looks who is watched.
         self.settle()
         if self.completion is not None:
@@ -366,7 +385,7 @@ class Delivery(Tabular, EngineMessage):
             return
         if self.engine.is_copy:
             # What was to be called is the parent's.
-            self._callbacks.clear()
+            self._callbacks = _NONE
         self.withdraw(running=True)
 
     def over(self) -> None:
@@ -379,10 +398,11 @@ class Delivery(Tabular, EngineMessage):
     def completed(self) -> None:
         """The same, without letting go of the value: also inside the section."""
         self.completion = Completion.ALL_REPLIED
-        self.engine.watched.pop(self.id, None)
         if NO_GIL:
-            # The look at who waits comes after that word (P9).
+            # The looks at who waits come after that word (P9).
             self.engine.arrivals.rotate(0)
+        if self.is_watched:
+            self.engine.watched.pop(self.id, None)
         if self.awaited:
             wake(self.engine, self)
         while self._callbacks:
