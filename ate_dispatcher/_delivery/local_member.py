@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Hashable, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Hashable, Mapping, Optional, Tuple
 
 from .._core.member import Member, Worker
 from .._time.clock import Parker, this_thread
 from .mailbox import Mailbox
 
-__all__ = ["LocalMember", "LocalWorker", "Progressed", "ThreadWorker"]
+__all__ = ["FurtherWorker", "LocalMember", "LocalWorker", "Progressed"]
 
 Progressed = Tuple[int, int, float, str]
 """The identity of the engine, the id of the request, the fraction and the text."""
 
 
 class LocalWorker:
-    """What workers that are threads have in common; the slots are those of the two classes."""
+    """What workers of this process have in common; the slots are those of the two classes."""
 
     if not TYPE_CHECKING:
         __slots__ = ()
 
     ident: Optional[int]
-    """Its thread's, once that runs."""
+    """Its thread's, once that runs; None for one that is no thread."""
     progress: Optional[Progressed]
     """How far it said it is with which request, which is not kept for that; replaced whole by its
     own thread."""
@@ -31,12 +31,16 @@ class LocalWorker:
     """The request that it waits for in the middle of its own, and whether for any reply."""
     named: Any
     """At what it was last found in a circle."""
+    interrupts: Optional[Callable[[], None]]
+    """Tells its coroutine, if it is none of a thread, that nobody wants its answer any more; from
+    anywhere, also inside the section."""
 
     def _alone(self) -> None:
         self.ident = None
         self.progress = None
         self.awaits = None
         self.named = None
+        self.interrupts = None
 
     if TYPE_CHECKING:
 
@@ -58,10 +62,10 @@ class LocalWorker:
         return self.ident == this_thread()
 
 
-class ThreadWorker(LocalWorker, Worker):
-    """A further worker of a member: one thread, with what it parks on."""
+class FurtherWorker(LocalWorker, Worker):
+    """A further worker of a member: one thread, or coroutine, with what it parks on."""
 
-    __slots__ = ("awaits", "ident", "named", "parker", "progress")
+    __slots__ = ("awaits", "ident", "interrupts", "named", "parker", "progress")
 
     def __init__(self, member: LocalMember, parker: Parker) -> None:
         super().__init__(member)
@@ -72,7 +76,16 @@ class ThreadWorker(LocalWorker, Worker):
 class LocalMember(LocalWorker, Member):
     """A producer's member; as a worker, the producer's own thread."""
 
-    __slots__ = ("_on_topics", "awaits", "ident", "mailbox", "named", "progress", "warned")
+    __slots__ = (
+        "_on_topics",
+        "awaits",
+        "ident",
+        "interrupts",
+        "mailbox",
+        "named",
+        "progress",
+        "warned",
+    )
 
     def __init__(
         self,
@@ -104,3 +117,11 @@ class LocalMember(LocalWorker, Member):
     def parker(self) -> Parker:
         # It came from the clock of its first dispatcher, after this was made.
         return self.mailbox.parker
+
+    def interrupt(self, request: Any) -> None:
+        """Nobody wants the answer to *request* any more, which it runs. Inside the section."""
+        # All of its workers are of one kind.
+        if self.interrupts is not None:
+            worker = self.worker_at(request)
+            if isinstance(worker, LocalWorker) and worker.interrupts is not None:
+                worker.interrupts()

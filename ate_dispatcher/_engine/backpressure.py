@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence
 
+from typing_extensions import Protocol
+
 from .._delivery.local_member import LocalWorker
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.registry import Channel
 from .delivery import Delivery
 from .engine import Engine
 
-__all__ = ["exceeded", "find_places", "let_nobody_wait", "wait_until_heard"]
+__all__ = ["exceeded", "find_places", "heard", "let_nobody_wait", "wait_until_heard"]
+
+
+class AsyncParker(Protocol):
+    """What one coroutine waits on."""
+
+    def unpark(self, _: None = None) -> None: ...
+
+    async def wait(self, seconds: float) -> bool:
+        """Until it is unparked, or for so long (False)."""
+        ...
 
 
 def exceeded(channel: Optional[Channel]) -> List[Mailbox]:
@@ -34,6 +46,32 @@ def wait_until_heard(
         if room is not None:
             wanted = _Wanted(engine, channel, mailbox)
             room.waiting.wait(worker.parker, until, room.has_settled, wanted.is_over)
+
+
+async def heard(
+    engine: Engine,
+    channel: Channel,
+    parker: AsyncParker,
+    full: List[Mailbox],
+    until: float,
+) -> None:
+    """The same for a coroutine, which waits on *parker*."""
+    for mailbox in full:
+        room = mailbox.room
+        if room is None:
+            continue
+        wanted = _Wanted(engine, channel, mailbox)
+        try:
+            # As `Waiters.wait`.
+            while True:
+                room.waiting.enlist(parker)
+                if room.has_settled() or wanted.is_over():
+                    break
+                if not await parker.wait(until - engine.now()):
+                    break
+                room.waiting.forget(parker)
+        finally:
+            room.waiting.dismiss(parker)
 
 
 def find_places(

@@ -26,7 +26,7 @@ from .messages import REPLY, Hearer, line_of
 from .process import release
 from .waiting import A_WHILE, in_its_loop, is_done, wait_for, wait_in_loop, wake
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "Listening"]
 
 _OK = Verdict.OK
 
@@ -177,7 +177,7 @@ class Delivery(Tabular, Message):
     def _look_for_unstarted(self) -> None:
         for each in self.listeners:
             waits = self.is_pending(each._ate_mailbox)
-            if waits and each.ident is None and not each._ate_warned:
+            if waits and not each._ate_was_started() and not each._ate_warned:
                 each._ate_warned = True
                 _log.lost("listener %s is waited for and was never started", _log.name_of(each))
 
@@ -214,52 +214,48 @@ class Delivery(Tabular, Message):
 
     def __call__(self, listener: Listening) -> None:
         """Let *listener* hear it, and note what becomes of that."""
-        key = id(listener._ate_mailbox)
-        # In this order: who gives it up from now on may let go of it.
-        value = self._value
-        if self._pending.pop(key, None) is None:
-            # Somebody has given it up for this listener.
+        begun = self.begin(listener)
+        if begun is None:
             return
-        engine, verdict = self.engine, self._due(listener)
-        listener._ate_hears = self
+        (value,) = begun
+        verdict = self.due(listener)
         try:
             if verdict is _OK:
                 listener.process_dispatcher_result(self.topic, value)
-                if self._roster.apart and listener._ate_heeds(REPLY):
-                    record: Any = value, None, _NOBODY, self.sent, engine.now(), None
-                    listener.process_dispatcher_reply(self.topic, Reply(record, self.sent))
+                if self._roster.apart:
+                    reply = self.reply_for(listener, value)
+                    if reply is not None:
+                        listener.process_dispatcher_reply(self.topic, reply)
         except BaseException as error:
             verdict = Verdict.ERROR
-            self._failed(listener, key, error)
+            self.failed(listener, error)
             raise
         finally:
-            listener._ate_hears = value = None
-            if self._verdicts.setdefault(key, verdict) is Verdict.MISSING:
-                # It was given up meanwhile, and has come to its end all the same.
-                self._verdicts[key] = verdict
-                next(engine.taken_up[verdict])
-            else:
-                tally = engine.tallies.get(key)
-                if tally is None:
-                    tally = engine.tallies.setdefault(key, {})
-                # Of its thread alone.
-                tally[verdict] = tally.get(verdict, 0) + 1
-            if len(self._verdicts) == len(self._roster.members):
-                self.over()
+            begun = value = None
+            self.heard_by(listener, verdict)
 
     def read_by(self, reader: Any, mailbox: Mailbox) -> Optional[Tuple[Any]]:
         """Its value, for a *reader* on a user's thread; None if that is not to have it."""
         key, value = id(mailbox), self._value
         if self._pending.pop(key, None) is None:
             return None
-        verdict = self._due(reader)
+        verdict = self.due(reader)
         if self._verdicts.setdefault(key, verdict) is verdict:
             next(self.engine.apart[verdict])
         if len(self._verdicts) == len(self._roster.members):
             self.over()
         return (value,) if verdict is _OK else None
 
-    def _due(self, listener: Any) -> Verdict:
+    def begin(self, listener: Listening) -> Optional[Tuple[Any]]:
+        """The value, which *listener* hears now; None if somebody has given it up for that one."""
+        # In this order: who gives it up from now on may let go of it.
+        begun = (self._value,)
+        if self._pending.pop(id(listener._ate_mailbox), None) is None:
+            return None
+        listener._ate_hears = self
+        return begun
+
+    def due(self, listener: Any) -> Verdict:
         """What becomes of it now, if nothing is raised."""
         if self._channel is not None:
             side = self._channel.listeners
@@ -268,14 +264,39 @@ class Delivery(Tabular, Message):
                 return Verdict.WITHDRAWN
         return Verdict.SKIPPED if self.deadline < self.engine.now() else _OK
 
-    def _failed(self, listener: Listening, key: int, error: BaseException) -> None:
+    def reply_for(self, listener: Listening, value: Any) -> Optional[Reply]:
+        """What *listener* is told beside the value, if it wants to know."""
+        if not self._roster.apart or not listener._ate_heeds(REPLY):
+            return None
+        record: Any = value, None, _NOBODY, self.sent, self.engine.now(), None
+        return Reply(record, self.sent)
+
+    def failed(self, listener: Listening, error: BaseException) -> None:
+        """*listener* has raised."""
         errors = self._errors
         if errors is None:
             errors = self._errors = {}
-        errors[key] = type(error).__name__
+        errors[id(listener._ate_mailbox)] = type(error).__name__
         if self.engine.hooks:
             told = self.id, self.topic, listener, error, self.engine.now()
             self.engine.observers.tell(event_listener_failed, *told)
+
+    def heard_by(self, listener: Listening, verdict: Verdict) -> None:
+        """*listener* has come to the end of it."""
+        listener._ate_hears = None
+        key, engine = id(listener._ate_mailbox), self.engine
+        if self._verdicts.setdefault(key, verdict) is Verdict.MISSING:
+            # It was given up meanwhile, and has come to its end all the same.
+            self._verdicts[key] = verdict
+            next(engine.taken_up[verdict])
+        else:
+            tally = engine.tallies.get(key)
+            if tally is None:
+                tally = engine.tallies.setdefault(key, {})
+            # Of its thread alone.
+            tally[verdict] = tally.get(verdict, 0) + 1
+        if len(self._verdicts) == len(self._roster.members):
+            self.over()
 
     @property
     def first(self) -> Optional[Outlet]:

@@ -37,15 +37,14 @@ class Hearer(Protocol):
     """A listener, or a stream."""
 
     @property
-    def ident(self) -> Optional[int]: ...
-
-    @property
     def _ate_mailbox(self) -> Mailbox: ...
 
     _ate_failure: Optional[str]
     _ate_warned: bool
 
     def is_alive(self) -> bool: ...
+
+    def _ate_was_started(self) -> bool: ...
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> Any: ...
 
@@ -66,7 +65,7 @@ def line_of(
     if verdict is None or verdict is Verdict.MISSING:
         if not waits:
             standing = Standing.RUNNING
-        elif listener.ident is None:
+        elif not listener._ate_was_started():
             standing = Standing.NOT_STARTED
         else:
             standing = Standing.QUEUED
@@ -94,10 +93,11 @@ class ErrorMessage(Message):
         # Without those before, which a listener that hangs would keep.
         self._record: Any = None if newest is None else (*newest[:PREVIOUS], None)
 
-    def __call__(self, listener: Hearer) -> None:
-        listener.process_dispatcher_error(self.topic, self._reply())
+    def __call__(self, listener: Hearer) -> Any:
+        return listener.process_dispatcher_error(self.topic, self.reply())
 
-    def _reply(self) -> Reply:
+    def reply(self) -> Reply:
+        """As listeners are told."""
         return Reply(self._record, self._sent, self._more)
 
 
@@ -123,7 +123,7 @@ class ResultMessage(ErrorMessage):
             listener.process_dispatcher_result(self.topic, self.value)
         finally:
             if listener._ate_heeds(REPLY):
-                listener.process_dispatcher_reply(self.topic, self._reply())
+                listener.process_dispatcher_reply(self.topic, self.reply())
 
 
 class EndMessage(Message):
@@ -135,6 +135,6 @@ class EndMessage(Message):
         self.engine: Engine = request.engine
         self._request = request
 
-    def __call__(self, listener: Hearer) -> None:
+    def __call__(self, listener: Hearer) -> Any:
         report = report_of(self._request, self._request.ended, at_the_end=True)
-        listener.process_dispatcher_completion(self._request.topic, report)
+        return listener.process_dispatcher_completion(self._request.topic, report)

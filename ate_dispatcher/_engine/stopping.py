@@ -70,7 +70,7 @@ class Stopping:
             if id(participant) in self._told:
                 continue
             self._told.add(id(participant))
-            if side == "listeners" and participant.ident is None:
+            if side == "listeners" and not participant._ate_was_started():
                 self._tell_of_unread(participant)
             if participant._ate_stops_at_once():
                 if participant._ate_mailbox.attention is not CLOSED:
@@ -149,7 +149,7 @@ class Stopping:
         see_to(engine.posts)
         for listener in engine.registry.participants("listeners"):
             mailbox = listener._ate_mailbox
-            if listener.ident is None or mailbox.attention is CLOSED:
+            if not listener._ate_was_started() or mailbox.attention is CLOSED:
                 continue
             if listener._ate_hears is not None or has_values(engine, mailbox):
                 self._hearing += 1

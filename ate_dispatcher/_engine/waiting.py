@@ -8,7 +8,7 @@ anything, and goes with the request's end.
 
 from __future__ import annotations
 
-import sys
+from collections import abc
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from typing_extensions import Protocol
@@ -22,6 +22,7 @@ from .._core.snapshots import copied
 from .._delivery.local_member import LocalWorker
 from .._observing.deadlocks import LOOKS, circle_of
 from .._time.clock import REAL, spawn
+from .._time.running_loop import running_loop
 from ..errors import DispatcherError
 from .engine import Engine, Phase
 from .process import CURRENT_WORKER, nested
@@ -35,12 +36,12 @@ __all__ = [
     "Awaited",
     "Seen",
     "beside_the_loop",
+    "finished",
     "in_its_loop",
     "is_done",
     "look_for_circle",
     "loop_parker",
     "own_worker",
-    "running_loop",
     "wait_for",
     "wait_in_loop",
     "wake",
@@ -163,7 +164,8 @@ def loop_parker(engine: Engine) -> LoopParker:
             "no asyncio event loop runs here, which waiting for a handle needs; elsewhere, under "
             "trio for example, wait on a thread: await trio.to_thread.run_sync(handle.wait)"
         )
-    if not getattr(engine.clock, "moved_by_loops", True):
+    moved = getattr(engine.clock, "moved_by_loops", True)
+    if not moved and getattr(loop, "clock", None) is not engine.clock:
         raise DispatcherError(
             "a coroutine does not move virtual time: let it pass before, or test on real time"
         )
@@ -208,11 +210,9 @@ def _dismiss(engine: Engine, request: Awaited, waiter: Tuple[Any, bool]) -> None
             engine.waiting.pop(request.id, None)
 
 
-def running_loop() -> Optional[asyncio.AbstractEventLoop]:
-    """The event loop that runs on the calling thread, if any does."""
-    # Nothing runs in one where it was never imported.
-    events = sys.modules.get("asyncio.events")
-    return None if events is None else events._get_running_loop()
+async def finished(value: Any) -> Any:
+    """*value*, or what it comes to, if it is a coroutine."""
+    return await value if isinstance(value, abc.Coroutine) else value
 
 
 async def beside_the_loop(function: Callable[[], Any]) -> None:

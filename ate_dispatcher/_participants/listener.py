@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Callable, FrozenSet, Optional
+from typing import TYPE_CHECKING, Any, Callable, FrozenSet, Optional
 
 from .. import _log
-from .._arguments import check_callable, count
+from .._arguments import check_awaited, count, is_async
 from .._core.report import Reply, Report
 from .._delivery.overflow import BoundedMailbox, Overflow
 from .._delivery.sentinels import STOP
@@ -19,7 +19,12 @@ from .._time.clock import REAL
 from ..errors import BadType, BadValue
 from .participant import Participant, run_rigged
 
+if TYPE_CHECKING:
+    from .event_loop import Life
+
 __all__ = ["OPTIONAL", "ResultListener"]
+
+RESULT = "process_dispatcher_result"
 
 OPTIONAL = (ERROR, COMPLETION, REPLY)
 """What a listener may override as well."""
@@ -76,7 +81,7 @@ class ResultListener(Participant):
     ) -> None:
         """All are optional, and keyword arguments but the first; see the class."""
         if target is not None:
-            check_callable("target", target)
+            check_awaited("target", target)
         size = None if maxsize is None else count("maxsize", maxsize, "messages")
         if not isinstance(overflow, Overflow):
             raise BadType(f"overflow must be an Overflow, not {overflow!r}")
@@ -158,7 +163,21 @@ class ResultListener(Participant):
             mailbox.park(posts)
 
     def _ate_run(self) -> None:
-        self._ate_failure = run_rigged(self)
+        self._ate_fails(run_rigged(self))
+
+    def _ate_fails(self, failure: Optional[str]) -> None:
+        self._ate_failure = failure
+
+    def _ate_is_async(self) -> bool:
+        called = (RESULT, *OPTIONAL)
+        return self._ate_on_loop is not None or any(
+            is_async(getattr(self, each)) for each in called
+        )
+
+    def _ate_new_life(self) -> Life:
+        from .event_loop import Life, hear_all
+
+        return Life(self, lambda loop: hear_all(loop, self))
 
     def _ate_ends(self) -> None:
         hears_no_more(self._ate_mailbox, self._ate_posts)

@@ -6,9 +6,21 @@ import weakref
 from collections import abc
 from functools import partial
 from threading import current_thread
-from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Hashable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
-from .._arguments import check_callable, count
+from .._arguments import check_awaited, count, is_async
 from .._core.outcomes import Standing
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.local_member import LocalMember, LocalWorker
@@ -21,6 +33,9 @@ from .._time.clock import REAL
 from ..errors import BadType, BadValue
 from .current_request import OfTheMoment
 from .participant import Participant, run_rigged
+
+if TYPE_CHECKING:
+    from .event_loop import Life
 
 __all__ = ["Exclusive", "Producer"]
 
@@ -83,10 +98,10 @@ class Producer(Participant):
         maxsize: Optional[int] = None,
     ) -> None:
         """All are optional, and keyword arguments but the first; see the class."""
-        if target is not None:
-            check_callable("target", target)
         if not isinstance(stream, bool):
             raise BadType(f"stream must be True or False, not {stream!r}")
+        if target is not None:
+            check_awaited("target", target, streams=stream)
         workers = count("workers", workers, "threads")
         on_topics: Optional[Dict[Hashable, Tuple[str, ...]]] = None
         if isinstance(exclusive, abc.Mapping):
@@ -190,7 +205,18 @@ class Producer(Participant):
             self._ate_member.standing = Standing.NOT_STARTED
 
     def _ate_run(self) -> None:
-        self._ate_member.failure = run_rigged(self)
+        self._ate_fails(run_rigged(self))
+
+    def _ate_fails(self, failure: Optional[str]) -> None:
+        self._ate_member.failure = failure
+
+    def _ate_is_async(self) -> bool:
+        return self._ate_on_loop is not None or is_async(self.produce_dispatcher_output)
+
+    def _ate_new_life(self) -> Life:
+        from .event_loop import Life, serve_all
+
+        return Life(self, lambda loop: serve_all(loop, self, self._ate_member))
 
     def _ate_forked(self) -> None:
         super()._ate_forked()

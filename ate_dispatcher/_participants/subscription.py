@@ -264,6 +264,9 @@ class Stream:
         """Whether it takes anything in."""
         return self._ident is not None and self._ate_mailbox.attention is not CLOSED
 
+    def _ate_was_started(self) -> bool:
+        return self._ident is not None
+
     def _ate_heeds(self, callback: str) -> bool:
         return False
 

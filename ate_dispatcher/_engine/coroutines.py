@@ -1,0 +1,405 @@
+"""What the coroutines of producers and listeners do, in one event loop: no thread for each.
+
+A worker of a producer serves each request in a task of its own, which takes the request in its
+first step, so that none begins before its coroutine does, and hands the answer in straight after
+that has returned. Between two tasks nothing of it is in the loop; who unparks it has the next one
+made. A listener is one task.
+
+Everything here runs in the event loop but what says that it may be called from anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import abc
+from contextvars import Context, copy_context
+from typing import Any, Callable, Optional, Tuple
+
+from typing_extensions import Protocol
+
+from .. import _log
+from .._core.durations import NEVER
+from .._core.member import Claim
+from .._core.outcomes import Verdict
+from .._delivery.keyed_mailbox import KeyedMailbox
+from .._delivery.local_member import FurtherWorker, LocalMember
+from .._delivery.mailbox import CALM, NO_GIL, Busy
+from .._delivery.sentinels import IDLE, STOP, Died
+from .._observing.deadlocks import LOOKS
+from ..errors import DispatcherError
+from .backpressure import exceeded, heard
+from .context import InContext
+from .delivery import Delivery, Listening
+from .engine import Engine
+from .gather import announce, engines_of, failed, give_back, without_our_frame
+from .messages import REPLY, ResultMessage
+from .process import CURRENT_WORKER, SECTION, nested
+from .serve import FINISHED, Serving, hand_in, hand_in_part, see_to_rest
+from .sweep import come_to, died
+from .turns import Later, Taken, comes_on, has_begun, take
+from .waiting import finished, look_for_circle
+
+__all__ = ["Calls", "hear_all", "serve_all"]
+
+_FEW = 64
+"""So many results one listener hears before the others of the loop have their turn."""
+
+
+class Calls(Protocol):
+    """The event loop, as far as it is known here."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def call(self, function: Callable[[], Any]) -> None:
+        """Call it in the loop, soon. From anywhere; never blocks."""
+        ...
+
+
+class _Parker:
+    """What wakes a coroutine that waits for a mailbox, or for its instruments."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._future: Any = None
+
+    def unpark(self, _: None = None) -> None:
+        """From anywhere; never blocks, never raises."""
+        self._calls.call(self.heard)
+
+    def heard(self) -> None:
+        """It was unparked: if it waits, it goes on."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(True)
+
+    async def wait(self, seconds: float = NEVER) -> bool:
+        """Until it is unparked, perhaps for something before; or for so long (False)."""
+        loop = self._calls.loop
+        future: asyncio.Future[bool] = loop.create_future()
+        self._future = future
+        timer = None
+        if seconds < NEVER:
+            # Virtual time may have come to its end.
+            with contextlib.suppress(DispatcherError):
+                timer = loop.call_later(seconds, _give_up, future)
+        try:
+            return await future
+        finally:
+            self._future = None
+            if timer is not None:
+                timer.cancel()
+
+    def park(self) -> None:
+        """Coroutines await."""
+        raise DispatcherError("what waits in an event loop parks on nothing")
+
+    def park_until(self, deadline: float) -> bool:
+        """Likewise."""
+        self.park()
+        return False
+
+
+def _give_up(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(False)
+
+
+# -- producers ---------------------------------------------------------------------------------
+
+
+async def serve_all(calls: Calls, producer: Serving, member: LocalMember) -> None:
+    """Serve with all of *member*'s workers until STOP."""
+    # With what was set when it was set up.
+    context = copy_context()
+    servers = [_Server(calls, producer, context) for _ in range(producer._ate_workers)]
+    others = [FurtherWorker(member, each) for each in servers[1:]]
+    member.workers = (member, *others)
+    for server, worker in zip(servers, member.workers):
+        server.serves(worker)
+    mailbox = member.mailbox
+    mailbox.hang(servers[0])
+    try:
+        for server in servers:
+            server.goes_on()
+        for server in servers:
+            await server.ended
+    finally:
+        with SECTION:
+            mailbox.end()
+
+
+class _Server(_Parker):
+    """One worker of a producer: what it parks on, and the task in which it is, if it is in one."""
+
+    def __init__(self, calls: Calls, producer: Serving, context: Context) -> None:
+        super().__init__(calls)
+        self._producer = producer
+        self._context = context.copy()
+        self._worker: Any = None
+        self._task: Optional[asyncio.Task[None]] = None
+        #: Whether the task is in the producer's coroutine; and whether that was cancelled.
+        self._is_in = self._cancelled = False
+        #: Has the error of the first worker, if it was cut short by one.
+        self.ended: asyncio.Future[None] = calls.loop.create_future()
+
+    def serves(self, worker: Any) -> None:
+        """That is the one."""
+        self._worker = worker
+        worker.interrupts = self.interrupt
+        self._context.run(CURRENT_WORKER.set, worker)
+
+    def interrupt(self) -> None:
+        """What it is at is over. From anywhere; never blocks."""
+        self._calls.call(self._interrupt)
+
+    def _interrupt(self) -> None:
+        running = self._worker.running
+        if self._is_in and not self._cancelled and running is not None and running.is_over:
+            self._cancelled = True
+            if self._task is not None:
+                self._task.cancel()
+
+    def heard(self) -> None:
+        """It was unparked: by who has put something, or for what it waits for before it begins."""
+        if self._task is not None:
+            super().heard()
+        elif not self.ended.done():
+            self.goes_on()
+
+    def goes_on(self) -> None:
+        """To the next request, in a task of its own, with a context of its own."""
+        self._task = self._context.run(self._calls.loop.create_task, self._serve())
+
+    async def _serve(self) -> None:
+        """One request, from the mailbox to the answer; or the look that finds none."""
+        engine: Optional[Engine] = None
+        claim: Optional[Claim] = None
+        try:
+            request, call, kwargs, claim = self._take()
+            engine = request.engine
+            if engine is not None:
+                request = None
+                if claim is None or await self._begins(engine, claim):
+                    value, error = None, None
+                    self._is_in, self._cancelled = True, False
+                    try:
+                        value = self._called(call, kwargs)
+                        if isinstance(value, abc.Coroutine):
+                            value = await value
+                        elif self._producer._ate_stream and isinstance(value, abc.AsyncGenerator):
+                            value, error = await self._streamed(value)
+                    except Died:
+                        raise
+                    except BaseException as raised:
+                        value, error = None, without_our_frame(raised)
+                    self._is_in = False
+                    # Before the section: it may be that nobody else has them any more (P16).
+                    call = kwargs = None
+                    request = self._hand_in(engine, value, error, claim)
+                    claim = value = error = None
+                    full = exceeded(request.channel)
+                    if full:
+                        await heard(engine, request.channel, self, full, request.deadline)
+                    request = None
+                claim = None
+            elif request is STOP:
+                self._ends()
+                return
+            elif request is IDLE and self._rests():
+                self._task = None
+                return
+        except BaseException as error:
+            self._ends(error, engine, claim)
+        else:
+            self.goes_on()
+
+    def _take(self) -> Taken:
+        """What is next, and what that brings with it."""
+        worker: Any = self._worker
+        member: LocalMember = worker.member
+        mailbox = member.mailbox
+        later: Later = []
+        with SECTION:
+            try:
+                if not isinstance(mailbox, KeyedMailbox):
+                    # It is not parked any more.
+                    mailbox.attention = CALM
+                taken = take(worker, mailbox.take(worker), later)
+            except BaseException as defect:
+                for engine in engines_of(member):
+                    engine.broken(defect)
+                raise
+        if member.unjudged:
+            come_to(member)
+        see_to_rest(later)
+        return taken
+
+    def _rests(self) -> bool:
+        """Whether nothing has come since that look; then an unpark brings it back."""
+        mailbox = self._worker.member.mailbox
+        with SECTION:
+            idles = mailbox.idles(self._worker)
+        # As Mailbox.rest (P1).
+        return idles and (isinstance(mailbox, KeyedMailbox) or not mailbox.items)
+
+    async def _begins(self, engine: Engine, claim: Claim) -> bool:
+        """As `turns.begins`, but that nobody blocks."""
+        worker = self._worker
+        looks = iter(LOOKS if nested else ())
+        began = engine.now()
+        look = began + next(looks, NEVER)
+        while claim.waits:
+            if not await self.wait(look - engine.now()):
+                look_for_circle(worker)
+                look = began + next(looks, NEVER)
+            comes_on(engine, claim)
+        return has_begun(engine, worker, claim)
+
+    def _called(self, call: Any, kwargs: Any) -> Any:
+        """What the producer's method, looked up at every call, gives."""
+        producer = self._producer
+        if kwargs.__class__ is InContext:
+            method = producer.produce_dispatcher_output
+            return kwargs.call(self._worker, method, call, producer._ate_stream)
+        return producer.produce_dispatcher_output(*call, **(kwargs or {}))
+
+    async def _streamed(self, generator: Any) -> Tuple[Any, Any]:
+        """Each value that it yields is a reply; the value and the error that it comes to."""
+        try:
+            async for value in generator:
+                request = hand_in_part(self._worker, value)
+                full = exceeded(request.channel)
+                if full:
+                    await heard(request.engine, request.channel, self, full, request.deadline)
+                if request.is_over:
+                    # Over meanwhile: what comes of it now is late, or surplus.
+                    return None, None
+                request = value = None
+        finally:
+            await generator.aclose()
+        return None, FINISHED
+
+    def _hand_in(self, engine: Engine, value: Any, error: Any, claim: Optional[Claim]) -> Any:
+        """The answer, stamped straight after the coroutine has returned; the request."""
+        worker = self._worker
+        with SECTION:
+            try:
+                stamp = engine.now()
+                # Only now: if it ended meanwhile, a stub stands for it.
+                request = worker.running
+                effects = hand_in(engine, worker, value, error, stamp)
+                worker.running = None
+                if claim is not None:
+                    give_back(engine, claim)
+            except BaseException as defect:
+                engine.broken(defect)
+                raise
+        if worker.member.unjudged:
+            come_to(worker.member)
+        announce(engine, request, effects)
+        ours = self._cancelled and isinstance(error, asyncio.CancelledError)
+        if error is not None and error is not FINISHED and not ours:
+            failed(self._producer, request, error)
+        return request
+
+    def _ends(
+        self,
+        error: Optional[BaseException] = None,
+        engine: Optional[Engine] = None,
+        claim: Optional[Claim] = None,
+    ) -> None:
+        """It takes nothing any more: at its STOP, or with an *error* that is no answer."""
+        worker = self._worker
+        self._task, self._is_in = None, False
+        with SECTION:
+            if engine is not None and claim is not None and (claim.granted or claim.waits):
+                give_back(engine, claim)
+            worker.claim = None
+            worker.member.mailbox.let_go(worker)
+        if error is not None and worker is not worker.member:
+            # Without a word, if it was killed, and the others go on.
+            died(worker)
+            if isinstance(error, Died):
+                error = None
+        if error is None:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(error)
+
+
+# -- listeners ---------------------------------------------------------------------------------
+
+
+async def hear_all(calls: Calls, listener: Listening) -> None:
+    """Let *listener* hear one thing after the other, until STOP."""
+    mailbox, parker = listener._ate_mailbox, _Parker(calls)
+    mailbox.hang(parker)
+    items = mailbox.items
+    item: Any = None
+    popleft = mailbox.popleft
+    number = 0
+    while True:
+        try:
+            while True:
+                if not items:
+                    break
+                item = popleft()
+                if item is STOP:
+                    return
+                await _heard(listener, item)
+                number += 1
+                if not number % _FEW:
+                    await asyncio.sleep(0)
+        except BaseException as error:
+            name = _log.name_of(listener)
+            on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
+            _log.failed(f"{name} raised while it processed a result", error, topic=on)
+            continue
+        # Parked for long, perhaps: nobody's results stay alive in this frame.
+        item = None
+        # As Mailbox.park (P1), but that nobody may count on it: others may hold its loop up.
+        mailbox.attention = Busy([True])
+        if NO_GIL:
+            items.rotate(0)
+        if not items:
+            with contextlib.suppress(asyncio.CancelledError):
+                await parker.wait()
+        mailbox.attention = CALM
+
+
+async def _heard(listener: Listening, item: Any) -> None:
+    """As its call would let *listener* hear *item*."""
+    if item.__class__ is tuple:
+        await finished(listener.process_dispatcher_result(*item))
+    elif isinstance(item, Delivery):
+        await _hear(listener, item)
+    elif isinstance(item, ResultMessage):
+        try:
+            await finished(listener.process_dispatcher_result(item.topic, item.value))
+        finally:
+            if listener._ate_heeds(REPLY):
+                await finished(listener.process_dispatcher_reply(item.topic, item.reply()))
+    else:
+        await finished(item(listener))
+
+
+async def _hear(listener: Listening, delivery: Delivery) -> None:
+    begun = delivery.begin(listener)
+    if begun is None:
+        return
+    (value,) = begun
+    verdict = delivery.due(listener)
+    try:
+        if verdict is Verdict.OK:
+            await finished(listener.process_dispatcher_result(delivery.topic, value))
+            reply = delivery.reply_for(listener, value)
+            if reply is not None:
+                await finished(listener.process_dispatcher_reply(delivery.topic, reply))
+    except BaseException as error:
+        verdict = Verdict.ERROR
+        delivery.failed(listener, error)
+        raise
+    finally:
+        begun = value = None
+        delivery.heard_by(listener, verdict)
