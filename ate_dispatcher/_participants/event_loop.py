@@ -11,7 +11,7 @@ from collections import deque
 from contextvars import Context
 from functools import partial
 from threading import Thread, current_thread
-from typing import Any, Callable, Deque, List, Optional, Set
+from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
 from typing_extensions import Protocol
 
@@ -28,6 +28,11 @@ from ..errors import ClockStopped, DispatcherError
 __all__ = ["EventLoop", "Life", "hear_all", "serve_all"]
 
 _NAME = "ate_dispatcher event loop"
+
+_TURN = "turn"
+
+_FAREWELL = 10.0
+"""Real seconds for which one is waited for whose clock was stopped."""
 
 
 class Lives(Protocol):
@@ -50,7 +55,7 @@ class EventLoop:
 
     What it is to do is appended to one queue, and its thread woken as the reader of any mailbox
     (P1), by what asyncio has for that: an append and a byte into a socket, without a lock. Whoever
-    has the *turn* runs it, or is about to start its thread.
+    has the *turn*, one atomic operation, runs it, or is about to start its thread.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -58,7 +63,7 @@ class EventLoop:
         self._calls: Deque[Callable[[], Any]] = deque()
         #: Full while nobody has woken it since it has looked.
         self._attention: List[bool] = []
-        self._turn: Deque[bool] = deque([True])
+        self._turn: Dict[str, List[bool]] = {}
         self._lives: Set[Life] = set()
         #: The last to end, which is over when the thread is.
         self._last: Optional[Life] = None
@@ -78,23 +83,26 @@ class EventLoop:
             attention.clear()
 
     def begin(self, life: Life) -> None:
-        """Let *life* begin; a RuntimeError if there is no thread for it."""
+        """Let *life* begin, once; a RuntimeError if there is no thread for it."""
         life.ident = self.ident
         begin = partial(self._begin, life)
-        self.call(begin)
+        # Whoever empties it decides whether the thread runs: that, or who gives it up.
+        turn = [True]
         try:
-            self._turn.pop()
-        except IndexError:
-            # Who has it looks once more after giving it back.
-            return
-        try:
-            parker = self._clock.parker()
-            thread = spawn(self._clock, partial(self._run, parker), _NAME, parker)
+            self.call(begin)
+            # Who has the turn looks once more after giving it back.
+            if self._turn.setdefault(_TURN, turn) is turn:
+                parker = self._clock.parker()
+                thread = spawn(self._clock, partial(self._run, parker, turn), _NAME, parker)
+                life.ident = thread.ident
         except BaseException:
-            self._calls.remove(begin)
-            self._turn.append(True)
+            # No thread; or a signal handler raised, at whatever moment of this.
+            if self._turn.get(_TURN) is turn and _is_taken(turn):
+                self._turn.pop(_TURN)
+            with contextlib.suppress(ValueError):
+                self._calls.remove(begin)
+                life.loop = life.ident = None
             raise
-        life.ident = thread.ident
 
     def _ate_forked(self) -> None:
         """In a forked child, which does not have the thread, unless it is the one that forked."""
@@ -104,26 +112,22 @@ class EventLoop:
             self.loop.stop()
         else:
             self._attention = []
-            self._turn.append(True)
+            self._turn.clear()
 
     # -- its thread ----------------------------------------------------------------------------
 
-    def _run(self, parker: Parker) -> None:
-        while True:
+    def _run(self, parker: Parker, turn: List[bool]) -> None:
+        mine = _is_taken(turn)
+        while mine:
             self._serve(parker)
             last, self._last = self._last, None
-            self._turn.append(True)
+            self._turn.pop(_TURN)
             if last is not None:
                 last.ends(current_thread())
             if NO_GIL:
                 # The look comes after the turn.
                 self._calls.rotate(0)
-            if not self._calls:
-                return
-            try:
-                self._turn.pop()
-            except IndexError:
-                return
+            mine = bool(self._calls) and self._turn.setdefault(_TURN, turn) is turn
 
     def _serve(self, parker: Parker) -> None:
         """From the first life to the last."""
@@ -166,6 +170,8 @@ class EventLoop:
                 self.loop.stop()
 
     def _begin(self, life: Life) -> None:
+        if life.began:
+            return
         last, self._last = self._last, None
         if last is not None:
             # The thread goes on.
@@ -193,10 +199,26 @@ async def _see_off(loop: Any) -> None:
     await loop.shutdown_asyncgens()
 
 
+def _is_taken(turn: List[bool]) -> bool:
+    """Whether the caller is the one who takes it."""
+    try:
+        return turn.pop()
+    except IndexError:
+        return False
+
+
 def _loop_of(clock: Any) -> EventLoop:
     """The one of *clock*, made when the first asks for it."""
-    loop: EventLoop = vars(clock).setdefault("_ate_event_loop", EventLoop(clock))
-    return loop
+    try:
+        loop: EventLoop = vars(clock).setdefault("_ate_event_loop", EventLoop(clock))
+        return loop
+    except TypeError:
+        # It has no room for that.
+        return _OTHERS.setdefault(id(clock), EventLoop(clock))
+
+
+_OTHERS: Dict[int, EventLoop] = {}
+"""Each knows its clock, which so is never another."""
 
 
 class Life:
@@ -209,10 +231,10 @@ class Life:
         """*work* gives the coroutine that is its thread's ``run()``."""
         self._participant = participant
         self._work = work
-        # Whoever takes it begins.
-        self._start: Deque[bool] = deque([True])
         self._joiners: Deque[Parker] = deque()
         self._over = False
+        #: In the loop: whether it has begun there.
+        self.began = False
         self._task: Any = None
         #: The thread that was there for it alone, at its end.
         self._thread: Optional[Thread] = None
@@ -224,17 +246,8 @@ class Life:
 
     def begin(self, clock: Clock) -> None:
         """On the event loop of *clock*; a second time is harmless."""
-        try:
-            self._start.pop()
-        except IndexError:
-            return
         self.loop = _loop_of(clock)
-        try:
-            self.loop.begin(self)
-        except BaseException:
-            self.loop = None
-            self._start.append(True)
-            raise
+        self.loop.begin(self)
 
     def is_over(self) -> bool:
         """Whether it has ended, or will not begin because it was stopped before."""
@@ -258,6 +271,9 @@ class Life:
                 f"join() of {_log.name_of(self._participant)} in the event loop that it lives on "
                 "would wait for ever"
             )
+        if getattr(clock, "stopped", False):
+            # What is left takes real time.
+            clock, deadline = REAL, REAL.now() + min(deadline - clock.now(), _FAREWELL)
         parker = clock.parker()
         self._joiners.append(parker)
         try:
@@ -274,6 +290,7 @@ class Life:
 
     def lives(self, loop: EventLoop) -> None:
         """From here on."""
+        self.began = True
         self.ident = loop.ident
         self._task = Context().run(loop.loop.create_task, self._live(loop))
 

@@ -248,8 +248,9 @@ class Participant(threading.Thread):
             if self._ate_clock is not None:
                 life.begin(self._ate_clock)
         except BaseException:
-            self.__dict__.pop("_ate_on_loop", None)
-            self._ate_not_begun()
+            if life.loop is None:
+                self.__dict__.pop("_ate_on_loop", None)
+                self._ate_not_begun()
             raise
 
     def _ate_check_async(self) -> None:
@@ -354,8 +355,8 @@ class Participant(threading.Thread):
                 mailbox.hang(parker)
             self._ate_posts = posts_of(clock)
             self._ate_clock = clock
-            # In this order: whoever starts it from now on sees the clock.
-            if self._ate_on_loop is not None:
-                self._ate_on_loop.begin(clock)
         elif self._ate_clock is not clock:
             raise ClockMismatch(f"{_log.name_of(self)} already belongs to another clock")
+        # In this order: whoever starts it from now on sees the clock.
+        if self._ate_on_loop is not None and self._ate_on_loop.loop is None:
+            self._ate_on_loop.begin(clock)
