@@ -1,9 +1,8 @@
-"""What the coroutines of producers and listeners do, in one event loop: no thread for each.
+"""What a producer does whose methods are coroutines, in an event loop: no thread for each worker.
 
-A worker of a producer serves each request in a task of its own, which takes the request in its
-first step, so that none begins before its coroutine does, and hands the answer in straight after
-that has returned. Between two tasks nothing of it is in the loop; who unparks it has the next one
-made. A listener is one task.
+A worker serves each request in a task of its own, which takes the request in its first step, so
+that none begins before its coroutine does, and hands the answer in straight after that has
+returned. Between two tasks nothing of it is in the loop; who unparks it has the next one made.
 
 Everything here runs in the event loop but what says that it may be called from anywhere.
 """
@@ -11,101 +10,29 @@ Everything here runs in the event loop but what says that it may be called from 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import abc
 from contextvars import Context, copy_context
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Optional, Tuple
 
-from typing_extensions import Protocol
-
-from .. import _log
 from .._core.durations import NEVER
 from .._core.member import Claim
-from .._core.outcomes import Verdict
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.local_member import FurtherWorker, LocalMember
-from .._delivery.mailbox import CALM, NO_GIL, Busy
+from .._delivery.mailbox import CALM
 from .._delivery.sentinels import IDLE, STOP, Died
 from .._observing.deadlocks import LOOKS
-from ..errors import DispatcherError
 from .backpressure import exceeded, heard
 from .context import InContext
-from .delivery import Delivery, Listening
+from .coroutine_parker import Calls, CoroutineParker
 from .engine import Engine
 from .gather import announce, engines_of, failed, give_back, without_our_frame
-from .messages import REPLY, ResultMessage
 from .process import CURRENT_WORKER, SECTION, nested
 from .serve import FINISHED, Serving, hand_in, hand_in_part, see_to_rest
 from .sweep import come_to, died
 from .turns import Later, Taken, comes_on, has_begun, take
-from .waiting import finished, look_for_circle
+from .waiting import look_for_circle
 
-__all__ = ["Calls", "hear_all", "serve_all"]
-
-_FEW = 64
-"""So many results one listener hears before the others of the loop have their turn."""
-
-
-class Calls(Protocol):
-    """The event loop, as far as it is known here."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-
-    def call(self, function: Callable[[], Any]) -> None:
-        """Call it in the loop, soon. From anywhere; never blocks."""
-        ...
-
-
-class _Parker:
-    """What wakes a coroutine that waits for a mailbox, or for its instruments."""
-
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
-        self._future: Any = None
-
-    def unpark(self, _: None = None) -> None:
-        """From anywhere; never blocks, never raises."""
-        self._calls.call(self.heard)
-
-    def heard(self) -> None:
-        """It was unparked: if it waits, it goes on."""
-        if self._future is not None and not self._future.done():
-            self._future.set_result(True)
-
-    async def wait(self, seconds: float = NEVER) -> bool:
-        """Until it is unparked, perhaps for something before; or for so long (False)."""
-        loop = self._calls.loop
-        future: asyncio.Future[bool] = loop.create_future()
-        self._future = future
-        timer = None
-        if seconds < NEVER:
-            # Virtual time may have come to its end.
-            with contextlib.suppress(DispatcherError):
-                timer = loop.call_later(seconds, _give_up, future)
-        try:
-            return await future
-        finally:
-            self._future = None
-            if timer is not None:
-                timer.cancel()
-
-    def park(self) -> None:
-        """Coroutines await."""
-        raise DispatcherError("what waits in an event loop parks on nothing")
-
-    def park_until(self, deadline: float) -> bool:
-        """Likewise."""
-        self.park()
-        return False
-
-
-def _give_up(future: asyncio.Future[bool]) -> None:
-    if not future.done():
-        future.set_result(False)
-
-
-# -- producers ---------------------------------------------------------------------------------
+__all__ = ["serve_all"]
 
 
 async def serve_all(calls: Calls, producer: Serving, member: LocalMember) -> None:
@@ -129,7 +56,7 @@ async def serve_all(calls: Calls, producer: Serving, member: LocalMember) -> Non
             mailbox.end()
 
 
-class _Server(_Parker):
+class _Server(CoroutineParker):
     """One worker of a producer: what it parks on, and the task in which it is, if it is in one."""
 
     def __init__(self, calls: Calls, producer: Serving, context: Context) -> None:
@@ -326,80 +253,3 @@ class _Server(_Parker):
             self.ended.set_result(None)
         else:
             self.ended.set_exception(error)
-
-
-# -- listeners ---------------------------------------------------------------------------------
-
-
-async def hear_all(calls: Calls, listener: Listening) -> None:
-    """Let *listener* hear one thing after the other, until STOP."""
-    mailbox, parker = listener._ate_mailbox, _Parker(calls)
-    mailbox.hang(parker)
-    items = mailbox.items
-    item: Any = None
-    popleft = mailbox.popleft
-    number = 0
-    while True:
-        try:
-            while True:
-                if not items:
-                    break
-                item = popleft()
-                if item is STOP:
-                    return
-                await _heard(listener, item)
-                number += 1
-                if not number % _FEW:
-                    await asyncio.sleep(0)
-        except BaseException as error:
-            name = _log.name_of(listener)
-            on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
-            _log.failed(f"{name} raised while it processed a result", error, topic=on)
-            continue
-        # Parked for long, perhaps: nobody's results stay alive in this frame.
-        item = None
-        # As Mailbox.park (P1), but that nobody may count on it: others may hold its loop up.
-        mailbox.attention = Busy([True])
-        if NO_GIL:
-            items.rotate(0)
-        if not items:
-            with contextlib.suppress(asyncio.CancelledError):
-                await parker.wait()
-        mailbox.attention = CALM
-
-
-async def _heard(listener: Listening, item: Any) -> None:
-    """As its call would let *listener* hear *item*."""
-    if item.__class__ is tuple:
-        await finished(listener.process_dispatcher_result(*item))
-    elif isinstance(item, Delivery):
-        await _hear(listener, item)
-    elif isinstance(item, ResultMessage):
-        try:
-            await finished(listener.process_dispatcher_result(item.topic, item.value))
-        finally:
-            if listener._ate_heeds(REPLY):
-                await finished(listener.process_dispatcher_reply(item.topic, item.reply()))
-    else:
-        await finished(item(listener))
-
-
-async def _hear(listener: Listening, delivery: Delivery) -> None:
-    begun = delivery.begin(listener)
-    if begun is None:
-        return
-    (value,) = begun
-    verdict = delivery.due(listener)
-    try:
-        if verdict is Verdict.OK:
-            await finished(listener.process_dispatcher_result(delivery.topic, value))
-            reply = delivery.reply_for(listener, value)
-            if reply is not None:
-                await finished(listener.process_dispatcher_reply(delivery.topic, reply))
-    except BaseException as error:
-        verdict = Verdict.ERROR
-        delivery.failed(listener, error)
-        raise
-    finally:
-        begun = value = None
-        delivery.heard_by(listener, verdict)

@@ -217,13 +217,12 @@ class Delivery(Tabular, Message):
         begun = self.begin(listener)
         if begun is None:
             return
-        (value,) = begun
         verdict = self.due(listener)
         try:
             if verdict is _OK:
-                listener.process_dispatcher_result(self.topic, value)
+                listener.process_dispatcher_result(self.topic, begun[0])
                 if self._roster.apart:
-                    reply = self.reply_for(listener, value)
+                    reply = self.reply_for(listener, begun[0])
                     if reply is not None:
                         listener.process_dispatcher_reply(self.topic, reply)
         except BaseException as error:
@@ -231,7 +230,7 @@ class Delivery(Tabular, Message):
             self.failed(listener, error)
             raise
         finally:
-            begun = value = None
+            begun = None
             self.heard_by(listener, verdict)
 
     def read_by(self, reader: Any, mailbox: Mailbox) -> Optional[Tuple[Any]]:
@@ -273,10 +272,9 @@ class Delivery(Tabular, Message):
 
     def failed(self, listener: Listening, error: BaseException) -> None:
         """*listener* has raised."""
-        errors = self._errors
-        if errors is None:
-            errors = self._errors = {}
-        errors[id(listener._ate_mailbox)] = type(error).__name__
+        if self._errors is None:
+            self._errors = {}
+        self._errors[id(listener._ate_mailbox)] = type(error).__name__
         if self.engine.hooks:
             told = self.id, self.topic, listener, error, self.engine.now()
             self.engine.observers.tell(event_listener_failed, *told)

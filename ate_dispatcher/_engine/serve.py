@@ -356,9 +356,7 @@ def _streamed(worker: Any, generator: Any) -> Tuple[Any, Any]:
 
 def hand_in_part(worker: Any, value: Any) -> Any:
     """One of the values of a stream; the request, which may be over."""
-    enter, leave = SECTION.enter, SECTION.leave
-    enter()
-    try:
+    with SECTION:
         # Only now: if it ended meanwhile, a stub stands for it.
         request = worker.running
         engine: Engine = request.engine
@@ -367,10 +365,6 @@ def hand_in_part(worker: Any, value: Any) -> Any:
             forward(request, value)
         if effects != ACCEPTED or engine.hooks:
             apply(engine, request, effects, worker.member)
-    finally:
-        leave(None)
-    if SECTION.left:
-        SECTION.drop()
     if effects != ACCEPTED or request.awaited:
         announce(engine, request, effects)
     return request

@@ -18,7 +18,8 @@ from typing_extensions import Protocol
 from .. import _log
 from .._delivery.mailbox import NO_GIL, Mailbox
 from .._delivery.sentinels import STOP, Died
-from .._engine.coroutines import hear_all, serve_all
+from .._engine.coroutines import serve_all
+from .._engine.hearing import hear_all
 from .._engine.process import EXIT_SECONDS, alive, event_loops, remember
 from .._engine.waiting import finished
 from .._time.clock import REAL, Clock, Parker, spawn, this_thread

@@ -46,7 +46,8 @@ ONLY_IN = {
     },
     "_thread": {"_time", "_engine.process"},
     "asyncio": {
-        *("_engine.waiting", "_engine.coroutines", "_participants.event_loop"),
+        *("_engine.coroutine_parker", "_engine.coroutines", "_engine.hearing"),
+        *("_engine.waiting", "_participants.event_loop"),
         *("_time.running_loop", "_time.virtual_loop"),
     },
 }
