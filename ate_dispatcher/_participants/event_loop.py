@@ -85,12 +85,11 @@ class EventLoop:
 
     def begin(self, life: Life) -> None:
         """Let *life* begin, once; a RuntimeError if there is no thread for it."""
-        life.ident = self.ident
-        begin = partial(self._begin, life)
-        # Whoever empties it decides whether the thread runs: that, or who gives it up.
-        turn = [True]
+        # Whoever empties one decides: it begins, the thread runs; or who gives that up.
+        due, turn = [True], [True]
         try:
-            self.call(begin)
+            life.loop, life.ident = self, self.ident
+            self.call(partial(self._begin, life, due))
             # Who has the turn looks once more after giving it back.
             if self._turn.setdefault(_TURN, turn) is turn:
                 parker = self._clock.parker()
@@ -100,8 +99,7 @@ class EventLoop:
             # No thread; or a signal handler raised, at whatever moment of this.
             if self._turn.get(_TURN) is turn and _is_taken(turn):
                 self._turn.pop(_TURN)
-            with contextlib.suppress(ValueError):
-                self._calls.remove(begin)
+            if _is_taken(due):
                 life.loop = life.ident = None
             raise
 
@@ -170,8 +168,8 @@ class EventLoop:
             if not self._lives and not calls:
                 self.loop.stop()
 
-    def _begin(self, life: Life) -> None:
-        if life.began:
+    def _begin(self, life: Life, due: List[bool]) -> None:
+        if life.began or not _is_taken(due):
             return
         last, self._last = self._last, None
         if last is not None:
@@ -200,10 +198,10 @@ async def _see_off(loop: Any) -> None:
     await loop.shutdown_asyncgens()
 
 
-def _is_taken(turn: List[bool]) -> bool:
+def _is_taken(token: List[bool]) -> bool:
     """Whether the caller is the one who takes it."""
     try:
-        return turn.pop()
+        return token.pop()
     except IndexError:
         return False
 
@@ -247,8 +245,7 @@ class Life:
 
     def begin(self, clock: Clock) -> None:
         """On the event loop of *clock*; a second time is harmless."""
-        self.loop = _loop_of(clock)
-        self.loop.begin(self)
+        _loop_of(clock).begin(self)
 
     def is_over(self) -> bool:
         """Whether it has ended, or will not begin because it was stopped before."""

@@ -252,6 +252,8 @@ class Participant(threading.Thread):
                 self.__dict__.pop("_ate_on_loop", None)
                 self._ate_not_begun()
             raise
+        # A fork changes what belongs to a thread.
+        self.__dict__.pop("_ate_thread", None)
 
     def _ate_check_async(self) -> None:
         """Refuse what needs a thread."""
