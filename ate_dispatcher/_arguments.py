@@ -81,7 +81,10 @@ def _any_is(function: Any, kind: Callable[[Any], bool]) -> bool:
     # What an object of the user's is called by.
     called = [vars(kind)["__call__"] for kind in kinds if "__call__" in vars(kind)][:1]
     try:
-        return any(kind(each) for each in (function, *called))
+        for each in (function, *called):
+            if kind(each):
+                return True
     except Exception:
         # It was asked for what functions have, and did not like that.
-        return False
+        pass
+    return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Hashable, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Hashable, Mapping, Optional, Tuple
+
+from typing_extensions import Protocol
 
 from .._core.member import Member, Worker
 from .._time.clock import Parker, this_thread
@@ -14,6 +16,19 @@ __all__ = ["FurtherWorker", "LocalMember", "LocalWorker", "Progressed"]
 
 Progressed = Tuple[int, int, float, str]
 """The identity of the engine, the id of the request, the fraction and the text."""
+
+
+class Serves(Protocol):
+    """What serves with coroutines, for a worker that is no thread."""
+
+    @property
+    def awaited(self) -> Any:
+        """What it awaits of the producer's; None if it is in nothing of it. From anywhere."""
+        ...
+
+    def interrupt(self) -> None:
+        """Nobody wants the answer any more to what it is at. From anywhere, also in the section."""
+        ...
 
 
 class LocalWorker:
@@ -31,16 +46,15 @@ class LocalWorker:
     """The request that it waits for in the middle of its own, and whether for any reply."""
     named: Any
     """At what it was last found in a circle."""
-    interrupts: Optional[Callable[[], None]]
-    """Tells its coroutine, if it is none of a thread, that nobody wants its answer any more; from
-    anywhere, also inside the section."""
+    server: Optional[Serves]
+    """Whose coroutines serve for it; None for a thread."""
 
     def _alone(self) -> None:
         self.ident = None
         self.progress = None
         self.awaits = None
         self.named = None
-        self.interrupts = None
+        self.server = None
 
     if TYPE_CHECKING:
 
@@ -57,6 +71,9 @@ class LocalWorker:
         """Wait for that, or until *deadline* (False). Its own thread only."""
         return self.parker.park_until(deadline)
 
+    def _ate_awaited(self) -> Any:
+        return None if self.server is None else self.server.awaited
+
     def runs_here(self) -> bool:
         """Whether the calling thread is its own."""
         return self.ident == this_thread()
@@ -65,7 +82,7 @@ class LocalWorker:
 class FurtherWorker(LocalWorker, Worker):
     """A further worker of a member: one thread, or coroutine, with what it parks on."""
 
-    __slots__ = ("awaits", "ident", "interrupts", "named", "parker", "progress")
+    __slots__ = ("awaits", "ident", "named", "parker", "progress", "server")
 
     def __init__(self, member: LocalMember, parker: Parker) -> None:
         super().__init__(member)
@@ -80,10 +97,10 @@ class LocalMember(LocalWorker, Member):
         "_on_topics",
         "awaits",
         "ident",
-        "interrupts",
         "mailbox",
         "named",
         "progress",
+        "server",
         "warned",
     )
 
@@ -121,7 +138,7 @@ class LocalMember(LocalWorker, Member):
     def interrupt(self, request: Any) -> None:
         """Nobody wants the answer to *request* any more, which it runs. Inside the section."""
         # All of its workers are of one kind.
-        if self.interrupts is not None:
+        if self.server is not None:
             worker = self.worker_at(request)
-            if isinstance(worker, LocalWorker) and worker.interrupts is not None:
-                worker.interrupts()
+            if isinstance(worker, LocalWorker) and worker.server is not None:
+                worker.server.interrupt()

@@ -65,15 +65,16 @@ class _Server(CoroutineParker):
         self._context = context.copy()
         self._worker: Any = None
         self._task: Optional[asyncio.Task[None]] = None
-        #: Whether the task is in the producer's coroutine; and whether that was cancelled.
-        self._is_in = self._cancelled = False
+        #: What the task awaits of the producer's, and whether that was cancelled.
+        self.awaited: Any = None
+        self._cancelled = False
         #: Has the error of the first worker, if it was cut short by one.
         self.ended: asyncio.Future[None] = calls.loop.create_future()
 
     def serves(self, worker: Any) -> None:
         """That is the one."""
         self._worker = worker
-        worker.interrupts = self.interrupt
+        worker.server = self
         self._context.run(CURRENT_WORKER.set, worker)
 
     def interrupt(self) -> None:
@@ -82,7 +83,12 @@ class _Server(CoroutineParker):
 
     def _interrupt(self) -> None:
         running = self._worker.running
-        if self._is_in and not self._cancelled and running is not None and running.is_over:
+        if (
+            self.awaited is not None
+            and not self._cancelled
+            and running is not None
+            and running.is_over
+        ):
             self._cancelled = True
             if self._task is not None:
                 self._task.cancel()
@@ -109,9 +115,9 @@ class _Server(CoroutineParker):
                 request = None
                 if claim is None or await self._begins(engine, claim):
                     value, error = None, None
-                    self._is_in, self._cancelled = True, False
+                    self._cancelled = False
                     try:
-                        value = self._called(call, kwargs)
+                        self.awaited = value = self._called(call, kwargs)
                         if isinstance(value, abc.Coroutine):
                             value = await value
                         elif self._producer._ate_stream and isinstance(value, abc.AsyncGenerator):
@@ -120,7 +126,7 @@ class _Server(CoroutineParker):
                         raise
                     except BaseException as raised:
                         value, error = None, without_our_frame(raised)
-                    self._is_in = False
+                    self.awaited = None
                     # Before the section: it may be that nobody else has them any more (P16).
                     call = kwargs = None
                     request = self._hand_in(engine, value, error, claim)
@@ -238,7 +244,7 @@ class _Server(CoroutineParker):
     ) -> None:
         """It takes nothing any more: at its STOP, or with an *error* that is no answer."""
         worker = self._worker
-        self._task, self._is_in = None, False
+        self._task = self.awaited = None
         with SECTION:
             if engine is not None and claim is not None and (claim.granted or claim.waits):
                 give_back(engine, claim)

@@ -257,6 +257,11 @@ class Life:
         """Whether it lives on the calling thread."""
         return self.loop is not None and self.loop.ident == this_thread()
 
+    def awaited(self) -> Any:
+        """Its coroutine, while there is one."""
+        task = self._task
+        return None if task is None else task.get_coro()
+
     def look(self) -> None:
         """Who waits for its end looks once more."""
         for each in list(self._joiners):

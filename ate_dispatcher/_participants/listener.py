@@ -169,10 +169,10 @@ class ResultListener(Participant):
         self._ate_failure = failure
 
     def _ate_is_async(self) -> bool:
-        called = (RESULT, *OPTIONAL)
-        return self._ate_on_loop is not None or any(
-            is_async(getattr(self, each)) for each in called
-        )
+        if self._ate_on_loop is not None:
+            return True
+        called = [getattr(self, each) for each in (RESULT, *OPTIONAL)]
+        return any(map(is_async, called))
 
     def _ate_new_life(self) -> Life:
         from .event_loop import Life, hear_all

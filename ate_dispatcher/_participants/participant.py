@@ -211,6 +211,10 @@ class Participant(threading.Thread):
 
     # -- inside --------------------------------------------------------------------------------
 
+    def _ate_awaited(self) -> Any:
+        """What it awaits on its event loop, if it lives on one."""
+        return None if self._ate_on_loop is None else self._ate_on_loop.awaited()
+
     def _ate_was_started(self) -> bool:
         return self._ate_on_loop is not None or super().ident is not None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import sys
 import threading
 import time
 import weakref
@@ -28,6 +29,8 @@ from ate_dispatcher.errors import BadType, BadValue, ClockStopped, DispatcherErr
 from ate_dispatcher.testing import VirtualClock
 
 __all__ = ["world"]
+
+READABLE = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 LOOP = "ate_dispatcher event loop"
 
@@ -398,6 +401,41 @@ def test_what_came_while_nothing_was_awaited_is_stamped(world: World) -> None:
         return world.clock.now()
 
     assert [world.send().results() for _ in range(3)] == [[0.0]] * 3
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("context", [False, True])
+def test_a_diagnosing_dispatcher_tells_where_it_awaits(streams: bool, context: bool) -> None:
+    """Not where the event loop is, which may be in another."""
+    world = World(diagnose=True)
+
+    async def measure() -> None:
+        await world.clock.asleep(2)
+
+    async def measures(topic: str) -> None:
+        await measure()
+
+    async def streaming(topic: str) -> AsyncIterator[int]:
+        await measure()
+        yield 1
+
+    producer = Producer(streaming if streams else measures, stream=streams, workers=2)
+    world.dispatcher.register_result_producer(producer, "t", start=True)
+    busy = slow(world, 100, "busy")
+    world.send(topic="busy", ttl=None)
+    handles = [world.dispatcher.options(ttl=100, context=context).send_request("t")] * 2
+    for handle in handles:
+        handle.wait()
+        (member,) = handle.report().members
+        if READABLE:
+            assert member.place is not None
+            assert "test_async_participants.py" in member.place
+            assert "in measure" in member.place
+            assert member.stack is not None
+            assert "await measure()" in member.stack
+            assert "event_loop" not in member.stack
+    busy.stop()
+    world.close()
 
 
 # -- streams -----------------------------------------------------------------------------------
