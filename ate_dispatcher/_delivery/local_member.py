@@ -26,6 +26,10 @@ class Serves(Protocol):
         """What it awaits of the producer's; None if it is in nothing of it. From anywhere."""
         ...
 
+    def is_here(self) -> bool:
+        """Whether the calling task is the one in which it serves."""
+        ...
+
     def interrupt(self) -> None:
         """Nobody wants the answer any more to what it is at. From anywhere, also in the section."""
         ...
@@ -73,6 +77,10 @@ class LocalWorker:
 
     def _ate_awaited(self) -> Any:
         return None if self.server is None else self.server.awaited
+
+    def awaits_here(self) -> bool:
+        """Whether the calling task is its own."""
+        return self.server is not None and self.server.is_here()
 
     def runs_here(self) -> bool:
         """Whether the calling thread is its own."""

@@ -77,6 +77,10 @@ class _Server(CoroutineParker):
         worker.server = self
         self._context.run(CURRENT_WORKER.set, worker)
 
+    def is_here(self) -> bool:
+        """Whether the calling task is that one."""
+        return self._task is not None and asyncio.current_task() is self._task
+
     def interrupt(self) -> None:
         """What it is at is over. From anywhere; never blocks."""
         self._calls.call(self._interrupt)

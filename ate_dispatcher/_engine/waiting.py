@@ -8,6 +8,7 @@ anything, and goes with the request's end.
 
 from __future__ import annotations
 
+import contextlib
 from collections import abc
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
@@ -102,6 +103,12 @@ def own_worker() -> Optional[LocalWorker]:
     return worker if isinstance(worker, LocalWorker) and worker.runs_here() else None
 
 
+def awaiting_worker() -> Optional[LocalWorker]:
+    """The worker whose task calls this, if one does; not what it has others do meanwhile."""
+    worker = CURRENT_WORKER.get()
+    return worker if isinstance(worker, LocalWorker) and worker.awaits_here() else None
+
+
 def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> bool:
     """Block until *request* has ended, or moved beyond *seen*; or until *deadline*."""
     clock = engine.clock
@@ -148,11 +155,20 @@ async def wait_in_loop(engine: Engine, request: Awaited, seen: Seen) -> None:
     """The same in an event loop, which goes on meanwhile; perhaps for nothing: look again."""
     parker = loop_parker(engine)
     waiter = (parker, seen is not None)
+    worker = awaiting_worker() if isinstance(request, Request) else None
     try:
+        if worker is not None:
+            worker.awaits = request, seen is not None
+            nested[id(worker)] = worker
+            parker.look_later(worker)
         _enlist(engine, request, waiter)
         if not _moved(request, seen):
             await parker.future
     finally:
+        if worker is not None:
+            nested.pop(id(worker), None)
+            worker.awaits = None
+        parker.look_no_more()
         _dismiss(engine, request, waiter)
 
 
@@ -263,10 +279,11 @@ class InLoop:
 class LoopParker:
     """What wakes a coroutine: unparked from any thread, heard in its event loop."""
 
-    __slots__ = ("_loop", "future")
+    __slots__ = ("_loop", "_timers", "future")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._timers: List[asyncio.TimerHandle] = []
         self.future: asyncio.Future[None] = loop.create_future()
 
     def unpark(self, _: None) -> None:
@@ -275,6 +292,18 @@ class LoopParker:
         except RuntimeError:
             # The loop was closed meanwhile: nobody waits there any more.
             pass
+
+    def look_later(self, worker: LocalWorker) -> None:
+        """As one that blocks does, while it waits."""
+        # Virtual time may have come to its end.
+        with contextlib.suppress(DispatcherError):
+            for seconds in LOOKS:
+                self._timers.append(self._loop.call_later(seconds, look_for_circle, worker))
+
+    def look_no_more(self) -> None:
+        """It has waited."""
+        while self._timers:
+            self._timers.pop().cancel()
 
     def _heard(self) -> None:
         if not self.future.done():
