@@ -33,12 +33,13 @@ OPTIONAL = (ERROR, COMPLETION, REPLY)
 class ResultListener(Participant):
     """Hears results: subclass it and override :meth:`process_dispatcher_result`.
 
-    Or give it a function.
+    Or give it a function. Where any of its callbacks is ``async def`` it has no thread: it lives on
+    an event loop, together with all others of its kind, and must not block there.
 
-    All callbacks run on this listener's own thread, one at a time; a slow or raising one delays
-    nobody else, and what it raises is logged. The optional ones are overridden in the class before
-    the listener is registered, or set on the object: that at any time, but
-    :meth:`process_dispatcher_reply` before, too.
+    All callbacks run on this listener's own thread, or in its task of the event loop, one at a
+    time; a slow or raising one delays nobody else, and what it raises is logged. The optional ones
+    are overridden in the class before the listener is registered, or set on the object: that at any
+    time, but :meth:`process_dispatcher_reply` before, too.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ class ResultListener(Participant):
     def on_start(self) -> Any:
         """Set up what belongs to its thread, such as a connection; before the first callback.
 
-        Override it; it does nothing here. On this listener's own thread. If it raises that is
+        Override it; it does nothing here. On this listener's own thread, or its event loop. If it raises that is
         logged, and the listener ends: it hears nothing.
         """
 
