@@ -122,8 +122,8 @@ class ResultListener(Participant):
     def on_start(self) -> Any:
         """Set up what belongs to its thread, such as a connection; before the first callback.
 
-        Override it; it does nothing here. On this listener's own thread, or its event loop. If it raises that is
-        logged, and the listener ends: it hears nothing.
+        Override it; it does nothing here. On this listener's own thread, or its event loop.
+        If it raises that is logged, and the listener ends: it hears nothing.
         """
 
     def on_stop(self) -> Any:

@@ -209,6 +209,13 @@ class Participant(threading.Thread):
         life = self._ate_on_loop
         return super().ident if life is None else life.ident
 
+    def __repr__(self) -> str:
+        life = self._ate_on_loop
+        if life is None:
+            return super().__repr__()
+        state = "stopped" if life.is_over() else "started"
+        return f"<{type(self).__name__}({_log.name_of(self)}, {state} on an event loop)>"
+
     # -- inside --------------------------------------------------------------------------------
 
     def _ate_awaited(self) -> Any:

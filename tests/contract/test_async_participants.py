@@ -816,9 +816,11 @@ def test_its_life_is_that_of_a_thread_as_far_as_one_sees(dispatcher: Dispatcher)
     assert handle.results() == ["value"]
     producer.join(0.01)
     assert producer.is_alive()
+    assert repr(producer) == f"<Living({producer.name}, started on an event loop)>"
     producer.stop()
     producer.stop()
     over(producer)
+    assert "stopped" in repr(producer)
     assert log == ["on_start", "request", "on_stop"]
     assert loops() == []
     assert dispatcher.send_request("t").report().members[0].verdict in (None, Verdict.DECLINED)
