@@ -310,6 +310,7 @@ class Dispatcher(Registrar):
             raise BadType(f"hook must be one {hook.__name__}, not the class: {hook.__name__}(...)")
         joins = getattr(type(hook), "joins", None)
         if callable(joins):
+            check_callable("joins of hook", joins)
             joins(hook, self)
         self._ate_engine.observers.add(hook)
         self._ate_engine.post(Order.OBSERVE)
@@ -420,9 +421,9 @@ class Dispatcher(Registrar):
 
     def _ate_see_off(self, threads: List[Any], until: float) -> None:
         """Wait for *threads* until then, and say who is left behind."""
-        _join_all(threads, self._ate_engine.clock, until)
+        _join_all(threads, until)
         self._ate_join_observers(until)
-        left = [each for each in threads if each is not current_thread() and each.is_alive()]
+        left = [each for each in threads if not each._ate_is_here() and each.is_alive()]
         if left:
             _log.lost(
                 "%g s after the end of the with block these have not ended: %s",
@@ -501,11 +502,11 @@ def _start_thread(run: Any, name: str) -> None:
 # -- exit --------------------------------------------------------------------------------------
 
 
-def _join_all(threads: Sequence[Any], clock: Clock, until: float) -> None:
+def _join_all(threads: Sequence[Any], until: float) -> None:
     """Wait for *threads* until then, all together, but for the calling one."""
     for thread in threads:
-        if thread.ident is not None and thread is not current_thread():
-            clock.join(thread, thread._ate_mailbox.parker, until)
+        if thread._ate_was_started() and not thread._ate_is_here():
+            thread._ate_join_until(until)
 
 
 def _stop_all_at_exit() -> None:
@@ -522,7 +523,7 @@ def _stop_all_at_exit() -> None:
     for dispatcher in dispatchers:
         clock = dispatcher._ate_engine.clock
         try:
-            _join_all([dispatcher], clock, clock.now() + EXIT_SECONDS + 0.5)
+            _join_all([dispatcher], clock.now() + EXIT_SECONDS + 0.5)
             dispatcher._ate_join_observers(clock.now() + EXIT_SECONDS)
         except DispatcherError as error:
             # Only a virtual clock refuses to wait.
@@ -543,7 +544,7 @@ def _stop_all_at_exit() -> None:
         clock = each._ate_clock or REAL
         untils.setdefault(id(clock), clock.now() + EXIT_SECONDS)
         try:
-            _join_all([each], clock, untils[id(clock)])
+            _join_all([each], untils[id(clock)])
         except DispatcherError as error:
             _log.lost("gave up waiting for %s at exit: %s", _log.name_of(each), error)
         left = unheard_results(each._ate_mailbox) if isinstance(each, ResultListener) else 0

@@ -6,24 +6,43 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Hashable, Mapping, Optional, Tuple
 
+from typing_extensions import Protocol
+
 from .._core.member import Member, Worker
 from .._time.clock import Parker, this_thread
 from .mailbox import Mailbox
 
-__all__ = ["LocalMember", "LocalWorker", "Progressed", "ThreadWorker"]
+__all__ = ["FurtherWorker", "LocalMember", "LocalWorker", "Progressed"]
 
 Progressed = Tuple[int, int, float, str]
 """The identity of the engine, the id of the request, the fraction and the text."""
 
 
+class Serves(Protocol):
+    """What serves with coroutines, for a worker that is no thread."""
+
+    @property
+    def awaited(self) -> Any:
+        """What it awaits of the producer's; None if it is in nothing of it. From anywhere."""
+        ...
+
+    def is_here(self) -> bool:
+        """Whether the calling task is the one in which it serves."""
+        ...
+
+    def interrupt(self) -> None:
+        """Nobody wants the answer any more to what it is at. From anywhere, also in the section."""
+        ...
+
+
 class LocalWorker:
-    """What workers that are threads have in common; the slots are those of the two classes."""
+    """What workers of this process have in common; the slots are those of the two classes."""
 
     if not TYPE_CHECKING:
         __slots__ = ()
 
     ident: Optional[int]
-    """Its thread's, once that runs."""
+    """Its thread's, once that runs; None for one that is no thread."""
     progress: Optional[Progressed]
     """How far it said it is with which request, which is not kept for that; replaced whole by its
     own thread."""
@@ -31,12 +50,15 @@ class LocalWorker:
     """The request that it waits for in the middle of its own, and whether for any reply."""
     named: Any
     """At what it was last found in a circle."""
+    server: Optional[Serves]
+    """Whose coroutines serve for it; None for a thread."""
 
     def _alone(self) -> None:
         self.ident = None
         self.progress = None
         self.awaits = None
         self.named = None
+        self.server = None
 
     def own_parker(self) -> Parker:
         """What its thread parks on."""
@@ -50,15 +72,22 @@ class LocalWorker:
         """Wait for that, or until *deadline* (False). Its own thread only."""
         return self.own_parker().park_until(deadline)
 
+    def _ate_awaited(self) -> Any:
+        return None if self.server is None else self.server.awaited
+
+    def awaits_here(self) -> bool:
+        """Whether the calling task is its own."""
+        return self.server is not None and self.server.is_here()
+
     def runs_here(self) -> bool:
         """Whether the calling thread is its own."""
         return self.ident == this_thread()
 
 
-class ThreadWorker(LocalWorker, Worker):
-    """A further worker of a member: one thread, with what it parks on."""
+class FurtherWorker(LocalWorker, Worker):
+    """A further worker of a member: one thread, or coroutine, with what it parks on."""
 
-    __slots__ = ("awaits", "ident", "named", "parker", "progress")
+    __slots__ = ("awaits", "ident", "named", "parker", "progress", "server")
 
     def __init__(self, member: LocalMember, parker: Parker) -> None:
         super().__init__(member)
@@ -72,7 +101,16 @@ class ThreadWorker(LocalWorker, Worker):
 class LocalMember(LocalWorker, Member):
     """A producer's member; as a worker, the producer's own thread."""
 
-    __slots__ = ("_on_topics", "awaits", "ident", "mailbox", "named", "progress", "warned")
+    __slots__ = (
+        "_on_topics",
+        "awaits",
+        "ident",
+        "mailbox",
+        "named",
+        "progress",
+        "server",
+        "warned",
+    )
 
     def __init__(
         self,
@@ -103,3 +141,11 @@ class LocalMember(LocalWorker, Member):
     def own_parker(self) -> Parker:
         # It came from the clock of its first dispatcher, after this was made.
         return self.mailbox.parker
+
+    def interrupt(self, request: Any) -> None:
+        """Nobody wants the answer to *request* any more, which it runs. Inside the section."""
+        # All of its workers are of one kind.
+        if self.server is not None:
+            worker = self.worker_at(request)
+            if isinstance(worker, LocalWorker) and worker.server is not None:
+                worker.server.interrupt()

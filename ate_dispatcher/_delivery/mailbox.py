@@ -29,7 +29,7 @@ from .fifo import Fifo
 from .room import Room
 from .sentinels import IDLE, STOP, SWEPT
 
-__all__ = ["CALM", "CLOSED", "NO_GIL", "Mailbox"]
+__all__ = ["CALM", "CLOSED", "NO_GIL", "Busy", "Mailbox"]
 
 NO_GIL: bool = not getattr(sys, "_is_gil_enabled", lambda: True)()
 
@@ -37,6 +37,11 @@ CALM: Any = False
 """Append, and that is all. The singleton that a conditional jump knows without a call."""
 CLOSED: Sequence[Any] = ("closed",)
 """The reader has ended: nothing will be read any more."""
+
+
+class Busy(List[bool]):
+    """A token of a reader that others may hold up: nobody counts on it to distribute (P18)."""
+
 
 _SHORT = 64
 """From a mailbox below this length what has ended is taken at once, wherever it is."""
@@ -105,7 +110,7 @@ class Mailbox(Fifo):
     def attend(self) -> None:
         """The rest of a put when there is attention: wake the reader, or clear up after it."""
         attention: Any = self.attention
-        if attention.__class__ is list:
+        if isinstance(attention, list):
             unpark = self.unpark
             unpark(None)
             attention.clear()
@@ -194,7 +199,7 @@ class Mailbox(Fifo):
 
     def parked(self) -> bool:
         """Whether the reader waits to be unparked, or is about to."""
-        return self.attention.__class__ is list
+        return isinstance(self.attention, list)
 
     def end(self) -> None:
         """No reader takes anything any more; with one there is nobody to tell. In the section."""

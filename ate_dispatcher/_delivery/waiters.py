@@ -52,7 +52,7 @@ class Waiters:
                     return False
                 if not parker.park_until(until):
                     return has_come()
-                self._forget(parker)
+                self.forget(parker)
         finally:
             self.dismiss(parker)
 
@@ -62,7 +62,7 @@ class Waiters:
 
     def dismiss(self, parker: Wakeable) -> None:
         """*parker* waits no more, for whatever reason."""
-        self._forget(parker)
+        self.forget(parker)
         if self._waiting and self._is_more():
             # Whoever has woken this one has not woken another.
             self.wake()
@@ -80,7 +80,8 @@ class Waiters:
         for _ in range(len(self._waiting)):
             self.wake()
 
-    def _forget(self, parker: Wakeable) -> None:
+    def forget(self, parker: Wakeable) -> None:
+        """*parker* is not to be woken, for now."""
         try:
             self._waiting.remove(parker)
         except (ValueError, IndexError):

@@ -8,13 +8,25 @@ from __future__ import annotations
 
 from typing import List, Optional, Sequence
 
+from typing_extensions import Protocol
+
 from .._delivery.local_member import LocalWorker
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.registry import Channel
-from .delivery import Delivery
 from .engine import Engine
+from .published import Published
 
-__all__ = ["exceeded", "find_places", "let_nobody_wait", "wait_until_heard"]
+__all__ = ["exceeded", "find_places", "heard", "let_nobody_wait", "wait_until_heard"]
+
+
+class AsyncParker(Protocol):
+    """What one coroutine waits on."""
+
+    def unpark(self, _: None = None) -> None: ...
+
+    async def wait(self, seconds: float) -> bool:
+        """Until it is unparked, or for so long (False)."""
+        ...
 
 
 def exceeded(channel: Optional[Channel]) -> List[Mailbox]:
@@ -36,8 +48,34 @@ def wait_until_heard(
             room.waiting.wait(worker.own_parker(), until, room.has_settled, wanted.is_over)
 
 
+async def heard(
+    engine: Engine,
+    channel: Channel,
+    parker: AsyncParker,
+    full: List[Mailbox],
+    until: float,
+) -> None:
+    """The same for a coroutine, which waits on *parker*."""
+    for mailbox in full:
+        room = mailbox.room
+        if room is None:
+            continue
+        wanted = _Wanted(engine, channel, mailbox)
+        try:
+            # As `Waiters.wait`.
+            while True:
+                room.waiting.enlist(parker)
+                if room.has_settled() or wanted.is_over():
+                    break
+                if not await parker.wait(until - engine.now()):
+                    break
+                room.waiting.forget(parker)
+        finally:
+            room.waiting.dismiss(parker)
+
+
 def find_places(
-    delivery: Delivery, channel: Channel, apart: Sequence[Mailbox], until: float
+    delivery: Published, channel: Channel, apart: Sequence[Mailbox], until: float
 ) -> None:
     """Let *delivery* have a place with each of its listeners that needs one, or be refused there.
 
@@ -52,7 +90,7 @@ def find_places(
 
 
 def _finds(
-    engine: Engine, delivery: Delivery, channel: Channel, mailbox: Mailbox, until: float
+    engine: Engine, delivery: Published, channel: Channel, mailbox: Mailbox, until: float
 ) -> bool:
     def has_come() -> bool:
         return mailbox.reserve(id(mailbox), delivery.places)

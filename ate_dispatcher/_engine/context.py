@@ -31,7 +31,8 @@ class InContext:
     ) -> Any:
         """Call *method* in a copy of it, which is *worker*'s own; on its thread.
 
-        With *streams* a generator goes on in there as well; else it is a value like any other.
+        A coroutine goes on in there as well; with *streams* a generator, too, which else is a value
+        like any other.
         """
         # No context is entered twice, and several may be asked at once.
         context = self._context.copy()
@@ -39,6 +40,10 @@ class InContext:
         value = context.run(partial(method, *call, **self._kwargs))
         if streams and isinstance(value, abc.Generator):
             return _Generator(context, value)
+        if streams and isinstance(value, abc.AsyncGenerator):
+            return _AsyncGenerator(context, value)
+        if isinstance(value, abc.Coroutine):
+            return _Coroutine(context, value)
         return value
 
 
@@ -54,3 +59,27 @@ class _Generator(abc.Generator):  # type: ignore[type-arg]
 
     def throw(self, *error: Any) -> Any:
         return self._context.run(self._generator.throw, *error)
+
+
+class _Coroutine(_Generator, abc.Coroutine):  # type: ignore[type-arg]
+    """Likewise; or what else an event loop sends its answers to."""
+
+    def __await__(self) -> Any:
+        return self
+
+
+class _AsyncGenerator(abc.AsyncGenerator):  # type: ignore[type-arg]
+    """Likewise."""
+
+    def __init__(self, context: contextvars.Context, generator: Any) -> None:
+        self._context = context
+        self._generator = generator
+
+    def asend(self, value: Any) -> Any:
+        return _Coroutine(self._context, self._generator.asend(value))
+
+    def athrow(self, *error: Any) -> Any:
+        return _Coroutine(self._context, self._generator.athrow(*error))
+
+    def aclose(self) -> Any:
+        return _Coroutine(self._context, self._generator.aclose())

@@ -1,54 +1,26 @@
-"""One published value on its way: what listeners find in their mailboxes, and its caller's view.
-
-No lock: a listener is either among the *pending*, or somebody has taken it out of them, one atomic
-operation, and sees to its verdict; when there are as many verdicts as listeners it is over, and who
-finds that says so. Twice is harmless.
-"""
+"""The caller's view of what was published: whether everybody has heard it, and a word for each."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Generator, Hashable, List, Optional, Tuple
-
-from typing_extensions import Protocol
+from typing import Any, Callable, Generator, Optional, Tuple
 
 from .. import _log
 from .._core.delivery_report import DeliveryReport, ListenerReport
-from .._core.durations import NEVER, timeout_instant
-from .._core.outcomes import ANSWERED, Completion, Verdict
-from .._core.report import Reply
+from .._core.durations import timeout_instant
+from .._core.outcomes import ANSWERED, Verdict
 from .._core.tables import Table, Tabular
-from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
-from .._delivery.registry import Channel, Outlet, Roster
-from .._observing.translate import event_listener_failed
-from .engine import Engine, Order, Phase
-from .messages import REPLY, EngineMessage, Hearer, line_of
-from .process import release
-from .waiting import A_WHILE, in_its_loop, is_done, wait_for, wait_in_loop, wake
+from .._delivery.mailbox import NO_GIL
+from .engine import Order, Phase
+from .messages import Hearer, line_of
+from .published import Published
+from .waiting import A_WHILE, in_its_loop, is_done, wait_for, wait_in_loop
 
 __all__ = ["Delivery"]
 
 _OK = Verdict.OK
 
 
-class Listening(Hearer, Protocol):
-    """A listener, as far as it hears values."""
-
-    _ate_hears: Optional[Delivery]
-
-
-class _Nobody:
-    """In the place of the member that a reply comes from."""
-
-    producer = None
-
-
-_NOBODY = _Nobody()
-
-_NONE: List[Any] = []
-"""Of those that have none; one for all, never changed."""
-
-
-class Delivery(Tabular, EngineMessage):
+class Delivery(Tabular, Published):
     """What becomes of one published value, as :meth:`Dispatcher.publish` returns it.
 
     It only shows what happens: it may be ignored. Every method may be called from any thread;
@@ -64,79 +36,9 @@ class Delivery(Tabular, EngineMessage):
         Those who were to hear it, in the order of registration.
     """
 
-    __slots__ = (
-        "_callbacks",
-        "_errors",
-        "_key",
-        "_pending",
-        "_roster",
-        "_value",
-        "_verdicts",
-        "awaited",
-        "completion",
-        "deadline",
-        "id",
-        "is_watched",
-        "places",
-        "sent",
-        "topic",
-    )
-
-    chain: Any = None
-    """It has no replies: who waits, waits for the end."""
-    is_over: bool = False
-    """For the gate: it is handed out in any case."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        number: int,
-        topic: Hashable,
-        value: Any,
-        channel: Optional[Channel],
-        roster: Roster,
-        sent: float,
-        deadline: float,
-        key: Any = None,
-    ) -> None:
-        self.engine = engine
-        self.id: int = number
-        self.topic: Hashable = topic
-        self._value: Any = value if roster.size else None
-        self._channel = channel
-        self._roster: Roster = roster
-        self.sent: float = sent
-        self.deadline: float = deadline
-        self._key: Any = key
-        #: Who has not begun it, by the identity of its mailbox; taken out by who sees to that.
-        self._pending: Dict[int, Any] = dict.fromkeys(roster.keys, True)
-        self._verdicts: Dict[int, Verdict] = {}
-        self._errors: Optional[Dict[int, str]] = None
-        #: The mailboxes in which it has a place, by identity, while it is not there yet.
-        self.places: List[int] = _NONE
-        self._callbacks: List[Callable[[Any], Any]] = _NONE
-        self.awaited: bool = False
-        #: Whether somebody waits, or has a callback, or did: the end of the dispatcher finds it.
-        self.is_watched: bool = False
-        #: Any, once it is over (P9).
-        self.completion: Optional[Completion] = None
-        if not self._pending:
-            self.completion = Completion.ALL_REPLIED
+    __slots__ = ()
 
     # -- looking, never blocking ---------------------------------------------------------------
-
-    @property
-    def called(self) -> str:
-        return f"value {self.id}"
-
-    @property
-    def key(self) -> Any:
-        """Its ordering key, to be compared by identity; None for none."""
-        return self._key
-
-    @property
-    def listeners(self) -> Tuple[Any, ...]:
-        return self._roster.members
 
     @property
     def missing(self) -> Tuple[Any, ...]:
@@ -188,7 +90,7 @@ class Delivery(Tabular, EngineMessage):
     def _look_for_unstarted(self) -> None:
         for each in self.listeners:
             waits = self.is_pending(each._ate_mailbox)
-            if waits and each.ident is None and not each._ate_warned:
+            if waits and not each._ate_was_started() and not each._ate_warned:
                 each._ate_warned = True
                 _log.lost("listener %s is waited for and was never started", _log.name_of(each))
 
@@ -201,22 +103,6 @@ class Delivery(Tabular, EngineMessage):
         self._watch()
         self.engine.post(Order.CALL_WHEN_DONE, self, callback)
 
-    def keeps(self, callback: Callable[[Any], Any]) -> bool:
-        """Keep *callback* until it is done; False if it is, and nobody else will call it."""
-        if self._callbacks is _NONE:
-            # Only the control loop comes here.
-            self._callbacks = []
-        self._callbacks.append(callback)
-        if NO_GIL:
-            self.engine.arrivals.rotate(0)
-        if self.completion is None:
-            return True
-        try:
-            self._callbacks.remove(callback)
-        except ValueError:
-            return True
-        return False
-
     def __await__(self) -> Generator[Any, None, DeliveryReport]:
         return self._ended().__await__()
 
@@ -225,137 +111,6 @@ class Delivery(Tabular, EngineMessage):
         while self.completion is None:
             await wait_in_loop(self.engine, self, None)
         return self.report()
-
-    # -- on the listener's thread --------------------------------------------------------------
-
-    def __call__(self, listener: Listening) -> None:
-        """Let *listener* hear it, and note what becomes of that."""
-        key = id(listener._ate_mailbox)
-        # In this order: who gives it up from now on may let go of it.
-        value = self._value
-        if self._pending.pop(key, None) is None:
-            # Somebody has given it up for this listener.
-            return
-        engine, verdict = self.engine, self._due(key)
-        listener._ate_hears = self
-        try:
-            if verdict is _OK:
-                listener.process_dispatcher_result(self.topic, value)
-                if self._roster.apart and listener._ate_heeds(REPLY):
-                    record: Any = value, None, _NOBODY, self.sent, engine.now(), None
-                    listener.process_dispatcher_reply(self.topic, Reply(record, self.sent))
-        except BaseException as error:
-            verdict = Verdict.ERROR
-            self._failed(listener, key, error)
-            raise
-        finally:
-            listener._ate_hears = value = None
-            if self._verdicts.setdefault(key, verdict) is Verdict.MISSING:
-                # It was given up meanwhile, and has come to its end all the same.
-                self._verdicts[key] = verdict
-                next(engine.taken_up[verdict])
-            else:
-                tally = engine.tallies.get(id(listener))
-                if tally is None:
-                    tally = engine.tallies.setdefault(id(listener), {})
-                # Of its thread alone.
-                tally[verdict] = tally.get(verdict, 0) + 1
-            if len(self._verdicts) == len(self._roster.members):
-                self.over()
-
-    def read_from(self, mailbox: Mailbox) -> Optional[Tuple[Any]]:
-        """Its value, for a reader on a user's thread; None if that is not to have it."""
-        key, value = id(mailbox), self._value
-        if self._pending.pop(key, None) is None:
-            return None
-        verdict = self._due(key)
-        if self._verdicts.setdefault(key, verdict) is verdict:
-            next(self.engine.apart[verdict])
-        if len(self._verdicts) == len(self._roster.members):
-            self.over()
-        return (value,) if verdict is _OK else None
-
-    def _due(self, key: int) -> Verdict:
-        """What becomes of it now, if nothing is raised."""
-        if self._channel is not None:
-            side = self._channel.listeners
-            if side.version is not self._roster.version and key not in side.current().keys:
-                # It was deregistered since.
-                return Verdict.WITHDRAWN
-        deadline = self.deadline
-        if deadline != NEVER and deadline < self.engine.now():
-            return Verdict.SKIPPED
-        return _OK
-
-    def _failed(self, listener: Listening, key: int, error: BaseException) -> None:
-        errors = self._errors
-        if errors is None:
-            errors = self._errors = {}
-        errors[key] = type(error).__name__
-        if self.engine.hooks:
-            told = self.id, self.topic, listener, error, self.engine.now()
-            self.engine.observers.tell(event_listener_failed, *told)
-
-    @property
-    def first(self) -> Optional[Outlet]:
-        """How to reach them."""
-        return self._roster.first
-
-    def is_wanted(self, listener: object) -> bool:
-        # It looks itself, and has a verdict for that.
-        return True
-
-    # -- for mailboxes with a bound ------------------------------------------------------------
-
-    def is_pending(self, mailbox: Mailbox) -> bool:
-        """Whether its reader has not begun it."""
-        return id(mailbox) in self._pending
-
-    def takes_place(self, mailbox: Mailbox) -> bool:
-        if not self.places:
-            return False
-        try:
-            self.places.remove(id(mailbox))
-        except ValueError:
-            return False
-        return True
-
-    def refuse(self, mailbox: Mailbox) -> None:
-        """There is no room for it there. On the thread that publishes."""
-        if self.give_up(mailbox, Verdict.DECLINED):
-            self.over()
-
-    def is_refused(self, mailbox: Mailbox) -> bool:
-        return self._verdicts.get(id(mailbox)) is Verdict.DECLINED
-
-    # -- by others -----------------------------------------------------------------------------
-
-    def give_up(self, mailbox: Mailbox, verdict: Verdict, running: bool = False) -> bool:
-        """Its reader will not begin it; with *running* one that has is not waited for, either.
-
-        Whether that was news, and then, perhaps, it is `over`. From anywhere, also inside the
-        section.
-        """
-        key = id(mailbox)
-        begun = self._pending.pop(key, None) is None
-        if (begun and not running) or self._verdicts.setdefault(key, verdict) is not verdict:
-            return False
-        next(self.engine.apart[verdict])
-        return len(self._verdicts) == len(self._roster.members)
-
-    def withdraw(self, running: bool = False) -> None:
-        """Nobody begins it any more; with *running* who has is not waited for, either.
-
-        Not inside the section.
-        """
-        for listener in self.listeners:
-            mailbox = listener._ate_mailbox
-            if self.is_pending(mailbox):
-                news = self.give_up(mailbox, Verdict.WITHDRAWN)
-            else:
-                news = running and self.give_up(mailbox, Verdict.MISSING, running=True)
-            if news:
-                self.over()
 
     def _watch(self) -> None:
         """Somebody is going to wait: the end of the dispatcher is to find it."""
@@ -368,14 +123,6 @@ class Delivery(Tabular, EngineMessage):
         if self.completion is not None:
             self.engine.watched.pop(self.id, None)
 
-    def missed_by(self, mailbox: Mailbox) -> None:
-        """It came into a mailbox that nobody reads any more. Inside the section."""
-        if self.give_up(mailbox, Verdict.DECLINED):
-            self.engine.leave(Order.OVER, self)
-            if self.engine.orders.attention is CLOSED:
-                # It crossed the end, so nobody has it yet who could have left a callback.
-                self.completed()
-
     def settle(self) -> None:
         """Its dispatcher has ended, and nobody else may know it: give it up for all that is open.
 
@@ -385,32 +132,8 @@ class Delivery(Tabular, EngineMessage):
             return
         if self.engine.is_copy:
             # What was to be called is the parent's.
-            self._callbacks = _NONE
+            self.forgets_callbacks()
         self.withdraw(running=True)
-
-    def over(self) -> None:
-        """Everybody has a verdict: tell who waits. Outside the section; twice is harmless."""
-        value, self._value = self._value, None
-        release(value)
-        del value
-        self.completed()
-
-    def completed(self) -> None:
-        """The same, without letting go of the value: also inside the section."""
-        self.completion = Completion.ALL_REPLIED
-        if NO_GIL:
-            # The looks at who waits come after that word (P9).
-            self.engine.arrivals.rotate(0)
-        if self.is_watched:
-            self.engine.watched.pop(self.id, None)
-        if self.awaited:
-            wake(self.engine, self)
-        while self._callbacks:
-            try:
-                callback = self._callbacks.pop(0)
-            except IndexError:
-                break
-            self.engine.observers.call(callback, self)
 
     def _table(self) -> Table:
         return self.report()._table()

@@ -4,7 +4,8 @@ Four kinds of threads meet here. *Callers* only append: to the ledger's arrivals
 mailboxes, to the orders, to the gate. *Workers* (producers' threads) and the *control loop* (the
 dispatcher's own thread) decide, inside the section: one lock around the ledgers, one per process,
 in which no user code runs, nothing waits and nothing of a user's is let go of. *Listeners* and
-*observers* read their mailboxes.
+*observers* read their mailboxes. Producers and listeners whose methods are coroutines do the same
+on the thread of one event loop (``coroutines``, ``hearing``).
 
 The five ways
 =============
@@ -70,9 +71,10 @@ P17  Every pass of the section is bounded, by verdicts or by messages; time come
 P18  What was published leaves the posts only after it is in all mailboxes; whatever else goes to
      listeners, or is published, while there are posts, goes behind them. Publisher: append; if that
      is the oldest post, look for a reader that is parked, else order. Reader: put up the token,
-     look at its items and at the posts, park; and it distributes before it does anything else. Who
-     distributes has the turn, and looks again after giving it back; after some passes the control
-     loop has it. (``posts``, ``publish``, `process.see_to`)
+     look at its items and at the posts, park; and it distributes before it does anything else. One
+     in an event loop, which others may block, does not, and is passed over. Who distributes has the
+     turn, and looks again after giving it back; after some passes the control loop has it.
+     (``posts``, ``publish``, `process.see_to`, `Busy`)
 P19  A place in a bounded mailbox is taken with what takes it, and given back with what leaves it,
      by one operation each: no lock, and nothing in between. What is lost is decided inside the
      section. Who waits for one of several alike enlists, looks, parks; who brings one wakes the

@@ -219,6 +219,8 @@ def _are_missed(engine: Engine, request: Request, ending: Ending) -> None:
             older = len(member.unjudged.get(engine.number, ())) - 1
             if older > 0:
                 skipped(engine, member, min(older, _FEW))
+        elif each.standing is Standing.RUNNING and isinstance(member, LocalMember):
+            member.interrupt(request)
 
 
 def _line_is_gone(engine: Engine, line: StartLine) -> None:

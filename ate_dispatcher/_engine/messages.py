@@ -39,15 +39,14 @@ class Hearer(Protocol):
     """A listener, or a stream."""
 
     @property
-    def ident(self) -> Optional[int]: ...
-
-    @property
     def _ate_mailbox(self) -> Mailbox: ...
 
     _ate_failure: Optional[str]
     _ate_warned: bool
 
     def is_alive(self) -> bool: ...
+
+    def _ate_was_started(self) -> bool: ...
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> Any: ...
 
@@ -68,7 +67,7 @@ def line_of(
     if verdict is None or verdict is Verdict.MISSING:
         if not waits:
             standing = Standing.RUNNING
-        elif listener.ident is None:
+        elif not listener._ate_was_started():
             standing = Standing.NOT_STARTED
         else:
             standing = Standing.QUEUED
@@ -118,10 +117,11 @@ class ErrorMessage(EngineMessage):
         # Behind the results before it.
         return self.engine.number, self.request
 
-    def __call__(self, listener: Hearer) -> None:
-        listener.process_dispatcher_error(self.topic, self._reply())
+    def __call__(self, listener: Hearer) -> Any:
+        return listener.process_dispatcher_error(self.topic, self.reply())
 
-    def _reply(self) -> Reply:
+    def reply(self) -> Reply:
+        """As listeners are told."""
         return Reply(self._record, self._sent, self._more)
 
 
@@ -145,7 +145,7 @@ class ResultMessage(ErrorMessage):
             listener.process_dispatcher_result(self.topic, self.value)
         finally:
             if listener._ate_heeds(REPLY):
-                listener.process_dispatcher_reply(self.topic, self._reply())
+                listener.process_dispatcher_reply(self.topic, self.reply())
 
 
 class EndMessage(EngineMessage):
@@ -166,6 +166,6 @@ class EndMessage(EngineMessage):
     def topic(self) -> Hashable:
         return self._request.topic
 
-    def __call__(self, listener: Hearer) -> None:
+    def __call__(self, listener: Hearer) -> Any:
         report = report_of(self._request, self._request.ended, at_the_end=True)
-        listener.process_dispatcher_completion(self._request.topic, report)
+        return listener.process_dispatcher_completion(self._request.topic, report)

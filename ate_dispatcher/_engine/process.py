@@ -40,6 +40,7 @@ __all__ = [
     "alive",
     "at_exit",
     "drain_before_executors",
+    "event_loops",
     "is_ours",
     "living_dispatchers",
     "living_participants",
@@ -207,9 +208,15 @@ made: Dict[int, weakref.ref[Any]] = {}
 """The dispatchers that live, started or not."""
 
 
+event_loops: Dict[int, Living] = {}
+"""What participants live on that have no threads, by the ident of its own."""
+
+
 def is_ours() -> bool:
-    """Whether the calling thread is a participant's, or works for one."""
-    return CURRENT_WORKER.get() is not None or id(threading.current_thread()) in alive
+    """Whether the calling thread is a participant's, or works for one, or for many."""
+    if CURRENT_WORKER.get() is not None or id(threading.current_thread()) in alive:
+        return True
+    return _thread.get_ident() in event_loops
 
 
 def remember(table: Dict[int, weakref.ref[Any]], thing: Any) -> None:
@@ -288,6 +295,9 @@ def _after_fork() -> None:
     for participant in living_participants():
         participant._ate_forked()
     alive.clear()
+    for loop in list(event_loops.values()):
+        loop._ate_forked()
+    event_loops.clear()
 
 
 atexit.register(_exit)

@@ -18,7 +18,7 @@ from typing_extensions import Protocol
 from .. import _log
 from .._core.effects import ACCEPTED, ENDED, FAILED, ORDINARY
 from .._core.member import Claim
-from .._delivery.local_member import LocalMember, ThreadWorker
+from .._delivery.local_member import FurtherWorker, LocalMember
 from .._delivery.mailbox import Mailbox
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Died
 from .._observing.stacks import LOOPS
@@ -41,9 +41,9 @@ from .sweep import come_to, died
 from .threads import work_together
 from .turns import Later, begins, take
 
-__all__ = ["serve_all"]
+__all__ = ["FINISHED", "Serving", "hand_in", "hand_in_part", "see_to_rest", "serve_all"]
 
-_FINISHED: Any = StopIteration("the stream has come to its end")
+FINISHED: Any = StopIteration("the stream has come to its end")
 """In the place of an error."""
 
 _NO_ENGINE: Any = object()
@@ -64,7 +64,7 @@ class Serving(Protocol):
 
 def serve_all(clock: Clock, producer: Serving, member: LocalMember) -> None:
     """Serve with all of *member*'s workers until STOP. The thread of *producer*."""
-    others = [ThreadWorker(member, clock.parker()) for _ in range(producer._ate_workers - 1)]
+    others = [FurtherWorker(member, clock.parker()) for _ in range(producer._ate_workers - 1)]
     member.workers = (member, *others)
 
     def fewer(count: int) -> None:
@@ -75,7 +75,7 @@ def serve_all(clock: Clock, producer: Serving, member: LocalMember) -> None:
     work_together(clock, _log.name_of(producer), member.mailbox, own, helping, fewer)
 
 
-def _help(producer: Serving, worker: ThreadWorker) -> None:
+def _help(producer: Serving, worker: FurtherWorker) -> None:
     """The thread of another worker than the first."""
     try:
         _work(producer, worker)
@@ -101,7 +101,7 @@ def serve(producer: Serving, worker: Any) -> None:
 
     In one piece because it is the hot path. What nearly every request needs is written out in it,
     the *fast lane*: its reply is settled as ``Ledger.replied`` and ``gather.forward`` do it, and
-    the next one is begun as ``Ledger.began`` does. All else goes by way of `_hand_in` and `take`.
+    the next one is begun as ``Ledger.began`` does. All else goes by way of `hand_in` and `take`.
     """
     enter, leave = SECTION.enter, SECTION.leave
     member: LocalMember = worker.member
@@ -191,7 +191,7 @@ def serve(producer: Serving, worker: Any) -> None:
                                     break
                                 outlet = outlet.next
                 elif request is not IDLE:
-                    effects = _hand_in(engine, worker, value, error, stamp)
+                    effects = hand_in(engine, worker, value, error, stamp)
                     full = exceeded(request.channel)
                     in_passing = 0 if full else in_passing
                     more = True
@@ -233,12 +233,12 @@ def serve(producer: Serving, worker: Any) -> None:
             elif effects & ENDED:
                 request.call = request.kwargs = None
             if error is not None:
-                if error is not _FINISHED:
+                if error is not FINISHED:
                     failed(producer, request, error)
                 error = None
             if more:
                 more = False
-                _see_to(later)
+                see_to_rest(later)
                 if full:
                     wait_until_heard(engine, request.channel, worker, full, request.deadline)
                     full, in_passing = [], FAILED if plain else 0
@@ -293,11 +293,11 @@ def serve(producer: Serving, worker: Any) -> None:
 # -- inside the section ------------------------------------------------------------------------
 
 
-def _hand_in(engine: Engine, worker: Any, value: Any, error: Any, stamp: float) -> int:
+def hand_in(engine: Engine, worker: Any, value: Any, error: Any, stamp: float) -> int:
     """An answer that is not in the fast lane: an error, a stream's end, after or near an end."""
     # Only now: if it ended meanwhile, a stub stands for it.
     request = worker.running
-    if error is _FINISHED:
+    if error is FINISHED:
         effects = engine.ledger.finished(request, worker, stamp)
     else:
         effects = engine.ledger.replied(request, worker, value, error, stamp)
@@ -320,7 +320,7 @@ def _idles(mailbox: Mailbox, worker: Any) -> bool:
 # -- after the section -------------------------------------------------------------------------
 
 
-def _see_to(later: Later) -> None:
+def see_to_rest(later: Later) -> None:
     """What came up on the way, and what came out for good."""
     if SECTION.left:
         SECTION.drop()
@@ -331,34 +331,33 @@ def _see_to(later: Later) -> None:
 
 def _streamed(worker: Any, generator: Any) -> Tuple[Any, Any]:
     """Go through *generator*, each value a reply; the value and the error that it comes to."""
-    enter, leave = SECTION.enter, SECTION.leave
-    engine = worker.running.engine
-    streamed, now, hooks = engine.ledger.streamed, engine.now, engine.hooks
     with contextlib.closing(generator):
         for value in generator:
-            enter()
-            try:
-                # Only now: if it ended meanwhile, a stub stands for it.
-                request = worker.running
-                effects = streamed(request, worker, value, now())
-                if effects & ACCEPTED:
-                    forward(request, value)
-                if effects != ACCEPTED or hooks:
-                    apply(engine, request, effects, worker.member)
-            finally:
-                leave(None)
-            if SECTION.left:
-                SECTION.drop()
-            if effects != ACCEPTED or request.awaited:
-                announce(engine, request, effects)
+            request = hand_in_part(worker, value)
             full = exceeded(request.channel)
             if full:
-                wait_until_heard(engine, request.channel, worker, full, request.deadline)
+                wait_until_heard(request.engine, request.channel, worker, full, request.deadline)
             if request.is_over:
                 # Over meanwhile: what comes of it now is late, or surplus.
                 return None, None
             request = value = None
-    return None, _FINISHED
+    return None, FINISHED
+
+
+def hand_in_part(worker: Any, value: Any) -> Any:
+    """One of the values of a stream; the request, which may be over."""
+    with SECTION:
+        # Only now: if it ended meanwhile, a stub stands for it.
+        request = worker.running
+        engine: Engine = request.engine
+        effects = engine.ledger.streamed(request, worker, value, engine.now())
+        if effects & ACCEPTED:
+            forward(request, value)
+        if effects != ACCEPTED or engine.hooks:
+            apply(engine, request, effects, worker.member)
+    if effects != ACCEPTED or request.awaited:
+        announce(engine, request, effects)
+    return request
 
 
 LOOPS.add(serve.__code__)

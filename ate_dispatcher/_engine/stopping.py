@@ -14,11 +14,11 @@ from .._core.snapshots import copied
 from .._delivery.mailbox import CLOSED
 from .._delivery.sentinels import Word
 from .._time.clock import spawn
-from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply
 from .process import SECTION, see_to
 from .publish import give_up_all, has_values, unheard_results
+from .published import Published
 
 __all__ = ["GRACE", "Stopping"]
 
@@ -71,7 +71,7 @@ class Stopping:
             if id(participant) in self._told:
                 continue
             self._told.add(id(participant))
-            if side == "listeners" and participant.ident is None:
+            if side == "listeners" and not participant._ate_was_started():
                 self._tell_of_unread(participant)
             if participant._ate_stops_at_once():
                 if participant._ate_mailbox.attention is not CLOSED:
@@ -150,7 +150,7 @@ class Stopping:
         see_to(engine.posts)
         for listener in engine.registry.participants("listeners"):
             mailbox = listener._ate_mailbox
-            if listener.ident is None or mailbox.attention is CLOSED:
+            if not listener._ate_was_started() or mailbox.attention is CLOSED:
                 continue
             if listener._ate_hearing() or has_values(engine, mailbox):
                 self._hearing += 1
@@ -165,7 +165,7 @@ class Stopping:
         """Nobody waits any more for what was published and not heard; with a word for each."""
         engine = self._engine
         see_to(engine.posts)
-        held = [each for each in copied(engine.gate.held) if isinstance(each, Delivery)]
+        held = [each for each in copied(engine.gate.held) if isinstance(each, Published)]
         for each in held:
             each.withdraw()
         if held:

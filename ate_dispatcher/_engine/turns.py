@@ -22,7 +22,7 @@ from .gather import announce, apply, give_back, unpark_all
 from .process import SECTION, nested
 from .waiting import look_for_circle
 
-__all__ = ["Later", "Taken", "begins", "take"]
+__all__ = ["Later", "Taken", "begins", "comes_on", "has_begun", "take"]
 
 Later = List[Tuple[Request, int]]
 """What brought effects on the way that are to be announced after the section."""
@@ -110,12 +110,21 @@ def begins(engine: Engine, worker: Any, claim: Claim) -> bool:
         if not worker.park(look):
             look_for_circle(worker)
             look = began + next(looks, NEVER)
-        if claim.granted and claim.taken is None:
-            request = claim.request
-            with SECTION:
-                effects = _goes_on(engine, claim, engine.now())
-            announce(engine, request, effects)
-            request = None
+        comes_on(engine, claim)
+    return has_begun(engine, worker, claim)
+
+
+def comes_on(engine: Engine, claim: Claim) -> None:
+    """Its worker was unparked: if it has its instruments, to the start line, or to work."""
+    if claim.granted and claim.taken is None:
+        request = claim.request
+        with SECTION:
+            effects = _goes_on(engine, claim, engine.now())
+        announce(engine, request, effects)
+
+
+def has_begun(engine: Engine, worker: Any, claim: Claim) -> bool:
+    """What *worker* waited for is over; False if it shall not begin."""
     claim.request = worker.claim = None
     if claim.standing is None:
         if claim.granted:
@@ -123,7 +132,7 @@ def begins(engine: Engine, worker: Any, claim: Claim) -> bool:
                 give_back(engine, claim)
         return False
     if claim.lined is not None:
-        # On its own thread, since this is what a skew is measured by.
+        # Where it runs, since this is what a skew is measured by.
         now = engine.now()
         worker.began = Start(now, claim.spent(now))
     return True

@@ -8,7 +8,8 @@ anything, and goes with the request's end.
 
 from __future__ import annotations
 
-import sys
+import contextlib
+from collections import abc
 from typing import TYPE_CHECKING, Any, Callable, List, Optional, Tuple
 
 from typing_extensions import Protocol
@@ -22,6 +23,7 @@ from .._core.snapshots import copied
 from .._delivery.local_member import LocalWorker
 from .._observing.deadlocks import LOOKS, circle_of
 from .._time.clock import REAL, spawn
+from .._time.running_loop import running_loop
 from ..errors import DispatcherError
 from .engine import Engine, Phase
 from .process import CURRENT_WORKER, nested
@@ -35,12 +37,12 @@ __all__ = [
     "Awaited",
     "Seen",
     "beside_the_loop",
+    "finished",
     "in_its_loop",
     "is_done",
     "look_for_circle",
     "loop_parker",
     "own_worker",
-    "running_loop",
     "wait_for",
     "wait_in_loop",
     "wake",
@@ -101,6 +103,12 @@ def own_worker() -> Optional[LocalWorker]:
     return worker if isinstance(worker, LocalWorker) and worker.runs_here() else None
 
 
+def awaiting_worker() -> Optional[LocalWorker]:
+    """The worker whose task calls this, if one does; not what it has others do meanwhile."""
+    worker = CURRENT_WORKER.get()
+    return worker if isinstance(worker, LocalWorker) and worker.awaits_here() else None
+
+
 def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> bool:
     """Block until *request* has ended, or moved beyond *seen*; or until *deadline*."""
     clock = engine.clock
@@ -147,11 +155,20 @@ async def wait_in_loop(engine: Engine, request: Awaited, seen: Seen) -> None:
     """The same in an event loop, which goes on meanwhile; perhaps for nothing: look again."""
     parker = loop_parker(engine)
     waiter = (parker, seen is not None)
+    worker = awaiting_worker() if isinstance(request, Request) else None
     try:
+        if worker is not None:
+            worker.awaits = request, seen is not None
+            nested[id(worker)] = worker
+            parker.look_later(worker)
         _enlist(engine, request, waiter)
         if not _moved(request, seen):
             await parker.future
     finally:
+        if worker is not None:
+            nested.pop(id(worker), None)
+            worker.awaits = None
+        parker.look_no_more()
         _dismiss(engine, request, waiter)
 
 
@@ -163,7 +180,8 @@ def loop_parker(engine: Engine) -> LoopParker:
             "no asyncio event loop runs here, which waiting for a handle needs; elsewhere, under "
             "trio for example, wait on a thread: await trio.to_thread.run_sync(handle.wait)"
         )
-    if not getattr(engine.clock, "moved_by_loops", True):
+    moved = getattr(engine.clock, "moved_by_loops", True)
+    if not moved and getattr(loop, "clock", None) is not engine.clock:
         raise DispatcherError(
             "a coroutine does not move virtual time: let it pass before, or test on real time"
         )
@@ -208,11 +226,9 @@ def _dismiss(engine: Engine, request: Awaited, waiter: Tuple[Any, bool]) -> None
             engine.waiting.pop(request.id, None)
 
 
-def running_loop() -> Optional[asyncio.AbstractEventLoop]:
-    """The event loop that runs on the calling thread, if any does."""
-    # Nothing runs in one where it was never imported.
-    events = sys.modules.get("asyncio.events")
-    return None if events is None else events._get_running_loop()
+async def finished(value: Any) -> Any:
+    """*value*, or what it comes to, if it is a coroutine."""
+    return await value if isinstance(value, abc.Coroutine) else value
 
 
 async def beside_the_loop(function: Callable[[], Any]) -> None:
@@ -263,10 +279,11 @@ class InLoop:
 class LoopParker:
     """What wakes a coroutine: unparked from any thread, heard in its event loop."""
 
-    __slots__ = ("_loop", "future")
+    __slots__ = ("_loop", "_timers", "future")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._timers: List[asyncio.TimerHandle] = []
         self.future: asyncio.Future[None] = loop.create_future()
 
     def unpark(self, _: None) -> None:
@@ -275,6 +292,18 @@ class LoopParker:
         except RuntimeError:
             # The loop was closed meanwhile: nobody waits there any more.
             pass
+
+    def look_later(self, worker: LocalWorker) -> None:
+        """As one that blocks does, while it waits."""
+        # Virtual time may have come to its end.
+        with contextlib.suppress(DispatcherError):
+            for seconds in LOOKS:
+                self._timers.append(self._loop.call_later(seconds, look_for_circle, worker))
+
+    def look_no_more(self) -> None:
+        """It has waited."""
+        while self._timers:
+            self._timers.pop().cancel()
 
     def _heard(self) -> None:
         if not self.future.done():

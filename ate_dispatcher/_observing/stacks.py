@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from types import CodeType, FrameType
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from typing_extensions import Protocol
 
@@ -50,10 +50,15 @@ def witness(threads: Sequence[Identified]) -> List[Tuple[Place, ...]]:
     if not READABLE:
         return [UNREADABLE for _ in threads]
     frames = sys._current_frames()
-    return [_places(frames, thread.ident) for thread in threads]
+    return [_places(frames, each) for each in threads]
 
 
-def _places(frames: Dict[int, FrameType], ident: Optional[int]) -> Tuple[Place, ...]:
+def _places(frames: Dict[int, FrameType], thread: Identified) -> Tuple[Place, ...]:
+    awaited = getattr(thread, "_ate_awaited", None)
+    coroutine = None if awaited is None else awaited()
+    if coroutine is not None:
+        return _places_in(coroutine)
+    ident = thread.ident
     frame = None if ident is None else frames.get(ident)
     while frame is not None and _is_ours(frame):
         # What the user has called of ours, to sleep for example, and what only waits for work.
@@ -73,5 +78,30 @@ def _places(frames: Dict[int, FrameType], ident: Optional[int]) -> Tuple[Place, 
     return tuple(reversed(found))
 
 
+def _places_in(awaited: Any) -> Tuple[Place, ...]:
+    """Where the coroutine is, or whatever is *awaited* in its place, outermost first."""
+    found: List[Place] = []
+    for _ in range(_DEEP):
+        # In a context of its own.
+        awaited = getattr(awaited, "_generator", awaited)
+        kinds = [kind for kind in _AWAITED if getattr(awaited, kind, None) is not None]
+        frame = getattr(awaited, kinds[0]) if kinds else None
+        if frame is None:
+            break
+        # Nor what it calls there to sleep, for example.
+        if not _is_ours(frame) and not _is_of(frame, "asyncio"):
+            found.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        awaited = getattr(awaited, _AWAITED[kinds[0]], None)
+    return tuple(found)
+
+
+_AWAITED = {"cr_frame": "cr_await", "gi_frame": "gi_yieldfrom", "ag_frame": "ag_await"}
+"""The frame of a coroutine, a generator and an asynchronous one, and what it waits for."""
+
+
 def _is_ours(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] == _NAME
+    return _is_of(frame, _NAME)
+
+
+def _is_of(frame: FrameType, package: str) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == package

@@ -9,7 +9,7 @@ from typing import Any, Hashable, List, Optional, Tuple
 from typing_extensions import Protocol
 
 from .. import _log
-from .._arguments import check_callable
+from .._arguments import check_awaited, check_callable
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.registry import Registration, unhashable
 from .._delivery.sentinels import Sentinel
@@ -49,13 +49,25 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     if inherited and method not in participant.__dict__ and not replies:
         raise BadType(f"{parameter} of class {shown} does not override {method}")
     called = (method, *OPTIONAL) if kind is ResultListener else (method,)
+    streams = participant._ate_stream if isinstance(participant, Producer) else None
     for each in called:
-        check_callable(f"{each} of {parameter} of class {shown}", getattr(participant, each))
+        where = f"{each} of {parameter} of class {shown}"
+        check_awaited(where, getattr(participant, each), streams)
+    if participant._ate_is_async():
+        participant._ate_check_async()
+    else:
+        for each in ("on_start", "on_stop"):
+            # Programs may have an attribute of that name which is no method.
+            if callable(getattr(participant, each, None)):
+                check_callable(
+                    f"{each} of {parameter} of class {shown}", getattr(participant, each)
+                )
     participant._ate_check_names()
     if isinstance(participant, Producer) and not participant._ate_stream:
         _look_for_generator(participant)
     _look_for_misspelt(type(participant), (*called, "on_start", "on_stop"))
-    if participant._ate_mailbox.attention is CLOSED:
+    life = participant._ate_on_loop
+    if participant._ate_mailbox.attention is CLOSED or (life is not None and life.is_over()):
         raise BadValue(
             f"{parameter} {_log.name_of(participant)} has ended, and a thread runs only once: "
             f"make a new {shown}"
@@ -162,7 +174,7 @@ def register(
         for topic in topics:
             engine.registry.discard(topic, side, participant)
         raise DispatcherStopped(engine.gate.refusal)
-    if start and isinstance(participant, Participant) and participant.ident is None:
+    if start and isinstance(participant, Participant) and not participant._ate_was_started():
         participant.start()
 
 

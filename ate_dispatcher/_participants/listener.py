@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Callable, FrozenSet, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, FrozenSet, Optional, Sequence, Tuple
 
 from .. import _log
-from .._arguments import check_callable, count
+from .._arguments import check_awaited, check_callable, count, is_async
 from .._core.report import Reply, Report
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.mailbox import Mailbox
 from .._delivery.overflow import BoundedKeyedMailbox, BoundedMailbox, Overflow
 from .._delivery.sentinels import STOP, Word
-from .._engine.delivery import Delivery
 from .._engine.messages import COMPLETION, ERROR, REPLY
 from .._engine.process import SECTION, see_to
 from .._engine.publish import hears_no_more
+from .._engine.published import Published
 from .._observing.stacks import LOOPS
 from .._time.clock import REAL
 from ..errors import BadType, BadValue, DispatcherError
-from .hearing import Deliverer, Ear, hear_all, tell_of
+from .drivers import Deliverer, ListenerWorker, hear_all, tell_of
 from .participant import Participant, run_rigged
 
+if TYPE_CHECKING:
+    from .event_loop import Life
+
 __all__ = ["OPTIONAL", "ResultListener"]
+
+RESULT = "process_dispatcher_result"
 
 OPTIONAL = (ERROR, COMPLETION, REPLY)
 """What a listener may override as well."""
@@ -31,12 +36,13 @@ OPTIONAL = (ERROR, COMPLETION, REPLY)
 class ResultListener(Participant):
     """Hears results: subclass it and override :meth:`process_dispatcher_result`.
 
-    Or give it a function.
+    Or give it a function. Where any of its callbacks is ``async def`` it has no thread: it lives on
+    an event loop, together with all others of its kind, and must not block there.
 
-    All callbacks run on this listener's own thread, one at a time; a slow or raising one delays
-    nobody else, and what it raises is logged. The optional ones are overridden in the class before
-    the listener is registered, or set on the object: that at any time, but
-    :meth:`process_dispatcher_reply` before, too.
+    All callbacks run on this listener's own thread, or in its task of the event loop, one at a
+    time; a slow or raising one delays nobody else, and what it raises is logged. The optional ones
+    are overridden in the class before the listener is registered, or set on the object: that at any
+    time, but :meth:`process_dispatcher_reply` before, too.
 
     Parameters
     ----------
@@ -70,7 +76,7 @@ class ResultListener(Participant):
     """
 
     #: The published value whose callback it is in.
-    _ate_hears: Optional[Delivery] = None
+    _ate_hears: Optional[Published] = None
     #: What its set-up raised, in a few words.
     _ate_failure: Optional[str] = None
     #: Whether it was said that it is waited for and was never started.
@@ -91,7 +97,7 @@ class ResultListener(Participant):
     ) -> None:
         """All are optional, and keyword arguments but the first; see the class."""
         if target is not None:
-            check_callable("target", target)
+            check_awaited("target", target)
         size = None if maxsize is None else count("maxsize", maxsize, "messages")
         if not isinstance(overflow, Overflow):
             raise BadType(f"overflow must be an Overflow, not {overflow!r}")
@@ -104,7 +110,7 @@ class ResultListener(Participant):
         self._ate_mailbox = _mailbox_for(self, workers, size, overflow)
         self._ate_place = REAL, self._ate_mailbox.parker
         self._ate_workers = workers
-        self._ate_ears: Tuple[Ear, ...] = ()
+        self._ate_helpers: Tuple[ListenerWorker, ...] = ()
         self._ate_deliverer = None if deliver is None else Deliverer(deliver)
         if target is not None:
             self.__dict__["process_dispatcher_result"] = target
@@ -135,8 +141,8 @@ class ResultListener(Participant):
     def on_start(self) -> Any:
         """Set up what belongs to its thread, such as a connection; before the first callback.
 
-        Override it; it does nothing here. On this listener's own thread. If it raises that is
-        logged, and the listener ends: it hears nothing.
+        Override it; it does nothing here. On this listener's own thread, or its event loop.
+        If it raises that is logged, and the listener ends: it hears nothing.
         """
 
     def on_stop(self) -> Any:
@@ -205,13 +211,39 @@ class ResultListener(Participant):
         needs = self._ate_deliverer is not None or self._ate_workers > 1
         return needs or self._ate_mailbox.room is not None or self._ate_heeds(REPLY)
 
-    def _ate_hearing(self) -> Sequence[Delivery]:
+    def _ate_hearing(self) -> Sequence[Published]:
         """The published values whose callbacks it is in."""
-        hears = [self._ate_hears, *(each._ate_hears for each in self._ate_ears)]
+        hears = [self._ate_hears, *(each._ate_hears for each in self._ate_helpers)]
         return [each for each in hears if each is not None]
 
     def _ate_run(self) -> None:
-        self._ate_failure = run_rigged(self)
+        self._ate_fails(run_rigged(self))
+
+    def _ate_fails(self, failure: Optional[str]) -> None:
+        self._ate_failure = failure
+
+    def _ate_is_async(self) -> bool:
+        if self._ate_on_loop is not None:
+            return True
+        called = [getattr(self, each) for each in (RESULT, *OPTIONAL)]
+        if not any(map(is_async, called)):
+            return False
+        if self._ate_workers > 1:
+            raise BadValue(
+                f"workers of {_log.name_of(self)} must be 1, since its methods are async def: "
+                "one that waits keeps no other listener"
+            )
+        if self._ate_deliverer is not None:
+            raise BadValue(
+                f"deliver of {_log.name_of(self)} must not be given, since its methods are async "
+                "def and are called in the event loop"
+            )
+        return True
+
+    def _ate_new_life(self) -> Life:
+        from .event_loop import Life, hear_all
+
+        return Life(self, lambda loop: hear_all(loop, self))
 
     def _ate_ends(self) -> None:
         hears_no_more(self._ate_mailbox, self._ate_posts)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from threading import current_thread
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple
 
 from typing_extensions import Protocol
 
@@ -19,7 +19,11 @@ from .._delivery.posts import Posts, posts_of
 from .._delivery.sentinels import STOP
 from .._engine.process import SECTION, alive, release, remember
 from .._time.clock import REAL, Clock, Parker
-from ..errors import BadValue, ClockMismatch, DispatcherStopped
+from ..errors import BadType, BadValue, ClockMismatch, DispatcherStopped
+
+if TYPE_CHECKING:
+    # Imported when the first is started that is a coroutine.
+    from .event_loop import Life
 
 __all__ = ["Participant", "cleans_up", "run_rigged"]
 
@@ -91,8 +95,11 @@ def _does(step: Any, otherwise: str, name: str) -> Optional[BaseException]:
 def cleans_up(participant: Any) -> bool:
     """Whether it has something to do after its last message, which is worth waiting for."""
     method = getattr(participant, "on_stop", None)
-    ours = str(getattr(method, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
-    return callable(method) and not ours
+    return callable(method) and not _is_ours(method)
+
+
+def _is_ours(method: Any) -> bool:
+    return str(getattr(method, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 class Participant(threading.Thread):
@@ -105,6 +112,9 @@ class Participant(threading.Thread):
     daemon: bool, optional
         True by default: a forgotten ``stop()`` does not keep the interpreter alive.
     """
+
+    #: What it leads in the place of a thread, once it was started, if its methods are coroutines.
+    _ate_on_loop: Optional[Life] = None
 
     def __init__(
         self, *, name: Optional[str] = None, daemon: bool = True, target: Any = None
@@ -130,13 +140,20 @@ class Participant(threading.Thread):
         self._ate_place: Tuple[Clock, Parker] = (REAL, self._ate_mailbox.parker)
 
     def start(self) -> None:
-        """Start the thread; a second time is a RuntimeError, as for any thread."""
+        """Start the thread; a second time is a RuntimeError, as for any thread.
+
+        One whose methods are ``async def`` has none: it begins on the event loop of its clock, as
+        soon as it is registered.
+        """
         self._ate_check_names()
-        if self.ident is not None:
+        if self._ate_was_started():
             raise DispatcherStopped(
                 f"{_log.name_of(self)} was started before, and a thread runs only once: "
                 f"make a new {type(self).__name__}"
             )
+        if self._ate_is_async():
+            self._ate_start_life()
+            return
         # Shadowed until the thread begins, so that its end is seen whatever the subclass's `run`
         # does: nothing else tells that a thread is over.
         own = self.__dict__.get("run")
@@ -164,16 +181,111 @@ class Participant(threading.Thread):
         """Finish what is queued, then end the thread. From anywhere; twice is harmless."""
         if self._ate_mailbox.attention is not CLOSED:
             self._ate_put_stop()
+            if self._ate_on_loop is not None:
+                # It may not have begun, and then will not.
+                self._ate_on_loop.look()
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Wait until the thread has ended, *timeout* seconds at most."""
         clock = self._ate_clock
         deadline = timeout_instant(REAL.now(), timeout)
-        if clock is None or clock is REAL:
+        if self._ate_on_loop is not None:
+            clock = clock or REAL
+            self._ate_on_loop.wait(clock, timeout_instant(clock.now(), timeout))
+        elif clock is None or clock is REAL:
             endless = timeout is None or deadline == NEVER
             super().join(None if endless else min(deadline - REAL.now(), threading.TIMEOUT_MAX))
         else:
             clock.join(self, self._ate_mailbox.parker, timeout_instant(clock.now(), timeout))
+
+    def is_alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        life = self._ate_on_loop
+        return super().is_alive() if life is None else not life.is_over()
+
+    @property
+    def ident(self) -> Optional[int]:
+        """The ident of its thread, or of that of the event loop that it lives on; None before."""
+        life = self._ate_on_loop
+        return super().ident if life is None else life.ident
+
+    def __repr__(self) -> str:
+        life = self._ate_on_loop
+        if life is None:
+            return super().__repr__()
+        state = "stopped" if life.is_over() else "started"
+        return f"<{type(self).__name__}({_log.name_of(self)}, {state} on an event loop)>"
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _ate_awaited(self) -> Any:
+        """What it awaits on its event loop, if it lives on one."""
+        return None if self._ate_on_loop is None else self._ate_on_loop.awaited()
+
+    def _ate_was_started(self) -> bool:
+        return self._ate_on_loop is not None or super().ident is not None
+
+    def _ate_is_here(self) -> bool:
+        """Whether the calling thread is its own, or that of the event loop that it lives on."""
+        life = self._ate_on_loop
+        return current_thread() is self if life is None else life.is_here()
+
+    def _ate_join_until(self, deadline: float) -> None:
+        """Wait for its end, until *deadline* of its clock."""
+        clock = self._ate_clock or REAL
+        if self._ate_on_loop is not None:
+            self._ate_on_loop.wait(clock, deadline)
+        else:
+            clock.join(self, self._ate_mailbox.parker, deadline)
+
+    def _ate_join_really(self, seconds: float) -> None:
+        """Wait so long in real time, whatever its clock."""
+        if self._ate_on_loop is not None:
+            self._ate_on_loop.wait(REAL, REAL.now() + seconds)
+        else:
+            threading.Thread.join(self, seconds)
+
+    def _ate_is_async(self) -> bool:
+        """Whether its methods are coroutines, and it needs no thread."""
+        return False
+
+    def _ate_start_life(self) -> None:
+        self._ate_check_async()
+        life = self._ate_new_life()
+        if self.__dict__.setdefault("_ate_on_loop", life) is not life:
+            raise DispatcherStopped(f"{_log.name_of(self)} was started before")
+        try:
+            self._ate_begins()
+            if self._ate_clock is not None:
+                life.begin(self._ate_clock)
+        except BaseException:
+            if life.loop is None:
+                self.__dict__.pop("_ate_on_loop", None)
+                self._ate_not_begun()
+            raise
+        # A fork changes what belongs to a thread.
+        self.__dict__.pop("_ate_thread", None)
+
+    def _ate_check_async(self) -> None:
+        """Refuse what needs a thread."""
+        name = _log.name_of(self)
+        if "run" in self.__dict__ or not _is_ours(self.run):
+            raise BadType(
+                f"run of {name} is overridden, and there is no thread that would run it, since its "
+                "methods are async def: override on_start and on_stop"
+            )
+        if not self.daemon:
+            raise BadValue(
+                f"daemon of {name} must not be False: it has no thread, since its methods are "
+                "async def; to keep the interpreter alive call dispatcher.join()"
+            )
+
+    def _ate_new_life(self) -> Life:
+        """What it leads in the place of a thread."""
+        raise NotImplementedError
+
+    def _ate_fails(self, failure: Optional[str]) -> None:
+        """What its set-up raised, in a few words; None if it did not."""
 
     def _ate_check_names(self) -> None:
         """Refuse attributes that take the place of what `threading.Thread` needs for itself."""
@@ -243,15 +355,21 @@ class Participant(threading.Thread):
             self._ate_mailbox.items.append(STOP)
         else:
             self._ate_mailbox.close()
+        if self._ate_on_loop is not None:
+            self._ate_on_loop.ends()
 
     def _ate_join_clock(self, clock: Clock) -> None:
         """Belong to *clock* from now on; parked already or not, started or not."""
         if self._ate_clock is None:
             mailbox = self._ate_mailbox
-            parker = clock.adopt(mailbox.parker, self, mailbox.parked)
-            self._ate_place = clock, parker
-            mailbox.hang(parker)
+            if self._ate_on_loop is None:
+                parker = clock.adopt(mailbox.parker, self, mailbox.parked)
+                self._ate_place = clock, parker
+                mailbox.hang(parker)
             self._ate_posts = posts_of(clock)
             self._ate_clock = clock
         elif self._ate_clock is not clock:
             raise ClockMismatch(f"{_log.name_of(self)} already belongs to another clock")
+        # In this order: whoever starts it from now on sees the clock.
+        if self._ate_on_loop is not None and self._ate_on_loop.loop is None:
+            self._ate_on_loop.begin(clock)

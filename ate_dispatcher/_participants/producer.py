@@ -6,9 +6,21 @@ import weakref
 from collections import abc
 from functools import partial
 from threading import current_thread
-from typing import Any, Callable, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Hashable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
-from .._arguments import check_callable, count
+from .._arguments import check_awaited, count, is_async
 from .._core.outcomes import Standing
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.local_member import LocalMember, LocalWorker
@@ -22,6 +34,9 @@ from ..errors import BadType, BadValue
 from .current_request import OfTheMoment
 from .participant import Participant, run_rigged
 
+if TYPE_CHECKING:
+    from .event_loop import Life
+
 __all__ = ["Exclusive", "Producer"]
 
 _Names = Union[str, Sequence[str], None]
@@ -33,7 +48,9 @@ Exclusive = Union[_Names, Mapping[Hashable, _Names]]
 class Producer(Participant):
     """Answers requests: subclass it and override :meth:`produce_dispatcher_output`.
 
-    Or give it a function.
+    Or give it a function. Where that is ``async def`` the producer has no thread: it lives on an
+    event loop, together with all others of its kind, and must not block there. The end of a request
+    cancels its coroutine. ``on_start`` and ``on_stop`` may be ``async def`` as well.
 
     ``stop()`` finishes what is queued, then ends the thread; ``start()`` may come before or after
     registering. One producer may be registered for many topics and with several dispatchers.
@@ -49,7 +66,7 @@ class Producer(Participant):
     stream: bool, optional
         When the method is a generator, each value that it yields is a reply of its own, and its
         end is the one verdict; once nobody wants more it is closed at the next value. Otherwise a
-        generator is a value like any other.
+        generator is a value like any other; an asynchronous one is refused.
     exclusive: str, sequence of str, or mapping of topics to these, optional
         The instruments that it needs for itself alone. Of all producers that name one of them, one
         at a time is in its method for requests of the same dispatcher; who comes first is served
@@ -59,8 +76,8 @@ class Producer(Participant):
     workers: int, optional
         How many requests it may serve at a time, each on a thread of its own: the method must allow
         that. The first is its own thread, on which ``run()`` is; the others are daemons called
-        ``<name>/2`` and so on. Requests are begun in order; those of one
-        ``options(ordering_key=...)`` are also served one after the other.
+        ``<name>/2`` and so on. (If it is ``async def``, each in a task.) Requests are begun in
+        order; those of one ``options(ordering_key=...)`` are also served one after the other.
     maxsize: int, optional
         How many requests may wait for it, besides those that it is at; any number by default. What
         is sent to it when it is full it declines at once (verdict ``DECLINED``).
@@ -83,10 +100,10 @@ class Producer(Participant):
         maxsize: Optional[int] = None,
     ) -> None:
         """All are optional, and keyword arguments but the first; see the class."""
-        if target is not None:
-            check_callable("target", target)
         if not isinstance(stream, bool):
             raise BadType(f"stream must be True or False, not {stream!r}")
+        if target is not None:
+            check_awaited("target", target, streams=stream)
         workers = count("workers", workers, "threads")
         on_topics: Optional[Dict[Hashable, Tuple[str, ...]]] = None
         if isinstance(exclusive, abc.Mapping):
@@ -112,7 +129,8 @@ class Producer(Participant):
         """Answer one request: override this.
 
         Called on this producer's own thread, one request at a time, in the order they were sent
-        (with ``workers=n`` on n threads, n at a time); may block as long as it likes. What it
+        (with ``workers=n`` on n threads, n at a time); may block as long as it likes. If it is
+        ``async def``: each request in a task of an event loop, which it must not block. What it
         returns is the value of the reply; it is stamped straight after the return and counts if the
         stamp is not past the deadline. What it raises is the answer too (verdict ERROR): it is
         logged, and the thread goes on.
@@ -131,9 +149,9 @@ class Producer(Participant):
     def on_start(self) -> Any:
         """Set up what belongs to its thread, such as a connection; before the first request.
 
-        Override it; it does nothing here. On this producer's own thread, once, also with several
-        workers. If it raises that is logged, and the producer ends: what waits for it, and what is
-        sent later, is ``DECLINED``.
+        Override it; it does nothing here. On this producer's own thread, or its event loop, once,
+        also with several workers. If it raises that is logged, and the producer ends: what waits
+        for it, and what is sent later, is ``DECLINED``.
         """
 
     def on_stop(self) -> Any:
@@ -190,7 +208,18 @@ class Producer(Participant):
             self._ate_member.standing = Standing.NOT_STARTED
 
     def _ate_run(self) -> None:
-        self._ate_member.failure = run_rigged(self)
+        self._ate_fails(run_rigged(self))
+
+    def _ate_fails(self, failure: Optional[str]) -> None:
+        self._ate_member.failure = failure
+
+    def _ate_is_async(self) -> bool:
+        return self._ate_on_loop is not None or is_async(self.produce_dispatcher_output)
+
+    def _ate_new_life(self) -> Life:
+        from .event_loop import Life, serve_all
+
+        return Life(self, lambda loop: serve_all(loop, self, self._ate_member))
 
     def _ate_forked(self) -> None:
         super()._ate_forked()

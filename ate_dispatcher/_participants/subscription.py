@@ -265,6 +265,9 @@ class Stream:
     def _ate_hearing(self) -> Sequence[Delivery]:
         return ()
 
+    def _ate_was_started(self) -> bool:
+        return self._ident is not None
+
     def _ate_heeds(self, callback: str) -> bool:
         return False
 

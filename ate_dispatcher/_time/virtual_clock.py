@@ -1,6 +1,7 @@
 """Virtual time: a clock that drives real threads one at a time, so that waiting takes no time.
 
-Code that calls ``time.sleep`` or does real I/O still takes real time, and so do event loops.
+Code that calls ``time.sleep`` or does real I/O still takes real time, and so do event loops, but
+for the one of producers and listeners that are coroutines.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from .._core.durations import NEVER, milliseconds
 from ..errors import (
     BadType,
     BadValue,
-    ClockMismatch,
     ClockStopped,
     DispatcherError,
     VirtualTimeStuck,
 )
 from .clock import REAL, Parker, QueueParker
+from .sleeping import asleep, check_may_sleep
 from .stuck import explain
 from .virtual_parker import ClockThread, VirtualParker
 from .virtual_watch import Vigil, Watch
@@ -91,11 +92,25 @@ class VirtualClock:
     def sleep(self, seconds: float) -> None:
         """Let *seconds* of virtual time pass: for scripted work, and for the test's own thread."""
         seconds = _seconds("seconds", seconds)
-        own = getattr(current_thread(), "_ate_clock", self)
-        if own is not self and own is not None:
-            raise ClockMismatch(f"{current_thread().name} belongs to another clock")
+        check_may_sleep(self)
         self.parker().park_until(self._now + seconds)
-        self._refuse_if_stopped()
+        self.refuse_if_stopped()
+
+    async def asleep(self, seconds: float) -> None:
+        """The same for producers and listeners that are ``async def``; others go on meanwhile.
+
+        ``asyncio.sleep`` does the same there, and takes virtual time too.
+
+        Raises
+        ------
+        BadType, BadValue
+            *seconds* is no number, or negative.
+        DispatcherError
+            In another event loop, which does not move virtual time.
+        ClockStopped
+            After :meth:`stop`.
+        """
+        await asleep(self, _seconds("seconds", seconds))
 
     def advance(self, ms: float) -> None:
         """Let *ms* milliseconds pass, from instant to instant, and everything due in them happen.
@@ -206,7 +221,7 @@ class VirtualClock:
         """See ``Clock.adopt``."""
         if not isinstance(parker, QueueParker):
             raise BadValue("this parker is not free to be adopted by a virtual clock")
-        self._refuse_if_stopped()
+        self.refuse_if_stopped()
         # The same queue: a thread that is parked on it already will be let go by it.
         adopted = VirtualParker(self, parker.permits, thread.ident)
         patience = REAL.now() + self._patience
@@ -225,7 +240,7 @@ class VirtualClock:
     def expected(self, parker: VirtualParker) -> None:
         """See ``Clock.expected``."""
         with self._lock:
-            self._refuse_if_stopped()
+            self.refuse_if_stopped()
             parker.over = False
             self._ready.append(parker)
             if self._holder is None:
@@ -281,7 +296,8 @@ class VirtualClock:
                 f"{what}() is for the test's own thread; participants call clock.sleep()"
             )
 
-    def _refuse_if_stopped(self) -> None:
+    def refuse_if_stopped(self) -> None:
+        """ClockStopped if it was stopped."""
         if self.stopped:
             raise ClockStopped("the virtual clock was stopped; nothing happens on it any more")
 
@@ -311,7 +327,7 @@ class VirtualClock:
             outside = here not in self._ours
             if self.stopped:
                 if outside:
-                    self._refuse_if_stopped()
+                    self.refuse_if_stopped()
                 if deadline < NEVER:
                     # Time is over: whatever was to come has come.
                     self._now = max(self._now, deadline)
@@ -345,7 +361,7 @@ class VirtualClock:
         if outside:
             _see_off(self._leaving)
             if not parker.woken:
-                self._refuse_if_stopped()
+                self.refuse_if_stopped()
         return parker.woken
 
     def _wait_outside(self, parker: VirtualParker) -> None:

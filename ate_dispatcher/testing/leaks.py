@@ -74,7 +74,7 @@ def closed(dispatcher: Dispatcher, scripted: Iterable[Any] = ()) -> List[str]:
     for each in (*scripted, *mine):
         if isinstance(each, ScriptedProducer):
             each.release(for_good=True)
-    problems = _joined([thread for thread in mine if thread.ident is not None], engine.clock)
+    problems = _joined([thread for thread in mine if thread._ate_was_started()], engine.clock)
     statistics = dispatcher.statistics()
     if not dispatcher.is_alive() and (
         statistics.open or statistics.fan_out != sum(statistics.verdicts.values())
@@ -90,7 +90,7 @@ def ended(participants: Iterable[Any]) -> List[str]:
         each.stop()
         if isinstance(each, ScriptedProducer):
             each.release(for_good=True)
-    return _all_joined(each for each in cast if each.ident is not None)
+    return _all_joined(each for each in cast if each._ate_was_started())
 
 
 def left(suspects: Set[Any]) -> List[str]:
@@ -109,7 +109,7 @@ def left(suspects: Set[Any]) -> List[str]:
     limit = REAL.now() + _MOMENT
     for worker in leaks:
         # So that the next test does not meet it, if it can be helped.
-        threading.Thread.join(worker, max(0.0, limit - REAL.now()))
+        worker._ate_join_really(max(0.0, limit - REAL.now()))
     return problems
 
 
@@ -148,7 +148,7 @@ def _joined(threads: List[Any], clock: Any) -> List[str]:
             clock.stop()
             limit = REAL.now() + _MOMENT
     for thread in threads:
-        threading.Thread.join(thread, max(0.0, limit - REAL.now()))
+        thread._ate_join_really(max(0.0, limit - REAL.now()))
     return problems
 
 

@@ -83,40 +83,16 @@ def test_async_functions_are_refused(
         door(dispatcher, function)
 
 
-def test_async_producers_and_listeners_are_refused(dispatcher: Dispatcher) -> None:
-    """Each method that would be called."""
+def test_a_hook_is_told_at_once_whom_it_serves(dispatcher: Dispatcher) -> None:
+    """Also nothing that could be awaited."""
 
-    class Asking(Producer):
-        async def produce_dispatcher_output(self, topic: Any, *args: Any) -> int:
-            return 1
+    class Joining:
+        async def joins(self, dispatcher: Dispatcher) -> None: ...
 
-    class Streaming(Producer):
-        async def produce_dispatcher_output(self, topic: Any, *args: Any) -> AsyncIterator[int]:
-            yield 1
+        def __call__(self, event: Any) -> None: ...
 
-    class Hearing(ResultListener):
-        async def process_dispatcher_result(self, topic: Any, result: Any) -> None:
-            pass
-
-    for producer in (Asking(), Streaming(stream=True)):
-        with pytest.raises(BadType, match=r"produce_dispatcher_output .* must not be async"):
-            dispatcher.register_result_producer(producer, "t")
-    with pytest.raises(BadType, match=r"process_dispatcher_result .* must not be async"):
-        dispatcher.register_result_listener(Hearing(), "t")
-    assert dispatcher.send_request("t").results() == []
-
-
-@pytest.mark.parametrize("method", ["process_dispatcher_error", "process_dispatcher_completion"])
-def test_async_callbacks_of_a_listener_are_refused(dispatcher: Dispatcher, method: str) -> None:
-    """The optional ones too."""
-
-    class Hearing(ResultListener):
-        def process_dispatcher_result(self, topic: Any, result: Any) -> None:
-            pass
-
-    setattr(Hearing, method, asks)
-    with pytest.raises(BadType, match=f"{method} .* must not be async"):
-        dispatcher.register_result_listener(Hearing(), "t")
+    with pytest.raises(BadType, match="joins of hook must not be async"):
+        dispatcher.add_hook(Joining())
 
 
 # -- participants that cannot serve ------------------------------------------------------------

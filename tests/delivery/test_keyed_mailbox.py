@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ate_dispatcher._delivery import keyed_mailbox
 from ate_dispatcher._delivery.keyed_mailbox import KeyedMailbox
-from ate_dispatcher._delivery.local_member import ThreadWorker
+from ate_dispatcher._delivery.local_member import FurtherWorker
 from ate_dispatcher._delivery.mailbox import CALM, CLOSED
 from ate_dispatcher._delivery.ordering_keys import Key, Keys
 from ate_dispatcher._delivery.sentinels import AGAIN, IDLE, STOP
@@ -60,7 +60,7 @@ class Reader:
     def __init__(self) -> None:
         self.parker = CountingParker()
         nobody: Any = None
-        self.worker = ThreadWorker(nobody, self.parker)
+        self.worker = FurtherWorker(nobody, self.parker)
         #: What it got last: before the first time, nothing.
         self.got: Any = None
         self.over = False

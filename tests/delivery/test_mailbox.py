@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ate_dispatcher._delivery import mailbox as _mailbox
 from ate_dispatcher._delivery.keyed_mailbox import KeyedMailbox
-from ate_dispatcher._delivery.local_member import ThreadWorker
+from ate_dispatcher._delivery.local_member import FurtherWorker
 from ate_dispatcher._delivery.mailbox import CALM, CLOSED, Mailbox
 from ate_dispatcher._delivery.sentinels import IDLE, STOP, SWEPT
 
@@ -337,7 +337,7 @@ def test_what_comes_behind_a_stop_stays_behind_it(swept: bool) -> None:
     """Although the stop has to wait for a lane, and there is a round meanwhile."""
     mailbox = KeyedMailbox()
     nobody: Any = None
-    first, second = (ThreadWorker(nobody, CountingParker()) for _ in range(2))
+    first, second = (FurtherWorker(nobody, CountingParker()) for _ in range(2))
     mailbox.hang(first.parker)
     one, two, behind = (Message(number) for number in range(3))
     one.key = two.key = "a"

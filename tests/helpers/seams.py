@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple, Tuple
 
 from ate_dispatcher._core.ends import Ends
-from ate_dispatcher._delivery.local_member import LocalMember, ThreadWorker
+from ate_dispatcher._delivery.local_member import FurtherWorker, LocalMember
 from ate_dispatcher._delivery.mailbox import Mailbox
 from ate_dispatcher._delivery.registry import Roster, Side
 from ate_dispatcher._engine import scatter, serve, threads
@@ -56,5 +56,5 @@ Place = Tuple[Any, str]
 SPAWN: Place = (threads, "spawn")
 """A worker, but the first, gets its thread."""
 
-WAKES: Tuple[Place, ...] = ((ThreadWorker, "unpark"), (LocalMember, "unpark"))
+WAKES: Tuple[Place, ...] = ((FurtherWorker, "unpark"), (LocalMember, "unpark"))
 """One of several workers is woken."""

@@ -45,7 +45,11 @@ ONLY_IN = {
         *("links", "example_rig"),
     },
     "_thread": {"_time", "_engine.process"},
-    "asyncio": {"_engine.waiting"},
+    "asyncio": {
+        *("_engine.coroutine_parker", "_engine.coroutines", "_engine.hearing"),
+        *("_engine.waiting", "_participants.event_loop"),
+        *("_time.running_loop", "_time.virtual_loop"),
+    },
 }
 """Who may import what makes a module depend on real time, real threads or an event loop."""
 
@@ -61,6 +65,10 @@ LATE = {
     "_participants.admission": {"difflib"},
     "_engine.process": {"concurrent"},
     "_engine.waiting": {"asyncio"},
+    "_participants.listener": {"_participants.event_loop"},
+    "_participants.participant": {"_participants.event_loop"},
+    "_participants.producer": {"_participants.event_loop"},
+    "_time.running_loop": {"asyncio"},
     "pytest_plugin": {
         *("testing.leaks", "dispatcher", "errors", "testing", "_participants.producer"),
     },

@@ -82,7 +82,7 @@ REQUEST: Tuple[Variant, ...] = (
         "serve",
         (
             (
-                "                    effects = _hand_in(engine, worker, value, error, stamp)\n",
+                "                    effects = hand_in(engine, worker, value, error, stamp)\n",
                 (
                     "                    effects = engine.ledger.replied("
                     "request, worker, value, error, stamp)\n"

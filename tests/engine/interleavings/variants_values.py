@@ -105,8 +105,8 @@ VALUES: Tuple[Variant, ...] = (
     Variant(
         "who finds its delivery over before the callback is kept does not call it",
         "P18",
-        "_engine/delivery.py",
-        "Delivery.keeps",
+        "_engine/published.py",
+        "Published.keeps",
         (("        return False\n", "        return True\n"),),
         ("callback_on_a_delivery",),
     ),

@@ -16,13 +16,13 @@ from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.mailbox import Mailbox
 from .._delivery.posts import Posts
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Word
-from .._engine.delivery import Delivery
 from .._engine.process import SECTION, see_to
+from .._engine.published import Published
 from .._engine.threads import work_together
 from .._observing.stacks import LOOPS
 from .._time.clock import Clock, Parker, this_thread
 
-__all__ = ["Deliverer", "Ear", "hear_all", "tell_of"]
+__all__ = ["Deliverer", "ListenerWorker", "hear_all", "tell_of"]
 
 Call = Callable[[], None]
 
@@ -33,18 +33,18 @@ class Listening(Protocol):
     _ate_mailbox: Mailbox
     _ate_posts: Posts
     _ate_workers: int
-    _ate_ears: Tuple[Ear, ...]
+    _ate_helpers: Tuple[ListenerWorker, ...]
     _ate_deliverer: Optional[Deliverer]
 
 
-class Ear:
+class ListenerWorker:
     """One of a listener's workers, in the place of that for what it hears."""
 
     def __init__(self, listener: Listening, parker: Parker) -> None:
         self._listener = listener
         self._parker = parker
         #: The published value whose callback it is in.
-        self._ate_hears: Optional[Delivery] = None
+        self._ate_hears: Optional[Published] = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._listener, name)
@@ -62,16 +62,17 @@ def hear_all(listener: Listening, clock: Clock) -> None:
     """Hear with all of its workers until STOP. The thread of *listener*."""
     mailbox = listener._ate_mailbox
     assert isinstance(mailbox, KeyedMailbox)
-    mine = Ear(listener, mailbox.parker)
-    others = [Ear(listener, clock.parker()) for _ in range(listener._ate_workers - 1)]
-    listener._ate_ears = (mine, *others)
+    mine = ListenerWorker(listener, mailbox.parker)
+    others = [ListenerWorker(listener, clock.parker()) for _ in range(listener._ate_workers - 1)]
+    listener._ate_helpers = (mine, *others)
     own, *helping = [
-        (partial(_hear, listener, ear, mailbox), ear._parker) for ear in listener._ate_ears
+        (partial(_hear, listener, worker, mailbox), worker._parker)
+        for worker in listener._ate_helpers
     ]
     work_together(clock, _log.name_of(listener), mailbox, own[0], helping)
 
 
-def _hear(listener: Listening, ear: Ear, mailbox: KeyedMailbox) -> None:
+def _hear(listener: Listening, worker: ListenerWorker, mailbox: KeyedMailbox) -> None:
     """What each of the workers does."""
     posts = listener._ate_posts
     try:
@@ -80,31 +81,31 @@ def _hear(listener: Listening, ear: Ear, mailbox: KeyedMailbox) -> None:
                 # Before all else: others may wait for it (P18).
                 see_to(posts)
             with SECTION:
-                item = mailbox.take(ear)
+                item = mailbox.take(worker)
             if item is STOP:
                 break
             if item is IDLE:
                 with SECTION:
-                    idles = mailbox.idles(ear)
+                    idles = mailbox.idles(worker)
                 # The token is up: what was posted after this look wakes a worker (P1, P18).
                 if idles and not posts:
-                    mailbox.rest(ear)
+                    mailbox.rest(worker)
             elif item is not AGAIN:
-                _hears(listener, ear, item)
+                _hears(listener, worker, item)
             item = None
     finally:
         with SECTION:
-            mailbox.let_go(ear)
+            mailbox.let_go(worker)
 
 
-def _hears(listener: Listening, ear: Ear, item: Any) -> None:
+def _hears(listener: Listening, worker: ListenerWorker, item: Any) -> None:
     if listener._ate_deliverer is None or item.__class__ is Word:
         try:
-            item(ear)
+            item(worker)
         except BaseException as error:
             tell_of(listener, item, error)
     else:
-        listener._ate_deliverer.deliver(listener, ear, item)
+        listener._ate_deliverer.deliver(listener, worker, item)
 
 
 def tell_of(listener: Any, item: Any, error: BaseException) -> None:
@@ -123,10 +124,10 @@ class Deliverer:
         #: The thread that has made the last call.
         self._thread: Optional[int] = None
 
-    def deliver(self, listener: Any, ear: Any, item: Any) -> None:
+    def deliver(self, listener: Any, worker: Any, item: Any) -> None:
         """Have *item* heard there, and wait for that. On the listener's thread."""
-        parker = listener._ate_mailbox.parker if ear is listener else ear._parker
-        call = _Call(self, listener, ear, item, parker)
+        parker = listener._ate_mailbox.parker if worker is listener else worker._parker
+        call = _Call(self, listener, worker, item, parker)
         # Several workers may be at it; replaced whole.
         self._calls = (*(each for each in self._calls if not each.is_over), call)
         try:
@@ -152,11 +153,11 @@ class _Call:
     """One callback on its way: called once, anywhere; what it raises is logged."""
 
     def __init__(
-        self, deliverer: Deliverer, listener: Any, ear: Any, item: Any, parker: Parker
+        self, deliverer: Deliverer, listener: Any, worker: Any, item: Any, parker: Parker
     ) -> None:
         self._deliverer = deliverer
         self._listener = listener
-        self._ear = ear
+        self._worker = worker
         self._left: List[Any] = [item]
         self._parker = parker
         self.is_over: bool = False
@@ -170,7 +171,7 @@ class _Call:
         self._deliverer.called_here()
         try:
             if item.is_wanted(self._listener):
-                item(self._ear)
+                item(self._worker)
         except BaseException as error:
             tell_of(self._listener, item, error)
         finally:
@@ -184,7 +185,7 @@ class _Call:
             item = self._left.pop()
         except IndexError:
             return
-        if isinstance(item, Delivery) and item.give_up(self._listener._ate_mailbox, Verdict.ERROR):
+        if isinstance(item, Published) and item.give_up(self._listener._ate_mailbox, Verdict.ERROR):
             item.over()
         self.is_over = True
 
