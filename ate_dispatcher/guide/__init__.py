@@ -25,6 +25,7 @@ CHAPTERS = (
     "testing",
     "asyncio-and-gui",
     "from-0.1.0",
+    "from-other-buses",
     "cookbook",
     "reference",
 )
