@@ -9,6 +9,7 @@ program that configured nothing sees errors and losses on stderr.
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import Any, Callable, Dict, Optional
 
 _FIELDS: Dict[str, Any] = {"request": None, "topic": None, "producer": None}
@@ -82,3 +83,16 @@ class Later:
             self._text = str(self._make(*self._data))
             self._data = ()
         return self._text
+
+
+class NameOf:
+    """The name of a dispatcher, without keeping that alive."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: object) -> None:
+        self._owner = weakref.ref(owner)
+
+    def __call__(self) -> str:
+        owner = self._owner()
+        return "Dispatcher" if owner is None else name_of(owner)

@@ -38,10 +38,10 @@ from ._core.durations import NEVER, milliseconds
 from ._core.outcomes import Completion
 from ._core.statistics import Statistics
 from ._delivery.overflow import Overflow
-from ._engine.control import ControlLoop
 from ._engine.delivery import Delivery
 from ._engine.engine import Engine, Order
 from ._engine.handle import Handle
+from ._engine.inline import InlineClock, InlineEngine, InlineLoop, loop_of
 from ._engine.options import check_keywords, options_of
 from ._engine.process import (
     EXIT_SECONDS,
@@ -59,14 +59,16 @@ from ._engine.scatter import send
 from ._engine.waiting import beside_the_loop
 from ._observing.observers import Hook
 from ._observing.stacks import witness
+from ._participants.inline_life import DispatcherLife
 from ._participants.listener import ResultListener
-from ._participants.participant import Participant, cleans_up
+from ._participants.participant import Life, Participant
 from ._participants.producer import Producer
 from ._participants.registrar import Registrar
+from ._participants.rigging import cleans_up
 from ._participants.sender import UNNAMED, Sender
 from ._participants.subscription import Stream
 from ._time.clock import REAL, Clock, spawn, spawn_raw
-from .errors import BadType, DispatcherError, DispatcherStopped
+from .errors import BadType, BadValue, DispatcherError, DispatcherStopped
 from .policies import Policy
 
 __all__ = ["ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"]
@@ -99,6 +101,11 @@ class Dispatcher(Registrar):
         What tells the time; real time by default. See ``ate_dispatcher.testing.VirtualClock``.
     hooks: sequence of callables, optional
         See :meth:`add_hook`.
+    inline: bool, optional
+        Without threads: everything happens on the thread of the call, breadth first, in the order
+        of the registrations. For tests and small programs. ``start()`` starts nothing, but lets
+        participants have their turns. One thread at a time; whatever would wait for itself, or
+        needs a thread, is refused.
     diagnose: bool, optional
         Note where in its code each producer is that still runs when its request ends; reports show
         it. Costs a look at its stack then, and nothing before.
@@ -112,6 +119,7 @@ class Dispatcher(Registrar):
         clock: Optional[Clock] = None,
         hooks: Sequence[Hook] = (),
         diagnose: bool = False,
+        inline: bool = False,
     ) -> None:
         """Make a dispatcher; see the class. Starts nothing."""
         super().__init__(name=name, daemon=daemon)
@@ -119,10 +127,10 @@ class Dispatcher(Registrar):
             if clock is not None and not callable(getattr(clock, method, None)):
                 raise BadType(f"clock must have the method {method}(), {clock!r} has not")
         remember(made, self)
-        self._ate_engine = Engine(clock or REAL)
+        self._ate_engine = InlineEngine(clock or REAL) if inline else Engine(clock or REAL)
         self._ate_mailbox = self._ate_engine.orders
         self._ate_join_clock(self._ate_engine.clock)
-        self._ate_loop = ControlLoop(self._ate_engine, _NameOf(self))
+        self._ate_loop = loop_of(self._ate_engine, _log.NameOf(self))
         #: The thread, with its parker, that has stopped it before it was started.
         self._ate_aside: Optional[Tuple[Any, Any]] = None
         # A producer that is parked may know the engine, and so would keep everybody else.
@@ -291,6 +299,8 @@ class Dispatcher(Registrar):
         """
         milliseconds("ttl", ttl)
         engine = self._ate_engine
+        if barrier and isinstance(engine, InlineEngine):
+            raise BadValue("barrier: an inline dispatcher begins one after the other")
         key = None if ordering_key is None else engine.keys.intern(ordering_key)
         options = options_of(need, only, without, key, barrier, context)
         named = (need, only, without or None, ordering_key, barrier or None, context or None)
@@ -455,6 +465,10 @@ class Dispatcher(Registrar):
         if thread is not None and thread is not current_thread():
             engine.clock.join(thread, engine.observers.mailbox.parker, until)
 
+    def _ate_inline_life(self, clock: InlineClock) -> Life:
+        assert isinstance(self._ate_loop, InlineLoop)
+        return DispatcherLife(clock, self._ate_loop)
+
     def _ate_begins(self) -> None:
         self._ate_engine.starts = True
 
@@ -473,17 +487,6 @@ class Dispatcher(Registrar):
 
 ATEDispatcher = Dispatcher
 """The name of 0.1.0."""
-
-
-class _NameOf:
-    """The name of a dispatcher, without keeping it alive."""
-
-    def __init__(self, owner: Dispatcher) -> None:
-        self._owner = weakref.ref(owner)
-
-    def __call__(self) -> str:
-        owner = self._owner()
-        return "Dispatcher" if owner is None else _log.name_of(owner)
 
 
 def _log_traffic(event: Any) -> None:

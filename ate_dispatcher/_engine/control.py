@@ -46,14 +46,17 @@ _TICK = 1 / 64
 class ControlLoop:
     """What runs on the dispatcher's thread. Everything but :meth:`run` is private to it."""
 
-    def __init__(self, engine: Engine, name: Callable[[], str]) -> None:
+    def __init__(
+        self, engine: Engine, name: Callable[[], str], observers: Optional[Any] = None
+    ) -> None:
+        """With other *observers* than a thread of theirs."""
         self._engine = engine
         self._name = name
         # Whoever takes it runs the loop: once, whatever start and stop come together.
         self._turn: Deque[bool] = deque([True])
         self._over = False
         self._waiting: List[Any] = []
-        self._observers = ObserversThread(engine, name)
+        self._observers = observers or ObserversThread(engine, name)
         self._stopping = Stopping(engine, name)
         self._high_water = HighWater(engine)
         # The deadline that we were told of, until it has passed: its request may be over by now,

@@ -81,9 +81,10 @@ class Gate:
         """
         self.ordered = False
         for _ in range(limit):
-            if not self.held:
+            try:
+                first = self.held[0]
+            except IndexError:
                 return False
-            first = self.held[0]
             if first is SHUT:
                 # Behind a refusal there is nothing to hand out.
                 self.let_leave()

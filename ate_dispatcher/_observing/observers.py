@@ -152,7 +152,7 @@ class Observers:
     def _put(self, *item: Any) -> None:
         self._append(*item)
         if self._ended:
-            self._serve_rest()
+            self.serve_now()
 
     def _append(self, *item: Any) -> None:
         self.mailbox.put(item)
@@ -161,7 +161,7 @@ class Observers:
             self._high = 2 * waiting
             self._lagging(waiting)
 
-    def _serve_rest(self) -> None:
+    def serve_now(self) -> None:
         """Do what is left, if nobody has the turn; who has it, looks again after giving it back."""
         items = self.mailbox.items
         while items:
@@ -217,7 +217,7 @@ class Observers:
         self.hooks.clear()
         self._active.clear()
         self._turn.append(True)
-        self._serve_rest()
+        self.serve_now()
         del hooks
 
     def _drop(self, registration: _Registration) -> None:

@@ -66,7 +66,7 @@ def admit(participant: Any, kind: Any, parameter: str, method: str) -> None:
     if isinstance(participant, Producer) and not participant._ate_stream:
         _look_for_generator(participant)
     _look_for_misspelt(type(participant), (*called, "on_start", "on_stop"))
-    life = participant._ate_on_loop
+    life = participant._ate_threadless
     if participant._ate_mailbox.attention is CLOSED or (life is not None and life.is_over()):
         raise BadValue(
             f"{parameter} {_log.name_of(participant)} has ended, and a thread runs only once: "

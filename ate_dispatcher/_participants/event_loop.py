@@ -26,7 +26,7 @@ from .._time.clock import REAL, Clock, Parker, spawn, this_thread
 from .._time.virtual_loop import VirtualLoop
 from ..errors import ClockStopped, DispatcherError
 
-__all__ = ["EventLoop", "Life", "hear_all", "serve_all"]
+__all__ = ["EventLoop", "LoopLife", "hear_all", "serve_all"]
 
 _NAME = "ate_dispatcher event loop"
 
@@ -65,9 +65,9 @@ class EventLoop:
         #: Full while nobody has woken it since it has looked.
         self._attention: List[bool] = []
         self._turn: Dict[str, List[bool]] = {}
-        self._lives: Set[Life] = set()
+        self._lives: Set[LoopLife] = set()
         #: The last to end, which is over when the thread is.
-        self._last: Optional[Life] = None
+        self._last: Optional[LoopLife] = None
         self.loop: Any = None
         self.ident: Optional[int] = None
 
@@ -83,7 +83,7 @@ class EventLoop:
                 self.loop.call_soon_threadsafe(self._look, context=Context())
             attention.clear()
 
-    def begin(self, life: Life) -> None:
+    def begin(self, life: LoopLife) -> None:
         """Let *life* begin, once; a RuntimeError if there is no thread for it."""
         # Whoever empties one decides: it begins, the thread runs; or who gives that up.
         due, turn = [True], [True]
@@ -168,7 +168,7 @@ class EventLoop:
             if not self._lives and not calls:
                 self.loop.stop()
 
-    def _begin(self, life: Life, due: List[bool]) -> None:
+    def _begin(self, life: LoopLife, due: List[bool]) -> None:
         if life.began or not _is_taken(due):
             return
         last, self._last = self._last, None
@@ -178,7 +178,7 @@ class EventLoop:
         self._lives.add(life)
         life.lives(self)
 
-    def over(self, life: Life) -> None:
+    def over(self, life: LoopLife) -> None:
         """*life* has come to its end; in the loop."""
         self._lives.discard(life)
         if self._lives or self._calls:
@@ -220,7 +220,7 @@ _OTHERS: Dict[int, EventLoop] = {}
 """Each knows its clock, which so is never another."""
 
 
-class Life:
+class LoopLife:
     """One participant without a thread: from its start, on its clock's event loop, to its end.
 
     It begins when it was started and has a clock, whichever comes last.
@@ -261,6 +261,9 @@ class Life:
         """Its coroutine, while there is one."""
         task = self._task
         return None if task is None else task.get_coro()
+
+    def turn(self) -> None:
+        """It takes its turns itself."""
 
     def look(self) -> None:
         """Who waits for its end looks once more."""

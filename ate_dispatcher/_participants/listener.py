@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, FrozenSet, Optional, Sequence, Tuple
+from typing import Any, Callable, FrozenSet, Optional, Sequence, Tuple
 
 from .. import _log
 from .._arguments import check_awaited, check_callable, count, is_async
@@ -12,6 +12,7 @@ from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.mailbox import Mailbox
 from .._delivery.overflow import BoundedKeyedMailbox, BoundedMailbox, Overflow
 from .._delivery.sentinels import STOP, Word
+from .._engine.inline import InlineClock
 from .._engine.messages import COMPLETION, ERROR, REPLY
 from .._engine.process import SECTION, see_to
 from .._engine.publish import hears_no_more
@@ -20,10 +21,9 @@ from .._observing.stacks import LOOPS
 from .._time.clock import REAL
 from ..errors import BadType, BadValue, DispatcherError
 from .drivers import Deliverer, ListenerWorker, hear_all, tell_of
-from .participant import Participant, run_rigged
-
-if TYPE_CHECKING:
-    from .event_loop import Life
+from .inline_life import InlineLife
+from .participant import Life, Participant
+from .rigging import run_rigged
 
 __all__ = ["OPTIONAL", "ResultListener"]
 
@@ -206,6 +206,14 @@ class ResultListener(Participant):
         """It is registered with a dispatcher, perhaps again."""
         self._ate_mailbox.attend()
 
+    def _ate_inline_life(self, clock: InlineClock) -> Life:
+        return InlineLife(clock, self)
+
+    def _ate_why_not_inline(self) -> str:
+        if self._ate_workers > 1:
+            return f"it has {self._ate_workers} workers"
+        return super()._ate_why_not_inline() or ("it has deliver=" if self._ate_deliverer else "")
+
     def _ate_is_apart(self) -> bool:
         """Whether it hears results in another way than as plain pairs on its own thread."""
         needs = self._ate_deliverer is not None or self._ate_workers > 1
@@ -223,7 +231,7 @@ class ResultListener(Participant):
         self._ate_failure = failure
 
     def _ate_is_async(self) -> bool:
-        if self._ate_on_loop is not None:
+        if self._ate_threadless is not None:
             return True
         called = [getattr(self, each) for each in (RESULT, *OPTIONAL)]
         if not any(map(is_async, called)):
@@ -241,9 +249,9 @@ class ResultListener(Participant):
         return True
 
     def _ate_new_life(self) -> Life:
-        from .event_loop import Life, hear_all
+        from .event_loop import LoopLife, hear_all
 
-        return Life(self, lambda loop: hear_all(loop, self))
+        return LoopLife(self, lambda loop: hear_all(loop, self))
 
     def _ate_ends(self) -> None:
         hears_no_more(self._ate_mailbox, self._ate_posts)

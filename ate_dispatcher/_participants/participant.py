@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 from threading import current_thread
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 from typing_extensions import Protocol
 
@@ -17,15 +17,13 @@ from .._core.durations import NEVER, timeout_instant
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.posts import Posts, posts_of
 from .._delivery.sentinels import STOP
+from .._engine.inline import InlineClock
 from .._engine.process import SECTION, alive, release, remember
 from .._time.clock import REAL, Clock, Parker
 from ..errors import BadType, BadValue, ClockMismatch, DispatcherStopped
+from .rigging import is_ours_itself
 
-if TYPE_CHECKING:
-    # Imported when the first is started that is a coroutine.
-    from .event_loop import Life
-
-__all__ = ["Participant", "cleans_up", "run_rigged"]
+__all__ = ["Life", "Participant"]
 
 _numbers: Dict[str, Iterator[int]] = {}
 
@@ -49,57 +47,27 @@ def _telling_name(owner: object, target: Any) -> str:
     return f"{kind}-{next(_numbers.setdefault(kind, itertools.count(1)))}"
 
 
-class Rigged(Protocol):
-    """A participant that has something to set up and to clean up."""
+class Life(Protocol):
+    """What a participant leads in the place of a thread."""
 
     @property
-    def _ate_mailbox(self) -> Mailbox: ...
+    def ident(self) -> Optional[int]: ...
 
-    def on_start(self) -> Any: ...
+    def begin(self, clock: Clock) -> None: ...
 
-    def run(self) -> Any: ...
+    def look(self) -> None: ...
 
-    def on_stop(self) -> Any: ...
+    def wait(self, clock: Clock, deadline: float) -> None: ...
 
+    def is_over(self) -> bool: ...
 
-def run_rigged(participant: Rigged) -> Optional[str]:
-    """Set up, run, clean up, on its own thread. If the first raises that is all: then its text."""
-    name = _log.name_of(participant)
-    items = participant._ate_mailbox.items
-    if items and items[0] is STOP:
-        # Stopped before it was started: there is nothing to set anything up for.
-        participant.run()
-        return None
-    error = _does(participant.on_start, f"on_start of {name} raised: it does not begin", name)
-    if error is not None:
-        return f"{type(error).__name__} in on_start"
-    try:
-        participant.run()
-    finally:
-        _does(participant.on_stop, f"on_stop of {name} raised", name)
-    return None
+    def is_here(self) -> bool: ...
 
+    def awaited(self) -> Any: ...
 
-def _does(step: Any, otherwise: str, name: str) -> Optional[BaseException]:
-    """What *step*, if it can be called, raised; then *otherwise* is logged."""
-    try:
-        # Programs may have an attribute of that name which is no method.
-        if callable(step):
-            step()
-    except BaseException as error:
-        _log.failed(otherwise, error, producer=name)
-        return error
-    return None
+    def turn(self) -> None: ...
 
-
-def cleans_up(participant: Any) -> bool:
-    """Whether it has something to do after its last message, which is worth waiting for."""
-    method = getattr(participant, "on_stop", None)
-    return callable(method) and not _is_ours(method)
-
-
-def _is_ours(method: Any) -> bool:
-    return str(getattr(method, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
+    def ends(self) -> None: ...
 
 
 class Participant(threading.Thread):
@@ -113,8 +81,8 @@ class Participant(threading.Thread):
         True by default: a forgotten ``stop()`` does not keep the interpreter alive.
     """
 
-    #: What it leads in the place of a thread, once it was started, if its methods are coroutines.
-    _ate_on_loop: Optional[Life] = None
+    #: What it leads in the place of a thread, once it was started, if it has none.
+    _ate_threadless: Optional[Life] = None
 
     def __init__(
         self, *, name: Optional[str] = None, daemon: bool = True, target: Any = None
@@ -151,8 +119,12 @@ class Participant(threading.Thread):
                 f"{_log.name_of(self)} was started before, and a thread runs only once: "
                 f"make a new {type(self).__name__}"
             )
+        if isinstance(self._ate_clock, InlineClock):
+            self._ate_start_life(self._ate_inline_life(self._ate_clock))
+            return
         if self._ate_is_async():
-            self._ate_start_life()
+            self._ate_check_async()
+            self._ate_start_life(self._ate_new_life())
             return
         # Shadowed until the thread begins, so that its end is seen whatever the subclass's `run`
         # does: nothing else tells that a thread is over.
@@ -181,17 +153,17 @@ class Participant(threading.Thread):
         """Finish what is queued, then end the thread. From anywhere; twice is harmless."""
         if self._ate_mailbox.attention is not CLOSED:
             self._ate_put_stop()
-            if self._ate_on_loop is not None:
+            if self._ate_threadless is not None:
                 # It may not have begun, and then will not.
-                self._ate_on_loop.look()
+                self._ate_threadless.look()
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Wait until the thread has ended, *timeout* seconds at most."""
         clock = self._ate_clock
         deadline = timeout_instant(REAL.now(), timeout)
-        if self._ate_on_loop is not None:
+        if self._ate_threadless is not None:
             clock = clock or REAL
-            self._ate_on_loop.wait(clock, timeout_instant(clock.now(), timeout))
+            self._ate_threadless.wait(clock, timeout_instant(clock.now(), timeout))
         elif clock is None or clock is REAL:
             endless = timeout is None or deadline == NEVER
             super().join(None if endless else min(deadline - REAL.now(), threading.TIMEOUT_MAX))
@@ -200,48 +172,49 @@ class Participant(threading.Thread):
 
     def is_alive(self) -> bool:
         """Whether it was started and has not ended."""
-        life = self._ate_on_loop
+        life = self._ate_threadless
         return super().is_alive() if life is None else not life.is_over()
 
     @property
     def ident(self) -> Optional[int]:
         """The ident of its thread, or of that of the event loop that it lives on; None before."""
-        life = self._ate_on_loop
+        life = self._ate_threadless
         return super().ident if life is None else life.ident
 
     def __repr__(self) -> str:
-        life = self._ate_on_loop
+        life = self._ate_threadless
         if life is None:
             return super().__repr__()
         state = "stopped" if life.is_over() else "started"
-        return f"<{type(self).__name__}({_log.name_of(self)}, {state} on an event loop)>"
+        where = "inline" if isinstance(self._ate_clock, InlineClock) else "on an event loop"
+        return f"<{type(self).__name__}({_log.name_of(self)}, {state} {where})>"
 
     # -- inside --------------------------------------------------------------------------------
 
     def _ate_awaited(self) -> Any:
         """What it awaits on its event loop, if it lives on one."""
-        return None if self._ate_on_loop is None else self._ate_on_loop.awaited()
+        return None if self._ate_threadless is None else self._ate_threadless.awaited()
 
     def _ate_was_started(self) -> bool:
-        return self._ate_on_loop is not None or super().ident is not None
+        return self._ate_threadless is not None or super().ident is not None
 
     def _ate_is_here(self) -> bool:
         """Whether the calling thread is its own, or that of the event loop that it lives on."""
-        life = self._ate_on_loop
+        life = self._ate_threadless
         return current_thread() is self if life is None else life.is_here()
 
     def _ate_join_until(self, deadline: float) -> None:
         """Wait for its end, until *deadline* of its clock."""
         clock = self._ate_clock or REAL
-        if self._ate_on_loop is not None:
-            self._ate_on_loop.wait(clock, deadline)
+        if self._ate_threadless is not None:
+            self._ate_threadless.wait(clock, deadline)
         else:
             clock.join(self, self._ate_mailbox.parker, deadline)
 
     def _ate_join_really(self, seconds: float) -> None:
         """Wait so long in real time, whatever its clock."""
-        if self._ate_on_loop is not None:
-            self._ate_on_loop.wait(REAL, REAL.now() + seconds)
+        if self._ate_threadless is not None:
+            self._ate_threadless.wait(REAL, REAL.now() + seconds)
         else:
             threading.Thread.join(self, seconds)
 
@@ -249,18 +222,28 @@ class Participant(threading.Thread):
         """Whether its methods are coroutines, and it needs no thread."""
         return False
 
-    def _ate_start_life(self) -> None:
-        self._ate_check_async()
-        life = self._ate_new_life()
-        if self.__dict__.setdefault("_ate_on_loop", life) is not life:
+    def _ate_inline_life(self, clock: InlineClock) -> Life:
+        """What it leads where nothing has a thread."""
+        raise NotImplementedError
+
+    def _ate_why_not_inline(self) -> str:
+        """What it has that needs threads, in a few words; empty for nothing."""
+        if self._ate_is_async():
+            return "its methods are async def"
+        if self._ate_was_started():
+            return "it was started before, and has a thread"
+        return ""
+
+    def _ate_start_life(self, life: Life) -> None:
+        if self.__dict__.setdefault("_ate_threadless", life) is not life:
             raise DispatcherStopped(f"{_log.name_of(self)} was started before")
         try:
             self._ate_begins()
             if self._ate_clock is not None:
                 life.begin(self._ate_clock)
         except BaseException:
-            if life.loop is None:
-                self.__dict__.pop("_ate_on_loop", None)
+            if life.ident is None:
+                self.__dict__.pop("_ate_threadless", None)
                 self._ate_not_begun()
             raise
         # A fork changes what belongs to a thread.
@@ -269,7 +252,7 @@ class Participant(threading.Thread):
     def _ate_check_async(self) -> None:
         """Refuse what needs a thread."""
         name = _log.name_of(self)
-        if "run" in self.__dict__ or not _is_ours(self.run):
+        if "run" in self.__dict__ or not is_ours_itself(self.run):
             raise BadType(
                 f"run of {name} is overridden, and there is no thread that would run it, since its "
                 "methods are async def: override on_start and on_stop"
@@ -355,14 +338,14 @@ class Participant(threading.Thread):
             self._ate_mailbox.items.append(STOP)
         else:
             self._ate_mailbox.close()
-        if self._ate_on_loop is not None:
-            self._ate_on_loop.ends()
+        if self._ate_threadless is not None:
+            self._ate_threadless.ends()
 
     def _ate_join_clock(self, clock: Clock) -> None:
         """Belong to *clock* from now on; parked already or not, started or not."""
         if self._ate_clock is None:
             mailbox = self._ate_mailbox
-            if self._ate_on_loop is None:
+            if self._ate_threadless is None:
                 parker = clock.adopt(mailbox.parker, self, mailbox.parked)
                 self._ate_place = clock, parker
                 mailbox.hang(parker)
@@ -371,5 +354,5 @@ class Participant(threading.Thread):
         elif self._ate_clock is not clock:
             raise ClockMismatch(f"{_log.name_of(self)} already belongs to another clock")
         # In this order: whoever starts it from now on sees the clock.
-        if self._ate_on_loop is not None and self._ate_on_loop.loop is None:
-            self._ate_on_loop.begin(clock)
+        if self._ate_threadless is not None and self._ate_threadless.ident is None:
+            self._ate_threadless.begin(clock)

@@ -7,7 +7,6 @@ from collections import abc
 from functools import partial
 from threading import current_thread
 from typing import (
-    TYPE_CHECKING,
     Any,
     Callable,
     Dict,
@@ -27,15 +26,15 @@ from .._delivery.local_member import LocalMember, LocalWorker
 from .._delivery.sentinels import Leaving
 from .._engine.engine import Engine
 from .._engine.gather import engines_of
+from .._engine.inline import InlineClock
 from .._engine.serve import serve_all
 from .._engine.sweep import decline, ended
 from .._time.clock import REAL
 from ..errors import BadType, BadValue
 from .current_request import OfTheMoment
-from .participant import Participant, run_rigged
-
-if TYPE_CHECKING:
-    from .event_loop import Life
+from .inline_life import InlineLife
+from .participant import Life, Participant
+from .rigging import run_rigged
 
 __all__ = ["Exclusive", "Producer"]
 
@@ -207,6 +206,14 @@ class Producer(Participant):
         if self._ate_member.standing is Standing.QUEUED:
             self._ate_member.standing = Standing.NOT_STARTED
 
+    def _ate_inline_life(self, clock: InlineClock) -> Life:
+        return InlineLife(clock, self)
+
+    def _ate_why_not_inline(self) -> str:
+        if self._ate_workers > 1:
+            return f"it has {self._ate_workers} workers"
+        return super()._ate_why_not_inline()
+
     def _ate_run(self) -> None:
         self._ate_fails(run_rigged(self))
 
@@ -214,12 +221,12 @@ class Producer(Participant):
         self._ate_member.failure = failure
 
     def _ate_is_async(self) -> bool:
-        return self._ate_on_loop is not None or is_async(self.produce_dispatcher_output)
+        return self._ate_threadless is not None or is_async(self.produce_dispatcher_output)
 
     def _ate_new_life(self) -> Life:
-        from .event_loop import Life, serve_all
+        from .event_loop import LoopLife, serve_all
 
-        return Life(self, lambda loop: serve_all(loop, self, self._ate_member))
+        return LoopLife(self, lambda loop: serve_all(loop, self, self._ate_member))
 
     def _ate_forked(self) -> None:
         super()._ate_forked()
