@@ -105,7 +105,7 @@ class KeyedMailbox(Mailbox):
 
     def backlog(self) -> int:
         """How many messages wait, in the lanes too."""
-        in_lanes = sum(lane.backlog() for lane in self._lanes.values())
+        in_lanes = sum(lane.backlog() for lane in copied(self._lanes.values()))
         return super().backlog() + in_lanes + self._at_stop
 
     def waiting(self) -> List[Any]:

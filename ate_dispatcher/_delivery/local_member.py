@@ -64,6 +64,10 @@ class LocalWorker:
         """What its thread parks on."""
         raise NotImplementedError
 
+    def own_mailbox(self) -> Mailbox:
+        """What it takes from."""
+        raise NotImplementedError
+
     def unpark(self) -> None:
         """Let it look again at what it waits for."""
         self.own_parker().unpark(None)
@@ -87,15 +91,19 @@ class LocalWorker:
 class FurtherWorker(LocalWorker, Worker):
     """A further worker of a member: one thread, or coroutine, with what it parks on."""
 
-    __slots__ = ("awaits", "ident", "named", "parker", "progress", "server")
+    __slots__ = ("_local_member", "awaits", "ident", "named", "parker", "progress", "server")
 
     def __init__(self, member: LocalMember, parker: Parker) -> None:
         super().__init__(member)
         self._alone()
         self.parker: Parker = parker
+        self._local_member = member
 
     def own_parker(self) -> Parker:
         return self.parker
+
+    def own_mailbox(self) -> Mailbox:
+        return self._local_member.mailbox
 
 
 class LocalMember(LocalWorker, Member):
@@ -137,6 +145,9 @@ class LocalMember(LocalWorker, Member):
             names = self._on_topics.get(channel.topic, ())
             # Straight into C when it dies, where no signal handler comes in between.
             needed[key] = names, weakref.ref(channel, partial(needed.pop, key))
+
+    def own_mailbox(self) -> Mailbox:
+        return self.mailbox
 
     def own_parker(self) -> Parker:
         # It came from the clock of its first dispatcher, after this was made.

@@ -190,6 +190,10 @@ class Mailbox(Fifo):
             park()
         self.attention = CALM
 
+    def is_exceeded(self) -> bool:
+        """Whether more is in than there is room for, and who brings more shall wait."""
+        return False
+
     def reserve(self, key: int, places: List[int]) -> bool:
         """Let a value have a place before it is put in, noted in *places* by *key*.
 

@@ -16,7 +16,7 @@ from .keyed_mailbox import KeyedMailbox
 from .mailbox import Mailbox
 from .message import Message
 from .room import Room
-from .sentinels import IDLE
+from .sentinels import IDLE, NOTHING
 
 __all__ = ["Bounded", "BoundedKeyedMailbox", "BoundedMailbox", "Overflow"]
 
@@ -85,7 +85,17 @@ class Bounded(Mailbox):
         if self.overflow is not Overflow.BLOCK:
             return True
         room = self._room
-        return room.has_settled() and room.admit(key, places)
+        if not room.has_room() or not room.admit(key, places):
+            return False
+        if room.has_settled():
+            return True
+        # Others have looked at the same moment: that place was owed.
+        places.remove(key)
+        room.give()
+        return False
+
+    def is_exceeded(self) -> bool:
+        return self.overflow is Overflow.BLOCK and not self._room.has_settled()
 
     def accept(self, message: Message) -> None:
         """Take *message* in, or lose one. Inside the section."""
@@ -177,8 +187,12 @@ def _accept(this: weakref.ref[Bounded], message: Message) -> None:
 
 
 def _take(room: Room, items: Deque[Any]) -> Any:
-    """The next for its reader; IndexError without any. Who waits for the place is woken."""
-    item = room.taken(items)
+    """The next for its reader, or nothing of interest. Who waits for the place is woken."""
+    taken: List[Any] = []
+    room.take(items, taken)
+    if not taken:
+        # The last one was dropped since its reader has looked.
+        return NOTHING
     if room.waiting:
         room.waiting.wake()
-    return item
+    return taken[0]

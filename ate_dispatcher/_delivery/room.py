@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 from itertools import chain, compress, islice, repeat
+from operator import itemgetter
 from typing import Any, Callable, Deque, Iterator, List, Union
 
 from .waiters import Waiters
@@ -24,6 +25,8 @@ _UNLIKE = object()
 
 _FIRST = 64
 """So many tokens are made at first, then as many more as there are: most bounds are never met."""
+
+_first: Callable[[Any], Any] = itemgetter(0)
 
 _tokens: Callable[[int], Iterator[bool]] = partial(repeat, True)
 
@@ -60,9 +63,13 @@ class Room:
             if not self._make():
                 return False
 
-    def taken(self, items: Deque[Any]) -> Any:
-        """The first of *items*, taken out, whose place is free again. IndexError without any."""
-        return next(zip(iter(items.popleft, _UNLIKE), iter(self._give, _UNLIKE)))[0]
+    def take(self, items: Deque[Any], into: List[Any]) -> None:
+        """Take the first of *items* out, into *into*; its place is free again. If there is one."""
+        leaving = zip(iter(items.popleft, _UNLIKE), iter(self._give, _UNLIKE))
+        try:
+            into.extend(map(_first, islice(leaving, 1)))
+        except IndexError as error:
+            _reraise(error)
 
     def give(self, places: int = 1) -> None:
         """So many are free again."""
@@ -80,6 +87,10 @@ class Room:
     def has_settled(self) -> bool:
         """Whether all that is in has a place, or would have if one settled."""
         return len(self.over) <= len(self._free)
+
+    def has_room(self) -> bool:
+        """Whether there is a place that nobody has, or is owed."""
+        return len(self._free) > len(self.over) or bool(self._unmade)
 
     def _make(self) -> bool:
         """Make some of the tokens that were never needed; False if there are none left."""

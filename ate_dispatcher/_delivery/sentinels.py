@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from typing import Callable, Optional
 
-__all__ = ["AGAIN", "IDLE", "SHUT", "STOP", "SWEPT", "Died", "Leaving", "Sentinel", "Word"]
+__all__ = [
+    "AGAIN",
+    "IDLE",
+    "NOTHING",
+    "SHUT",
+    "STOP",
+    "SWEPT",
+    "Died",
+    "Leaving",
+    "Sentinel",
+    "Word",
+]
 
 
 class Sentinel:
@@ -64,6 +75,14 @@ class Word:
 
     def __call__(self, listener: object) -> None:
         self._do()
+
+    def missed_by(self, mailbox: object) -> None:
+        """Its reader has ended, and so has come to it."""
+        self._do()
+
+
+NOTHING = Word(lambda: None)
+"""Nothing was there after all."""
 
 
 class Died(BaseException):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from typing import Any, Deque, Dict, Optional
+from typing import Any, Deque, Dict, List, Optional
 
 from .mailbox import CLOSED, NO_GIL
 from .message import Message
@@ -64,8 +64,13 @@ class StreamMailbox(BoundedMailbox):
         else:
             super().accept(message)
         self._arriving = None
-        if self.readers:
-            self.readers.wake()
+        self._lets_look()
+
+    def _lets_look(self) -> None:
+        """A reader is to look again; outside, since an event loop may take long for it (P16)."""
+        wake = self.readers.next_to_wake()
+        if wake is not None:
+            self._left.append(wake)
 
     def _lose(self, message: Message) -> None:
         gap = 1 + self._gaps.pop(id(message), 0)
@@ -73,7 +78,8 @@ class StreamMailbox(BoundedMailbox):
             self._refused += gap
             if self.overflow is Overflow.DISCONNECT and not self.is_disconnected:
                 self.is_disconnected = True
-                self.put(STOP)
+                self._room.over.append(True)
+                self.items.append(STOP)
         else:
             self.missed(gap)
         super()._lose(message)
@@ -88,17 +94,19 @@ class StreamMailbox(BoundedMailbox):
 
     # -- its readers, on any thread ------------------------------------------------------------
 
-    def next(self) -> Any:
-        """The next message, taken out; STOP, which stays in, or IDLE without any."""
-        try:
-            popleft = self.popleft
-            item = popleft()
-        except IndexError:
+    def next(self, taken: List[Any]) -> Any:
+        """The next message, taken out into *taken*; STOP, which stays in, or IDLE without any."""
+        room = self._room
+        room.take(self.items, taken)
+        # Also if there was nothing: somebody may have been cut short before this.
+        if room.waiting and room.has_room():
+            room.waiting.wake()
+        if not taken:
             return IDLE
-        if item is STOP:
+        if taken[0] is STOP:
             self.items.appendleft(STOP)
             self.readers.wake()
-        return item
+        return taken[0]
 
     def lost_before(self, message: Message) -> int:
         """How many were lost between the one before and *message*, which was taken out."""

@@ -7,13 +7,13 @@ wakes the first (P9). One that was woken and does not take it wakes the next.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque
+from typing import Any, Callable, Deque, Optional
 
 from typing_extensions import Protocol
 
 from .._time.clock import Parker
 
-__all__ = ["Waiters", "Wakeable"]
+__all__ = ["Waiters", "Wake", "Wakeable"]
 
 
 class Wakeable(Protocol):
@@ -21,6 +21,18 @@ class Wakeable(Protocol):
 
     @property
     def unpark(self) -> Callable[[Any], Any]: ...
+
+
+class Wake:
+    """Somebody who is to look again."""
+
+    __slots__ = ("_parker",)
+
+    def __init__(self, parker: Wakeable) -> None:
+        self._parker = parker
+
+    def __call__(self) -> None:
+        self._parker.unpark(None)
 
 
 class Waiters:
@@ -68,12 +80,22 @@ class Waiters:
             self.wake()
 
     def wake(self) -> None:
-        """Let the first look again. From anywhere."""
+        """Let the first look again. From anywhere but the section, if coroutines may wait."""
         try:
-            parker = self._waiting.popleft()
+            parker = self._waiting[0]
         except IndexError:
             return
+        # In this order: a signal handler that raises in between has it woken once more. If another
+        # has woken the same one, that wakes the next.
         parker.unpark(None)
+        self.forget(parker)
+
+    def next_to_wake(self) -> Optional[Wake]:
+        """The first, taken out, for one who wakes it."""
+        try:
+            return Wake(self._waiting.popleft())
+        except IndexError:
+            return None
 
     def wake_all(self) -> None:
         """Let all look again: there may be nothing to wait for any more."""

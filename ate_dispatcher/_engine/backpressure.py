@@ -13,10 +13,20 @@ from typing_extensions import Protocol
 from .._delivery.local_member import LocalWorker
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.registry import Channel
+from .._delivery.sentinels import STOP
+from .._time.clock import REAL, QueueParker
 from .engine import Engine
+from .process import SECTION
 from .published import Published
 
 __all__ = ["exceeded", "find_places", "heard", "let_nobody_wait", "wait_until_heard"]
+
+
+_LOOKS = 10
+"""So often one looks whether anybody is in the section before one waits, if somebody is;"""
+
+_A_MOMENT = 0.001
+"""and so many seconds in between."""
 
 
 class AsyncParker(Protocol):
@@ -33,18 +43,21 @@ def exceeded(channel: Optional[Channel]) -> List[Mailbox]:
     """Who of those that listen there has more than there is room for. Also inside the section."""
     if channel is None:
         return []
-    apart = channel.listeners.roster.apart
-    return [each for each in apart if each.room is not None and not each.room.has_settled()]
+    return [each for each in channel.listeners.roster.apart if each.is_exceeded()]
 
 
 def wait_until_heard(
     engine: Engine, channel: Channel, worker: LocalWorker, full: List[Mailbox], until: float
 ) -> None:
-    """Let *worker* wait until those that are *full* are not any more. On its own thread."""
+    """Let *worker* wait until those that are *full* are not any more. On its own thread.
+
+    Or until it is to stop itself.
+    """
+    own = worker.own_mailbox()
     for mailbox in full:
         room = mailbox.room
         if room is not None:
-            wanted = _Wanted(engine, channel, mailbox)
+            wanted = _Wanted(engine, channel, mailbox, own)
             room.waiting.wait(worker.own_parker(), until, room.has_settled, wanted.is_over)
 
 
@@ -84,9 +97,8 @@ def find_places(
     engine = delivery.engine
     delivery.places = []
     for mailbox in apart:
-        if _finds(engine, delivery, channel, mailbox, until):
-            continue
-        delivery.refuse(mailbox)
+        if not _finds(engine, delivery, channel, mailbox, until):
+            delivery.refuse(mailbox)
 
 
 def _finds(
@@ -99,8 +111,22 @@ def _finds(
         return True
     if mailbox.room is None or until <= engine.now():
         return False
+    if _is_inside():
+        # A finalizer, or a signal handler, of a thread that others wait for.
+        return False
     wanted = _Wanted(engine, channel, mailbox)
     return mailbox.room.waiting.wait(engine.clock.parker(), until, has_come, wanted.is_over)
+
+
+def _is_inside() -> bool:
+    """Whether the calling thread is in the section, as far as one can see without entering it."""
+    parker = QueueParker()
+    for _ in range(_LOOKS):
+        if not SECTION.locked():
+            return False
+        # Others are in there for a tenth of that at most.
+        parker.park_until(REAL.now() + _A_MOMENT)
+    return True
 
 
 def let_nobody_wait(engine: Engine) -> None:
@@ -114,7 +140,11 @@ def let_nobody_wait(engine: Engine) -> None:
 class _Wanted:
     """Whether there is anything to wait for at *mailbox*."""
 
-    def __init__(self, engine: Engine, channel: Channel, mailbox: Mailbox) -> None:
+    def __init__(
+        self, engine: Engine, channel: Channel, mailbox: Mailbox, own: Optional[Mailbox] = None
+    ) -> None:
+        """Unless there is a STOP in *own*."""
+        self._own = own
         self._engine = engine
         self._channel = channel
         self._mailbox = mailbox
@@ -124,4 +154,5 @@ class _Wanted:
             self._mailbox.attention is CLOSED
             or self._engine.gate.refusal is not None
             or id(self._mailbox) not in self._channel.listeners.current().keys
+            or (self._own is not None and any(each is STOP for each in self._own.waiting()))
         )

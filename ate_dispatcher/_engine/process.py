@@ -27,6 +27,7 @@ from .._core.member import Member
 from .._core.request import StartLine
 from .._delivery.mailbox import NO_GIL
 from .._delivery.posts import Posts, posts_of
+from .._delivery.waiters import Wake
 from .._observing.observers import Observers
 from .._time.clock import REAL, QueueParker
 
@@ -104,6 +105,9 @@ class Section:
                 found.append(self.left.popleft())
             except IndexError:
                 break
+        for each in found:
+            if each.__class__ is Wake:
+                each()
         release(*found)
 
     def forked(self) -> None:

@@ -13,6 +13,7 @@ from .._core.outcomes import Verdict
 from .._delivery.mailbox import Mailbox
 from .._delivery.posts import Posts
 from .._delivery.registry import Outlet, Roster, unhashable
+from .._delivery.sentinels import Word
 from .._observing.translate import event_published
 from ..errors import DispatcherStopped
 from .backpressure import find_places
@@ -20,6 +21,7 @@ from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .messages import EndMessage, ErrorMessage, ResultMessage
 from .process import SECTION, is_ours, release, see_to
+from .published import Published
 
 __all__ = [
     "give_up_all",
@@ -48,7 +50,9 @@ def publish(
     clock, next_id, gate = engine.now, engine.next_id, engine.gate
     now = clock()
     deadline = NEVER if ttl is None else now + milliseconds("ttl", ttl)
-    room_until = now if room_ms == 0 else now + milliseconds("room_ms", room_ms)
+    room_until = (
+        now if room_ms == 0 and room_ms is not False else now + milliseconds("room_ms", room_ms)
+    )
     refusal = gate.refusal
     if refusal is not None and not (engine.takes_values and is_ours()):
         raise DispatcherStopped(refusal)
@@ -74,14 +78,25 @@ def publish(
         engine.nobody_on(topic, "listeners", "nobody listens on topic %s%s; said once")
         engine.post(Order.OBSERVE)
         return delivery
-    if roster.apart and channel is not None:
-        find_places(delivery, channel, roster.apart, room_until)
-    if gate.held and refusal is None:
-        # Before the start, and behind what has a start line: the control loop hands it out.
-        engine.hold(delivery)
-        return delivery
-    hand_out_value(delivery, roster.first)
+    if channel is not None and roster.apart:
+        try:
+            find_places(delivery, channel, roster.apart, room_until)
+            _send(delivery, roster.first, refusal is None)
+        except BaseException:
+            # If it is on its way all the same it goes without.
+            delivery.gives_places_back(roster.apart)
+            raise
+    else:
+        _send(delivery, roster.first, refusal is None)
     return delivery
+
+
+def _send(delivery: Delivery, first: Outlet, may_wait: bool) -> None:
+    if delivery.engine.gate.held and may_wait:
+        # Before the start, and behind what has a start line: the control loop hands it out.
+        delivery.engine.hold(delivery)
+    else:
+        hand_out_value(delivery, first)
 
 
 def hand_out_value(delivery: Delivery, first: Outlet) -> None:
@@ -143,10 +158,10 @@ def go_on(engine: Engine, mailbox: Optional[Mailbox] = None, turn: bool = False)
         see_to(posts, passes=1)
 
 
-def give_up_all(engine: Engine, mailbox: Mailbox, hears: Sequence[Delivery]) -> int:
+def give_up_all(engine: Engine, mailbox: Mailbox, hears: Sequence[Published], begun: bool) -> int:
     """Nobody begins any more what *engine* has published into *mailbox*; how many values.
 
-    Nor is waited for those whose reader *hears* them. Not inside the section.
+    Nor what its reader *hears* next, or, if it has *begun*, now. Not inside the section.
     """
     found = 0
     for item in mailbox.waiting():
@@ -155,8 +170,12 @@ def give_up_all(engine: Engine, mailbox: Mailbox, hears: Sequence[Delivery]) -> 
             if item.give_up(mailbox, Verdict.WITHDRAWN):
                 item.over()
     for each in hears:
-        if each.engine is engine and each.give_up(mailbox, Verdict.MISSING, running=True):
-            each.over()
+        if each.engine is engine:
+            waits = each.is_pending(mailbox)
+            found += waits
+            verdict = Verdict.WITHDRAWN if waits else Verdict.MISSING
+            if (waits or begun) and each.give_up(mailbox, verdict, running=True):
+                each.over()
     return found
 
 
@@ -175,7 +194,9 @@ def withdraw_rest(mailbox: Mailbox, verdict: Verdict) -> List[Any]:
     """What was left in *mailbox*, which is closed, taken out; its reader has that *verdict*."""
     left = mailbox.emptied()
     for item in left:
-        if isinstance(item, Delivery) and item.give_up(mailbox, verdict):
+        if isinstance(item, Word):
+            item.missed_by(mailbox)
+        elif isinstance(item, Delivery) and item.give_up(mailbox, verdict):
             item.over()
     return left
 

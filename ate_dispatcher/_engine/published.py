@@ -7,7 +7,7 @@ finds that says so. Twice is harmless.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Hashable, Iterable, List, Optional, Tuple
 
 from typing_extensions import Protocol
 
@@ -151,11 +151,11 @@ class Published(EngineMessage):
         key, value = id(mailbox), self._value
         if self._pending.pop(key, None) is None:
             return None
-        verdict = self.due(key)
+        # Whoever reads it has taken it out before its stream was closed, if it was.
+        verdict = Verdict.SKIPPED if self.deadline < self.engine.now() else _OK
         if self._verdicts.setdefault(key, verdict) is verdict:
             next(self.engine.apart[verdict])
-        if len(self._verdicts) == len(self._roster.members):
-            self.over()
+        self.ends_if_over()
         return (value,) if verdict is _OK else None
 
     def begin(self, listener: Listening) -> Optional[Tuple[Any]]:
@@ -238,6 +238,17 @@ class Published(EngineMessage):
             return False
         return True
 
+    def gives_places_back(self, mailboxes: Iterable[Mailbox]) -> None:
+        """It was cut short, and has none."""
+        for mailbox in mailboxes:
+            self._gives_place_back(mailbox)
+
+    def _gives_place_back(self, mailbox: Mailbox) -> None:
+        # Whoever takes it out of the places has it.
+        if mailbox.room is not None and self.takes_place(mailbox):
+            mailbox.room.give()
+            mailbox.room.waiting.wake()
+
     def refuse(self, mailbox: Mailbox) -> None:
         """There is no room for it there. On the thread that publishes."""
         if self.give_up(mailbox, Verdict.DECLINED):
@@ -255,6 +266,8 @@ class Published(EngineMessage):
         section.
         """
         key = id(mailbox)
+        if self.places:
+            self._gives_place_back(mailbox)
         begun = self._pending.pop(key, None) is None
         if (begun and not running) or self._verdicts.setdefault(key, verdict) is not verdict:
             return False
@@ -282,6 +295,11 @@ class Published(EngineMessage):
             if self.engine.orders.attention is CLOSED:
                 # It crossed the end, so nobody has it yet who could have left a callback.
                 self.completed()
+
+    def ends_if_over(self) -> None:
+        """Whoever was to say so may have been cut short. Not inside the section."""
+        if len(self._verdicts) == self._roster.size:
+            self.over()
 
     def over(self) -> None:
         """Everybody has a verdict: tell who waits. Outside the section; twice is harmless."""

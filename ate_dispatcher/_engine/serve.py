@@ -167,6 +167,7 @@ def serve(producer: Serving, worker: Any) -> None:
                                 outlet.mailbox.attend()
                         outlet = outlet.next
                     if heard.apart:
+                        more = True
                         forward_apart(request, heard)
                         full = exceeded(request.channel)
                         in_passing = 0 if full else in_passing
@@ -240,7 +241,11 @@ def serve(producer: Serving, worker: Any) -> None:
                 more = False
                 see_to_rest(later)
                 if full:
-                    wait_until_heard(engine, request.channel, worker, full, request.deadline)
+                    # Nobody's payload waits here for long, either (P15).
+                    where, until = request.channel, request.deadline
+                    request = IDLE
+                    outlet = heard = side = append = unpark = value = None
+                    wait_until_heard(engine, where, worker, full, until)
                     full, in_passing = [], FAILED if plain else 0
                 # Parked for long, perhaps: this frame keeps nobody's payload (P15).
                 request, following = following, None

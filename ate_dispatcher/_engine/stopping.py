@@ -158,8 +158,8 @@ class Stopping:
         return self._hearing > 0
 
     def _heard_all(self) -> None:
-        """In its mailbox, behind all that was published."""
-        self._engine.post(Order.STOPPER_DONE, True)
+        """In its mailbox, behind all that was published. Perhaps inside the section."""
+        self._engine.leave(Order.STOPPER_DONE, True)
 
     def give_up_values(self) -> None:
         """Nobody waits any more for what was published and not heard; with a word for each."""
@@ -179,8 +179,7 @@ class Stopping:
     def _give_up(self, begun: bool) -> None:
         engine = self._engine
         for listener in engine.registry.participants("listeners"):
-            hears = listener._ate_hearing() if begun else ()
-            left = give_up_all(engine, listener._ate_mailbox, hears)
+            left = give_up_all(engine, listener._ate_mailbox, listener._ate_hearing(), begun)
             if left:
                 said = "listener %s has not heard %d of the published values: the stop came before"
                 engine.observers.lost(said, _log.Later(_log.name_of, listener), left)

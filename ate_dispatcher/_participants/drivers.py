@@ -6,12 +6,13 @@ The loop that most of them need, on one thread and without a detour, is `ResultL
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from typing_extensions import Protocol
 
 from .. import _log
 from .._core.outcomes import Verdict
+from .._core.snapshots import copied
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.mailbox import Mailbox
 from .._delivery.posts import Posts
@@ -139,6 +140,11 @@ class Deliverer:
             park = parker.park
             park()
 
+    def on_their_way(self) -> List[Published]:
+        """The published values that wait to be called."""
+        left = [item for call in self._calls for item in copied(call.left)]
+        return [item for item in left if isinstance(item, Published)]
+
     def waits_for_this_thread(self) -> bool:
         """Whether something waits to be called here, as far as one knows."""
         outstanding = any(not call.is_over for call in self._calls)
@@ -158,33 +164,38 @@ class _Call:
         self._deliverer = deliverer
         self._listener = listener
         self._worker = worker
-        self._left: List[Any] = [item]
+        #: What is to be heard; empty from when it is.
+        self.left: List[Any] = [item]
         self._parker = parker
+        #: Who calls it, the first to come.
+        self._caller: Dict[str, object] = {}
         self.is_over: bool = False
 
     def __call__(self) -> None:
+        me = object()
+        item: Any = None
         try:
-            item = self._left.pop()
-        except IndexError:
-            # Called a second time, or given up.
-            return
-        self._deliverer.called_here()
-        try:
-            if item.is_wanted(self._listener):
-                item(self._worker)
-        except BaseException as error:
+            if self._caller.setdefault("", me) is me and self.left:
+                self._deliverer.called_here()
+                item = self.left.pop()
+                if item.is_wanted(self._listener):
+                    item(self._worker)
+        except Exception as error:
             tell_of(self._listener, item, error)
         finally:
+            # Also if a signal handler has raised, on a thread that is not ours: that goes on there.
             item = None
-            self.is_over = True
-            self._parker.unpark(None)
+            if self._caller.get("") is me:
+                self.is_over = True
+                self._parker.unpark(None)
 
     def give_up(self) -> None:
         """It will not be called."""
-        try:
-            item = self._left.pop()
-        except IndexError:
+        me = object()
+        if self._caller.setdefault("", me) is not me:
+            # It was called before that was raised.
             return
+        item = self.left.pop()
         if isinstance(item, Published) and item.give_up(self._listener._ate_mailbox, Verdict.ERROR):
             item.over()
         self.is_over = True

@@ -220,9 +220,11 @@ class ResultListener(Participant):
         return needs or self._ate_mailbox.room is not None or self._ate_heeds(REPLY)
 
     def _ate_hearing(self) -> Sequence[Published]:
-        """The published values whose callbacks it is in."""
+        """The published values whose callbacks it is in, or has sent on their way."""
         hears = [self._ate_hears, *(each._ate_hears for each in self._ate_helpers)]
-        return [each for each in hears if each is not None]
+        found = [each for each in hears if each is not None]
+        deliverer = self._ate_deliverer
+        return found if deliverer is None else [*found, *deliverer.on_their_way()]
 
     def _ate_run(self) -> None:
         self._ate_fails(run_rigged(self))

@@ -186,6 +186,10 @@ class Producer(Participant):
                 engine.hold(Leaving(partial(self._ate_put_stop, engines)))
                 return
         super()._ate_put_stop()
+        for worker in self._ate_member.workers:
+            # Its thread may wait for room with a listener.
+            if isinstance(worker, LocalWorker) and worker.server is None:
+                worker.unpark()
 
     def _ate_joins(self, engine: Engine) -> None:
         """It is registered with *engine*, perhaps again."""

@@ -16,6 +16,7 @@ from .._core.outcomes import Verdict
 from .._delivery.mailbox import CLOSED
 from .._delivery.overflow import Overflow
 from .._delivery.registry import unhashable
+from .._delivery.room import Room
 from .._delivery.sentinels import IDLE, STOP
 from .._delivery.stream_mailbox import StreamMailbox
 from .._engine.delivery import Delivery
@@ -82,6 +83,8 @@ class Stream:
         size = None if maxsize is None else counted("maxsize", maxsize, "items")
         if not isinstance(overflow, Overflow):
             raise BadType(f"overflow must be an Overflow, not {overflow!r}")
+        if any(isinstance(topic, bool) for topic in topics[1:]):
+            raise BadType(f"topics must not be {topics[-1]!r}: it takes in from its with on")
         for topic in topics:
             try:
                 hash(topic)
@@ -90,9 +93,12 @@ class Stream:
         self.topics: Tuple[Hashable, ...] = topics
         self._engine = engine
         self._ate_mailbox = StreamMailbox(size, overflow, SECTION.left, weakref.ref(self))
-        self._wanted = None if count is None else counted("count", count, "items")
-        #: Its next number is that of the item which is read next.
-        self._read = itertools.count(1)
+        self._count = None if count is None else counted("count", count, "items")
+        #: A place for each item that may still be read; and how many were.
+        self._wanted = None if self._count is None else Room(self._count)
+        self._read_so_far = itertools.count(1)
+        #: Whether a reader has found no such place since one was given back.
+        self._was_refused = False
         self._ident: Optional[int] = None
         self._has_ended = False
 
@@ -108,7 +114,7 @@ class Stream:
     # -- its life ------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._ident is not None:
+        if self._ident is not None or self._has_ended:
             raise DispatcherError(f"{self.name} was used before: subscribe again for another")
         self._ident = this_thread()
         register(self._engine, self, "listeners", self.topics, start=False)
@@ -127,11 +133,13 @@ class Stream:
 
         Who waits in it comes back. Its deliveries are ``WITHDRAWN``.
         """
-        self._has_ended = True
-        if self._ident is not None:
-            deregister(self._engine, self, "listeners", self.topics)
-        self._ate_mailbox.close()
-        withdraw_rest(self._ate_mailbox, Verdict.WITHDRAWN)
+        try:
+            self._has_ended = True
+            if self._ident is not None:
+                deregister(self._engine, self, "listeners", self.topics)
+        finally:
+            self._ate_mailbox.close()
+            withdraw_rest(self._ate_mailbox, Verdict.WITHDRAWN)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -150,11 +158,11 @@ class Stream:
         DispatcherError
             Outside the ``with`` block, before it.
         """
+        engine = self._engine
+        deadline = timeout_instant(engine.now(), timeout)
         item = self._next()
         if item is not None or self._is_over():
             return self._or_end(item)
-        engine = self._engine
-        deadline = timeout_instant(engine.now(), timeout)
         if timeout == 0 and engine.looked is not None:
             engine.looked(id(self))
         found: List[Optional[Item]] = [None]
@@ -200,22 +208,51 @@ class Stream:
         """The next that is there; None if nothing is, or nothing more will come."""
         if self._ident is None:
             raise DispatcherError(f'{self.name} takes in nothing before "with": use it in there')
-        mailbox = self._ate_mailbox
         while not self._has_ended:
-            message = mailbox.next()
-            if message is IDLE:
+            if self._wanted is not None and not self._wanted.admit(True, []):
+                # Others are reading all that is wanted; or look, and give that back.
+                self._was_refused = True
                 return None
-            if message is STOP:
-                self._has_ended = True
-                return None
-            if isinstance(message, (ResultMessage, Delivery)):
-                item = self._item_of(message, mailbox.lost_before(message))
+            taken: List[Any] = []
+            item: Optional[Item] = None
+            try:
+                message = self._ate_mailbox.next(taken)
+                if message is IDLE:
+                    return None
+                item = self._read(message)
                 if item is not None:
-                    return item if self._is_wanted() else None
-            else:
-                # A word from who stops the dispatcher.
-                message(self)
+                    return item
+            except BaseException:
+                # A signal handler raised: nobody else knows of it any more.
+                self._withdraw(taken)
+                raise
+            finally:
+                if item is None and self._wanted is not None:
+                    self._wanted.give()
+                    if self._was_refused:
+                        self._was_refused = False
+                        self._ate_mailbox.readers.wake_all()
         return None
+
+    def _read(self, message: Any) -> Optional[Item]:
+        """The item of a *message* that was taken out; None if it is none, or the end."""
+        if message is STOP:
+            self._has_ended = True
+            return None
+        if not isinstance(message, (ResultMessage, Delivery)):
+            # A word from who stops the dispatcher.
+            message(self)
+            return None
+        item = self._item_of(message, self._ate_mailbox.lost_before(message))
+        if item is not None and next(self._read_so_far) == self._count:
+            self.close()
+        return item
+
+    def _withdraw(self, messages: List[Any]) -> None:
+        for message in messages:
+            if isinstance(message, Delivery):
+                message.give_up(self._ate_mailbox, Verdict.WITHDRAWN, running=True)
+                message.ends_if_over()
 
     def _item_of(self, message: Any, lost: int) -> Optional[Item]:
         self._ident = this_thread()
@@ -228,15 +265,6 @@ class Stream:
             # The next one tells.
             self._ate_mailbox.missed(lost)
         return None
-
-    def _is_wanted(self) -> bool:
-        """Whether an item more may be read; with the last one it ends."""
-        if self._wanted is None:
-            return True
-        number = next(self._read)
-        if number >= self._wanted:
-            self.close()
-        return number <= self._wanted
 
     def _is_over(self) -> bool:
         """Whether nothing more will be read."""
