@@ -87,15 +87,10 @@ class _Server(CoroutineParker):
 
     def _interrupt(self) -> None:
         running = self._worker.running
-        if (
-            self.awaited is not None
-            and not self._cancelled
-            and running is not None
-            and running.is_over
-        ):
+        over = running is not None and running.is_over
+        if over and self._task is not None and self.awaited is not None and not self._cancelled:
             self._cancelled = True
-            if self._task is not None:
-                self._task.cancel()
+            self._task.cancel()
 
     def heard(self) -> None:
         """It was unparked: by who has put something, or for what it waits for before it begins."""
@@ -232,8 +227,6 @@ class _Server(CoroutineParker):
             except BaseException as defect:
                 engine.broken(defect)
                 raise
-        if worker.member.unjudged:
-            come_to(worker.member)
         announce(engine, request, effects)
         ours = self._cancelled and isinstance(error, asyncio.CancelledError)
         if error is not None and error is not FINISHED and not ours:

@@ -64,12 +64,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         await asyncio.sleep(seconds)
 
     def select(self, timeout: Any) -> Sequence[Tuple[Any, int]]:
-        """Park, for so many seconds at most: until the first timer; None is for ever."""
+        """Park, for so many seconds at most; None is for ever."""
         if timeout is None:
             self._parker.park_until(NEVER)
         elif timeout > 0:
-            scheduled: Any = self._scheduled  # type: ignore[attr-defined]
-            self._parker.park_until(scheduled[0].when())
+            self._parker.park_until(self.time() + timeout)
         return ()
 
     def _process_events(self, event_list: Any) -> None:

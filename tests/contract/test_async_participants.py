@@ -23,6 +23,7 @@ from ate_dispatcher import (
     Handle,
     Producer,
     ResultListener,
+    Until,
     Verdict,
     current_request,
 )
@@ -319,6 +320,28 @@ def test_those_that_await_each_other_in_a_circle_are_named(
     assert "inner serves request 2 on 'inner' and waits for request 3" in warning.getMessage()
 
 
+def test_who_awaits_one_of_several_waits_in_no_circle(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What its tasks wait for need not come."""
+
+    @world.dispatcher.producer("t")
+    async def outer(topic: str) -> Any:
+        handle = world.send(topic="inner", ttl=None)
+        quick = asyncio.ensure_future(world.clock.asleep(5))
+        done, _ = await asyncio.wait(
+            [asyncio.ensure_future(handle), quick], return_when=asyncio.FIRST_COMPLETED
+        )
+        return quick in done
+
+    @world.dispatcher.producer("inner")
+    async def inner(topic: str) -> Any:
+        return await world.send(topic="t", ttl=20_000)
+
+    assert world.send(ttl=10_000).results() == [True]
+    assert logged(caplog, logging.WARNING) == []
+
+
 # -- cancelled at the end ----------------------------------------------------------------------
 
 ENDS: List[Any] = [
@@ -479,6 +502,33 @@ def test_an_asynchronous_generator_streams(world: World) -> None:
         handle = send("t", 3)
         assert handle.results() == [(number, handle.id) for number in range(3)]
         assert verdicts(handle) == ["OK"]
+
+
+def test_a_generator_that_nobody_wants_is_closed_before_the_next_request(world: World) -> None:
+    """At its next value, where it awaits nothing; in the context of its request."""
+    seen: List[Any] = []
+
+    @world.dispatcher.producer("t", stream=True)
+    async def counts(topic: str, name: str) -> AsyncIterator[int]:
+        seen.append(("begins", name))
+        try:
+            for number in range(3):
+                yield number
+        finally:
+            seen.append(("ends", name, VARIABLE.get()))
+
+    VARIABLE.set("caller's")
+    enough = Until(lambda replies: len(replies) == 1)
+    send = world.dispatcher.options(need=enough, ttl=None, context=True).send_request
+    first, second = send("t", "a"), send("t", "b")
+    assert (first.results(), second.results()) == ([0], [0])
+    world.clock.settle()
+    assert seen == [
+        ("begins", "a"),
+        ("ends", "a", "caller's"),
+        ("begins", "b"),
+        ("ends", "b", "caller's"),
+    ]
 
 
 def test_the_end_of_the_request_ends_the_generator(world: World) -> None:
@@ -724,6 +774,37 @@ def test_a_value_too_late_for_a_listener_is_skipped(world: World) -> None:
     assert second.wait(10)
     assert second.report().listeners[0].verdict is Verdict.SKIPPED
     assert listener.heard == [(1, 2.0)]
+
+
+def test_one_with_much_to_hear_keeps_no_other(dispatcher: Dispatcher) -> None:
+    """Although its coroutine awaits nothing, others have their turn in between."""
+    heard: List[int] = []
+    before: List[int] = []
+    done = threading.Event()
+
+    @dispatcher.producer("ask")
+    async def looks(topic: str) -> None:
+        before.append(len(heard))
+
+    class Hears(ResultListener):
+        async def on_start(self) -> None:
+            await asyncio.sleep(0)
+            dispatcher.send_request("ask", ttl=None)
+
+        async def process_dispatcher_result(self, topic: Any, response: int) -> None:
+            heard.append(response)
+            if len(heard) == 10_000:
+                done.set()
+
+    listener = Hears()
+    dispatcher.register_result_listener(listener, "t")
+    for number in range(10_000):
+        dispatcher.publish("t", number)
+    listener.start()
+    came(done)
+    assert heard == list(range(10_000))
+    assert before
+    assert before[0] < 10_000
 
 
 def test_a_blocked_loop_keeps_no_listener_with_a_thread(dispatcher: Dispatcher) -> None:
@@ -1007,6 +1088,53 @@ def test_nobody_is_kept_when_it_is_over() -> None:
         del producer
     del dispatcher
     assert gone(kept[1])
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_one_may_begin_while_the_last_one_ends(dispatcher: Dispatcher, later: bool) -> None:
+    """Neither is forgotten: not the thread's end, nor the new beginning."""
+    new = Producer(asks)
+
+    def begin() -> None:
+        dispatcher.register_result_producer(new, "new", start=True)
+
+    async def begins_at_its_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            begin()
+
+    leftover: List[Any] = []
+
+    class Last(Producer):
+        async def produce_dispatcher_output(self, topic: Any) -> None: ...
+
+        async def on_stop(self) -> None:
+            loop = asyncio.get_running_loop()
+            if later:
+                # Left over, it is cancelled when the loop has come to its end.
+                leftover.append(asyncio.ensure_future(begins_at_its_end()))
+                await asyncio.sleep(0)
+                return
+            end = loop.create_future()
+
+            def goes_on() -> None:
+                # It goes on, and ends, just before.
+                end.set_result(None)
+                loop.call_soon(begin)
+
+            loop.call_soon(goes_on)
+            await end
+
+    last = dispatcher.register_result_producer(Last(), "t", start=True)
+    last.stop()
+    over(last)
+    while new.ident is None:
+        time.sleep(0.001)
+    assert dispatcher.send_request("new").results(PATIENCE) == [1]
+    new.stop()
+    over(new)
+    assert loops() == []
 
 
 def test_a_thousand_lives_leave_no_thread() -> None:
