@@ -77,7 +77,11 @@ class Posts:
                 if not puts:
                     return True
                 puts -= 1
-                outlet.mailbox.deliver(message)
+                # As `Mailbox.deliver`.
+                append = outlet.append
+                append(message)
+                if outlet.mailbox.attention:
+                    outlet.mailbox.attend()
                 post[0] = outlet = outlet.next
             items.popleft()
         return False

@@ -73,7 +73,8 @@ class Word:
     def __init__(self, do: Callable[[], None]) -> None:
         self._do = do
 
-    def __call__(self, listener: object) -> None:
+    def hear(self, listener: object) -> None:
+        """Do it."""
         self._do()
 
     def missed_by(self, mailbox: object) -> None:

@@ -71,7 +71,7 @@ async def _heard(listener: Listening, item: Any) -> None:
             if listener._ate_heeds(REPLY):
                 await finished(listener.process_dispatcher_reply(item.topic, item.reply()))
     else:
-        await finished(item(listener))
+        await finished(item.hear(listener))
 
 
 async def _hear(listener: Listening, delivery: Published) -> None:

@@ -117,7 +117,7 @@ class ErrorMessage(EngineMessage):
         # Behind the results before it.
         return self.engine.number, self.request
 
-    def __call__(self, listener: Hearer) -> Any:
+    def hear(self, listener: Hearer) -> Any:
         return listener.process_dispatcher_error(self.topic, self.reply())
 
     def reply(self) -> Reply:
@@ -140,7 +140,7 @@ class ResultMessage(ErrorMessage):
     def stamp(self) -> float:
         return self._record[STAMP]  # type: ignore[no-any-return]
 
-    def __call__(self, listener: Hearer) -> None:
+    def hear(self, listener: Hearer) -> None:
         try:
             listener.process_dispatcher_result(self.topic, self.value)
         finally:
@@ -166,6 +166,6 @@ class EndMessage(EngineMessage):
     def topic(self) -> Hashable:
         return self._request.topic
 
-    def __call__(self, listener: Hearer) -> Any:
+    def hear(self, listener: Hearer) -> Any:
         report = report_of(self._request, self._request.ended, at_the_end=True)
         return listener.process_dispatcher_completion(self._request.topic, report)

@@ -104,7 +104,6 @@ def hand_out_value(delivery: Delivery, first: Outlet) -> None:
     engine = delivery.engine
     outlet: Optional[Outlet] = first
     posts = engine.posts
-    post = [first, delivery, engine]
     try:
         # No `try` in here, and no `while` with a condition (P14).
         if first.next is None and not (
@@ -113,6 +112,7 @@ def hand_out_value(delivery: Delivery, first: Outlet) -> None:
             # Nobody is in the middle of a chain either, and there is no bound.
             first.mailbox.deliver(delivery)
             return
+        post = [first, delivery, engine]
         posts.items.append(post)
         if not posts.is_oldest(post):
             # Whoever sees to the one before looks again when that is out.

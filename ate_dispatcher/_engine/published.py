@@ -24,7 +24,11 @@ from .waiting import wake
 
 __all__ = ["Listening", "Published"]
 
+# Names of this module: until 3.12 an Enum finds its members by a function of its own.
 _OK = Verdict.OK
+_MISSING = Verdict.MISSING
+_SKIPPED = Verdict.SKIPPED
+_ALL_REPLIED = Completion.ALL_REPLIED
 
 
 class Listening(Hearer, Protocol):
@@ -105,7 +109,7 @@ class Published(EngineMessage):
         #: Any, once it is over (P9).
         self.completion: Optional[Completion] = None
         if not self._pending:
-            self.completion = Completion.ALL_REPLIED
+            self.completion = _ALL_REPLIED
 
     @property
     def called(self) -> str:
@@ -122,7 +126,7 @@ class Published(EngineMessage):
 
     # -- on the listener's thread --------------------------------------------------------------
 
-    def __call__(self, listener: Listening) -> None:
+    def hear(self, listener: Listening) -> None:
         """Let *listener* hear it, and note what becomes of that."""
         key = id(listener._ate_mailbox)
         # As `begin`.
@@ -130,7 +134,13 @@ class Published(EngineMessage):
         if self._pending.pop(key, None) is None:
             return
         listener._ate_hears = self
-        verdict = self.due(key)
+        channel, verdict = self._channel, _OK
+        if (
+            self.deadline != NEVER
+            or channel is None
+            or channel.listeners.version is not self._roster.version
+        ):
+            verdict = self.due(key)
         try:
             if verdict is _OK:
                 listener.process_dispatcher_result(self.topic, value)
@@ -152,7 +162,7 @@ class Published(EngineMessage):
         if self._pending.pop(key, None) is None:
             return None
         # Whoever reads it has taken it out before its stream was closed, if it was.
-        verdict = Verdict.SKIPPED if self.deadline < self.engine.now() else _OK
+        verdict = _SKIPPED if self.deadline < self.engine.now() else _OK
         if self._verdicts.setdefault(key, verdict) is verdict:
             next(self.engine.apart[verdict])
         self.ends_if_over()
@@ -176,7 +186,7 @@ class Published(EngineMessage):
                 return Verdict.WITHDRAWN
         deadline = self.deadline
         if deadline != NEVER and deadline < self.engine.now():
-            return Verdict.SKIPPED
+            return _SKIPPED
         return _OK
 
     def reply_for(self, listener: Listening, value: Any) -> Optional[Reply]:
@@ -199,7 +209,7 @@ class Published(EngineMessage):
         """*listener*, with that *key*, has come to the end of it."""
         listener._ate_hears = None
         engine, verdicts = self.engine, self._verdicts
-        if verdicts.setdefault(key, verdict) is Verdict.MISSING:
+        if verdicts.setdefault(key, verdict) is _MISSING:
             # It was given up meanwhile, and has come to its end all the same.
             verdicts[key] = verdict
             next(engine.taken_up[verdict])
@@ -212,7 +222,10 @@ class Published(EngineMessage):
         if len(verdicts) == self._roster.size:
             # Here nobody is kept by what letting go of it sets off.
             self._value = None
-            self.completed()
+            self.completion = _ALL_REPLIED
+            # Whoever waits has said so before it looked (P9).
+            if NO_GIL or self.is_watched:
+                self.completed()
 
     @property
     def first(self) -> Optional[Outlet]:
@@ -284,7 +297,7 @@ class Published(EngineMessage):
             if self.is_pending(mailbox):
                 news = self.give_up(mailbox, Verdict.WITHDRAWN)
             else:
-                news = running and self.give_up(mailbox, Verdict.MISSING, running=True)
+                news = running and self.give_up(mailbox, _MISSING, running=True)
             if news:
                 self.over()
 
@@ -310,7 +323,7 @@ class Published(EngineMessage):
 
     def completed(self) -> None:
         """The same, without letting go of the value: also inside the section."""
-        self.completion = Completion.ALL_REPLIED
+        self.completion = _ALL_REPLIED
         if NO_GIL:
             # The looks at who waits come after that word (P9).
             self.engine.arrivals.rotate(0)

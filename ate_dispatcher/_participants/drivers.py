@@ -102,7 +102,7 @@ def _hear(listener: Listening, worker: ListenerWorker, mailbox: KeyedMailbox) ->
 def _hears(listener: Listening, worker: ListenerWorker, item: Any) -> None:
     if listener._ate_deliverer is None or item.__class__ is Word:
         try:
-            item(worker)
+            item.hear(worker)
         except BaseException as error:
             tell_of(listener, item, error)
     else:
@@ -179,7 +179,7 @@ class _Call:
                 self._deliverer.called_here()
                 item = self.left.pop()
                 if item.is_wanted(self._listener):
-                    item(self._worker)
+                    item.hear(self._worker)
         except Exception as error:
             tell_of(self._listener, item, error)
         finally:

@@ -179,7 +179,7 @@ class ResultListener(Participant):
                     elif item is STOP:
                         return
                     elif deliverer is None or item.__class__ is Word:
-                        item(self)
+                        item.hear(self)
                     else:
                         deliverer.deliver(self, self, item)
             except BaseException as error:

@@ -241,7 +241,7 @@ class Stream:
             return None
         if not isinstance(message, (ResultMessage, Delivery)):
             # A word from who stops the dispatcher.
-            message(self)
+            message.hear(self)
             return None
         item = self._item_of(message, self._ate_mailbox.lost_before(message))
         if item is not None and next(self._read_so_far) == self._count:
