@@ -1127,6 +1127,8 @@ def test_one_may_begin_while_the_last_one_ends(dispatcher: Dispatcher, later: bo
             await end
 
     last = dispatcher.register_result_producer(Last(), "t", start=True)
+    # It has begun.
+    assert dispatcher.send_request("t").wait(PATIENCE)
     last.stop()
     over(last)
     while new.ident is None:
