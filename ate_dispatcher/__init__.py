@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._core.report import MemberReport, Progress, Reply, Report
     from ._core.statistics import Statistics
     from ._delivery.overflow import Overflow
+    from ._delivery.patterns import TopicPattern
     from ._engine.delivery import Delivery
     from ._engine.handle import Handle
     from ._participants.current_request import CurrentRequest, current_request
@@ -38,6 +39,7 @@ else:
         "_core.report": ("MemberReport", "Progress", "Reply", "Report"),
         "_core.statistics": ("Statistics",),
         "_delivery.overflow": ("Overflow",),
+        "_delivery.patterns": ("TopicPattern",),
         "_engine.delivery": ("Delivery",),
         "_engine.handle": ("Handle",),
         "_participants.current_request": ("CurrentRequest", "current_request"),
@@ -113,6 +115,7 @@ __all__ = [
     "Statistics",
     "StopOnError",
     "Stream",
+    "TopicPattern",
     "Until",
     "Verdict",
     "__version__",

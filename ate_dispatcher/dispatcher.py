@@ -169,7 +169,8 @@ class Dispatcher(Registrar):
         Raises
         ------
         BadType, BadValue
-            A *ttl* that is no number, negative or NaN; a *topic* that is not hashable.
+            A *ttl* that is no number, negative or NaN; a *topic* that is not hashable, or is a
+            TopicPattern.
         DispatcherStopped
             After :meth:`stop`. Before :meth:`start` a request is kept, its deadline runs.
         """
@@ -215,7 +216,8 @@ class Dispatcher(Registrar):
         Raises
         ------
         BadType, BadValue
-            A *ttl* or *room_ms* that is no number, negative or NaN; a *topic* that is not hashable.
+            A *ttl* or *room_ms* that is no number, negative or NaN; a *topic* that is not hashable,
+            or is a TopicPattern.
         DispatcherStopped
             After :meth:`stop`.
         """
@@ -377,7 +379,7 @@ class Dispatcher(Registrar):
         unstarted = self.ident is None
         engine.gate.refuse(f"{_log.name_of(self)} was stopped; make a new dispatcher")
         engine.post(Order.STOP, bool(immediate or unstarted), until)
-        if unstarted and (engine.orders.items or engine.channels):
+        if unstarted and (engine.orders.items or any(engine.registry.tables())):
             # Nobody may ever start it, but what it keeps has to end, and its participants to stop.
             self._ate_run_aside()
 

@@ -11,6 +11,7 @@ from typing_extensions import Protocol
 from .._core.member import Member, Worker
 from .._time.clock import Parker, this_thread
 from .mailbox import Mailbox
+from .patterns import TopicPattern
 
 __all__ = ["FurtherWorker", "LocalMember", "LocalWorker", "Progressed"]
 
@@ -139,12 +140,14 @@ class LocalMember(LocalWorker, Member):
 
     def joins(self, channel: Any) -> None:
         """It is about to be asked on *channel*; not inside the section, since topics are users'."""
-        needed = self.exclusive_on
-        if self._on_topics is not None and needed is not None:
-            key = id(channel)
-            names = self._on_topics.get(channel.topic, ())
+        needed, key = self.exclusive_on, id(channel)
+        if self._on_topics is not None and needed is not None and key not in needed:
+            some = [*self._on_topics.get(channel.topic, ())]
+            for topic, names in self._on_topics.items():
+                if isinstance(topic, TopicPattern) and topic.matches(channel.topic):
+                    some += names
             # Straight into C when it dies, where no signal handler comes in between.
-            needed[key] = names, weakref.ref(channel, partial(needed.pop, key))
+            needed[key] = tuple(dict.fromkeys(some)), weakref.ref(channel, partial(needed.pop, key))
 
     def own_mailbox(self) -> Mailbox:
         return self.mailbox

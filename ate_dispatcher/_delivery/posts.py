@@ -18,7 +18,7 @@ from typing import Any, Deque, List, Optional
 
 from typing_extensions import Protocol
 
-from .registry import Outlet
+from .channel import Outlet
 
 __all__ = ["PUTS", "Posts", "posts_of"]
 

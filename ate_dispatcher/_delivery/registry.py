@@ -1,13 +1,11 @@
-"""Who is registered for what, as immutable snapshots.
+"""Who is registered for what, by topics and by patterns.
 
-No lock: registrations may come from any thread, a signal handler or a finalizer, also one that
-interrupts another registration. A topic's registrations are a dict that is changed by single atomic
-operations and then gets a new *version*; whoever reads them reads the version first (P10) and makes
-a roster for it, which serves all who come until there is another. A roster is stored before the
-version is looked at once more, so the last one stored is always current, and nothing keeps a
-deregistered participant alive.
+No lock, see ``channel``, ``patterns`` and ``living``: tables are changed by single atomic
+operations, and after each of them the topics that it concerns get a new version (P10). A
+registration by a pattern concerns all topics that live.
 
-So a registration costs the same however many there are: the roster is made by who needs it.
+A topic has one channel as long as anybody is registered for it by name, or a request refers to it,
+so what is open hears who comes later. Where only patterns match, the request alone keeps it.
 
 Topics are the users' objects. They are hashed and compared only here, on the thread of the call
 that names them. Participants are told apart by identity.
@@ -15,208 +13,22 @@ that names them. Participants are told apart by identity.
 
 from __future__ import annotations
 
-import weakref
-from collections import deque
+import itertools
 from functools import partial
-from typing import Any, Callable, Deque, Dict, Hashable, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Hashable, Iterator, List, Optional, Tuple
 
 from .. import _log
 from .._core.snapshots import copied
 from ..errors import BadType
-from .mailbox import Mailbox
+from .channel import Absence, Channel, Disabled, Registration
+from .living import Living
+from .matched import Matches, SomeChannel
+from .patterns import Index, TopicPattern, would_match
 
-__all__ = [
-    "Channel",
-    "Disabled",
-    "Outlet",
-    "Registration",
-    "Registry",
-    "Roster",
-    "is_disabled",
-    "unhashable",
-]
-
-
-class Outlet:
-    """How to reach a mailbox in one breath: its ``append``, and itself for the rest.
-
-    Chained, so that to go through those of a roster makes no iterator.
-    """
-
-    __slots__ = ("append", "attributes", "mailbox", "next")
-
-    def __init__(self, mailbox: Mailbox, attributes: Any, behind: Optional[Outlet]) -> None:
-        self.append: Callable[[Any], None] = mailbox.append
-        self.attributes: Any = attributes
-        self.mailbox: Mailbox = mailbox
-        self.next: Optional[Outlet] = behind
-
-
-class Absence(weakref.ref):  # type: ignore[type-arg]
-    """Why a producer is not asked: each who has disabled it; weakly, it may be dropped."""
-
-    __slots__ = ("reasons",)
-
-    reasons: Dict[Hashable, None]
-
-
-Disabled = Dict[int, Absence]
-"""By identity, everybody who was ever disabled and lives; who is disabled has a reason."""
-
-
-def is_disabled(disabled: Disabled, producer: Any) -> bool:
-    """Whether somebody has disabled *producer*, and not enabled it since."""
-    absence = disabled.get(id(producer))
-    return absence is not None and bool(absence.reasons)
-
-
-class Registration(NamedTuple):
-    """One participant on one side of topics, and what stands for it in a roster."""
-
-    participant: Any
-    member: Any
-    mailbox: Mailbox
-    heeding: bool = False
-    #: Whether it hears results apart from the others: with whose they are, or within a bound.
-    apart: bool = False
-    joins: Optional[Callable[[Any], None]] = None
-    """Told of each channel that it is on, before anybody is sent to it there."""
-
-
-class Roster:
-    """One immutable reading of a side of a topic, in the order of registration.
-
-    For listeners also what tells whether any of them wants to hear of completions: *heeding*, by
-    its class, or by an attribute of its own, which is looked for in the outlets at each end. And
-    *apart*, the mailboxes of those that hear results in another way than the others, who are the
-    *plain* ones.
-
-    Who is *disabled* has no outlet in it. Such a roster has no *version*, so that each send looks
-    twice.
-    """
-
-    __slots__ = (
-        "apart",
-        "disabled",
-        "first",
-        "heeding",
-        "keys",
-        "made_for",
-        "members",
-        "plain",
-        "size",
-        "version",
-    )
-
-    def __init__(
-        self,
-        version: object,
-        registrations: List[Registration],
-        disabled: Tuple[Any, ...] = (),
-    ) -> None:
-        self.version: Optional[object] = None if disabled else version
-        self.made_for: object = version
-        self.disabled: Tuple[Any, ...] = disabled
-        self.members: Tuple[Any, ...] = tuple([each.member for each in registrations])
-        self.size: int = len(registrations)
-        #: The identities of their mailboxes.
-        self.keys: Tuple[int, ...] = tuple([id(each.mailbox) for each in registrations])
-        self.heeding: bool = any(each.heeding for each in registrations)
-        self.apart: Tuple[Mailbox, ...] = tuple(
-            [each.mailbox for each in registrations if each.apart]
-        )
-        self.first: Optional[Outlet] = _chain(registrations)
-        self.plain: Optional[Outlet] = self.first
-        if self.apart:
-            self.plain = _chain([each for each in registrations if not each.apart])
-
-
-def _chain(registrations: List[Registration]) -> Optional[Outlet]:
-    first: Optional[Outlet] = None
-    for each in reversed(registrations):
-        first = Outlet(each.mailbox, each.participant.__dict__, first)
-    return first
-
+__all__ = ["Registry", "unhashable"]
 
 _MANY = 1_000
 """So many topics are looked at for one that reads alike."""
-
-_STALE = Roster(object(), [])
-"""Made for no version that there is."""
-
-
-class Side:
-    """The producers, or the listeners, of one topic."""
-
-    __slots__ = ("_disabled", "_registrations", "roster", "version")
-
-    def __init__(self, disabled: Disabled) -> None:
-        self._disabled = disabled
-        self._registrations: Dict[int, Registration] = {}
-        self.version: object = object()
-        self.roster: Roster = Roster(self.version, [])
-
-    def add(self, registration: Registration) -> None:
-        self._registrations.setdefault(id(registration.participant), registration)
-        self.changed()
-
-    def discard(self, participant: Any) -> None:
-        # Also if it is not there: a deregistration that was cut short may be tried again.
-        self._registrations.pop(id(participant), None)
-        self.changed()
-        # The one before would keep it alive until somebody comes.
-        self.roster = _STALE
-
-    def has(self, participant: Any) -> bool:
-        return id(participant) in self._registrations
-
-    def changed(self) -> None:
-        """What a roster would say is not what it was."""
-        self.version = object()
-
-    def current(self) -> Roster:
-        """The roster as of now."""
-        while True:
-            version = self.version
-            # Read once: a deregistration may put the stale one there meanwhile.
-            roster = self.roster
-            if roster.made_for is version:
-                return roster
-            there: List[Registration] = []
-            disabled: List[Any] = []
-            for each in self.registrations():
-                if self._disabled and is_disabled(self._disabled, each.participant):
-                    disabled.append(each.member)
-                else:
-                    there.append(each)
-            roster = self.roster = Roster(version, there, tuple(disabled))
-            if self.version is version:
-                return roster
-
-    def registrations(self) -> List[Registration]:
-        return copied(self._registrations.values())
-
-    def __bool__(self) -> bool:
-        return bool(self._registrations)
-
-
-class Channel:
-    """One topic: who produces for it and who listens to it."""
-
-    __slots__ = ("__weakref__", "hash", "listeners", "producers", "topic")
-
-    def __init__(self, topic: Hashable, disabled: Disabled) -> None:
-        self.topic: Hashable = topic
-        self.hash: int = hash(topic)
-        self.producers: Side = Side(disabled)
-        self.listeners: Side = Side({})
-
-    def merge(self, other: Channel) -> None:
-        for mine, others in ((self.producers, other.producers), (self.listeners, other.listeners)):
-            for registration in others.registrations():
-                if registration.joins is not None:
-                    registration.joins(self)
-                mine.add(registration)
 
 
 def unhashable(topic: Any, error: TypeError) -> BadType:
@@ -226,42 +38,67 @@ def unhashable(topic: Any, error: TypeError) -> BadType:
 
 
 class Registry:
-    """All topics of one dispatcher that somebody is registered for."""
+    """All topics and patterns of one dispatcher that somebody is registered for."""
 
     def __init__(self) -> None:
+        #: The topics for which somebody is registered by name.
         self.channels: Dict[Hashable, Channel] = {}
         #: Producers that are not asked, by identity.
         self.disabled: Disabled = {}
+        self._patterns: Dict[Hashable, Channel] = {}
+        # All channels that are there, also if only open requests refer to them. A registration for
+        # the topic takes the same channel up, so it hears those.
+        self._living: Living[Channel] = Living()
+        # Those of them that nobody is registered on by name any more: few, so that they are looked
+        # for quickly.
+        self._left: Living[Channel] = Living()
+        self._living_patterns: Living[Channel] = Living()
+        self._index: Index[Channel] = Index(self._living_patterns.all)
+        self._matches = Matches(self._index, self._living, self.disabled)
         # Where each producer is registered, or has been, by identities: at least that.
         self._where: Dict[int, Dict[int, Channel]] = {}
-        # Channels that lost their last registration while open requests still refer to them, by
-        # hash. A new registration for the topic takes the same channel up again, so it hears those.
-        self._retired: Dict[int, Dict[int, _Retired]] = {}
-        self._gone: Deque[_Retired] = deque()
+        self._numbers: Iterator[int] = itertools.count(1)
 
     def add(self, topic: Hashable, side: str, registration: Registration) -> None:
-        channel = self.channels.get(topic)
+        table, living = self._home_of(topic)
+        channel = table.get(topic)
         if channel is None:
-            channel = self.channels.setdefault(
-                topic, self._revived(topic) or Channel(topic, self.disabled)
-            )
+            channel = living.first(Channel(topic, self.disabled, self._index))
+        table.setdefault(topic, channel)
         if side == "producers":
             # Before, so that who disables it finds it; and after, if a discard crosses this.
             self._note(registration.participant, channel)
-        if registration.joins is not None:
-            registration.joins(channel)
-        getattr(channel, side).add(registration)
+        getattr(channel, side).add(registration._replace(number=next(self._numbers)))
         if side == "producers":
             self._note(registration.participant, channel)
-        self._settle(topic, channel)
+        # It may have been taken away meanwhile, its last registration being gone.
+        table.setdefault(topic, channel)
+        if table is self._patterns:
+            self._index.enter(channel)
+        self._index.changed()
+        if table is self._patterns:
+            for each in self._living.all():
+                getattr(each, side).changed()
 
     def discard(self, topic: Hashable, side: str, participant: Any) -> None:
+        table, _ = self._home_of(topic)
         try:
-            channel = self.channels.get(topic)
+            channel = table.get(topic)
         except TypeError as error:
             raise unhashable(topic, error) from error
-        if channel is None:
-            return
+        if channel is not None:
+            self._discard(topic, channel, side, participant)
+        if table is self._patterns:
+            # Also if it is not there: one that was cut short may be tried again.
+            self._index.changed()
+            for each in self._living.all():
+                each.lessened(side)
+            self._matches.forget()
+            # It may have been the last, and is gone then.
+            del channel
+            self._index.tidy(len(self._patterns))
+
+    def _discard(self, topic: Hashable, channel: Channel, side: str, participant: Any) -> None:
         getattr(channel, side).discard(participant)
         if side == "producers":
             where = self._where.get(id(participant))
@@ -274,34 +111,53 @@ class Registry:
                     if where:
                         self._where.setdefault(id(participant), {}).update(where)
         if not channel.producers and not channel.listeners:
-            # Retired first: whoever finds the topic gone finds it there, see `find`.
-            self._retire(channel)
-            removed = self.channels.pop(topic, None)
-            if removed is not None and (removed.producers or removed.listeners):
+            table, _ = self._home_of(topic)
+            if table is self.channels and self._left.find(topic) is None:
+                # Before: whoever finds the topic gone finds the channel there.
+                self._left.first(channel)
+            table.pop(topic, None)
+            if channel.producers or channel.listeners:
                 # Somebody registered between the look and the removal.
-                self._settle(topic, removed)
+                table.setdefault(topic, channel)
 
-    def find(self, topic: Hashable) -> Optional[Channel]:
-        """The channel of *topic*, if there is one.
+    def find(self, topic: Hashable) -> Optional[SomeChannel]:
+        """The channel of *topic*, or what stands for it, if anybody may be registered for it.
 
         Also while a deregistration that crossed a registration has taken it away for a moment.
         """
-        channel = self.channels.get(topic)
-        return self._revived(topic) if channel is None else channel
+        # Before (P10): whoever is registered for it by name from now on changes that.
+        version = self._index.version
+        try:
+            channel = self.channels.get(topic) or self._left.find(topic)
+        except TypeError as error:
+            raise unhashable(topic, error) from error
+        if channel is not None:
+            return channel
+        if isinstance(topic, TopicPattern):
+            raise BadType(
+                f"topic must not be {topic!r}: by a pattern one registers; "
+                "what is sent or published has one topic"
+            )
+        return self._matches.find(topic, version)
 
     def hint(self, topic: Hashable, side: str) -> str:
         """What to say of *topic*, with nobody on that *side*: which other reads most like it."""
         from difflib import get_close_matches
 
-        there = [
-            _log.text_of(channel.topic)
-            for channel in copied(self.channels.values())[:_MANY]
-            if getattr(channel, side)
-        ]
+        topics = [each.topic for each in self._all()[:_MANY] if getattr(each, side)]
+        #: By what is compared, what is shown.
+        there: Dict[str, str] = {}
+        for each in topics:
+            shown = _log.text_of(each)
+            if would_match(each, topic):
+                return f", but for {shown}, which is a topic; a pattern is TopicPattern({shown})"
+            there[_log.text_of(str(each)) if isinstance(each, TopicPattern) else shown] = shown
         close = get_close_matches(_log.text_of(topic), there, 1)
         if close:
-            return f", but for {close[0]}"
-        return f"; {side} are on {', '.join(there[:3])}" if there else f"; no {side[:-1]} is on any"
+            return f", but for {there[close[0]]}"
+        if not there:
+            return f"; no {side[:-1]} is on any"
+        return f"; {side} are on {', '.join([*there.values()][:3])}"
 
     def disable(self, producer: Any, by: Hashable) -> None:
         """Take *producer* out of all rosters. All of it each time, if one was cut short."""
@@ -327,73 +183,38 @@ class Registry:
         self._changed(producer)
 
     def participants(self, side: str) -> List[Any]:
-        """Everybody on *side* of any topic, each once, in the order of the topics."""
+        """Everybody on *side*, each once, in the order of the topics; then those of patterns."""
         found: Dict[int, Any] = {}
-        for channel in copied(self.channels.values()):
+        for channel in self._all():
             for each in getattr(channel, side).registrations():
                 found.setdefault(id(each.participant), each.participant)
         return list(found.values())
 
     def topics_of(self, participant: Any, side: str) -> Tuple[Hashable, ...]:
-        """All that *participant* is registered for on *side*."""
-        channels = copied(self.channels.values())
-        return tuple([each.topic for each in channels if getattr(each, side).has(participant)])
+        """All topics and patterns that *participant* is registered for on *side*."""
+        return tuple([each.topic for each in self._all() if getattr(each, side).has(participant)])
 
     def tables(self) -> Tuple[Dict[Any, Any], ...]:
         """What holds participants: emptied, everybody is forgotten."""
-        return self.channels, self._where
+        return self.channels, self._patterns, self._where, self._matches.read
+
+    def _home_of(self, topic: Hashable) -> Tuple[Dict[Hashable, Channel], Living[Channel]]:
+        if isinstance(topic, TopicPattern):
+            return self._patterns, self._living_patterns
+        return self.channels, self._living
+
+    def _all(self) -> List[Channel]:
+        return [*copied(self.channels.values()), *copied(self._patterns.values())]
 
     def _note(self, participant: Any, channel: Channel) -> None:
         self._where.setdefault(id(participant), {})[id(channel)] = channel
 
     def _changed(self, producer: Any) -> None:
         """Whether *producer* is disabled is not what it was."""
-        for channel in copied(self._where.get(id(producer), {}).values()):
+        channels = copied(self._where.get(id(producer), {}).values())
+        for channel in channels:
             channel.producers.changed()
-
-    def _settle(self, topic: Hashable, channel: Channel) -> None:
-        """Make what was registered on *channel* hold, also if the topic was pruned meanwhile."""
-        current = self.channels.setdefault(topic, channel)
-        if current is not channel:
-            current.merge(channel)
-            for each in channel.producers.registrations():
-                self._note(each.participant, current)
-
-    def _retire(self, channel: Channel) -> None:
-        self._clear()
-        # Straight into C when it dies, where no signal handler comes in between.
-        retired = _Retired(channel, self._gone.append)
-        retired.hash = channel.hash
-        self._retired.setdefault(channel.hash, {})[id(retired)] = retired
-
-    def _revived(self, topic: Hashable) -> Optional[Channel]:
-        self._clear()
-        # Only equal hashes may be equal topics: others are not asked.
-        for retired in copied(self._retired.get(hash(topic), {}).values()):
-            channel: Optional[Channel] = retired()
-            if channel is not None and channel.topic == topic:
-                return channel
-        return None
-
-    def _clear(self) -> None:
-        """What is left here of channels that are gone, goes."""
-        while self._gone:
-            try:
-                retired = self._gone.popleft()
-            except IndexError:
-                return
-            same = self._retired.get(retired.hash)
-            if same is not None:
-                same.pop(id(retired), None)
-                if not same:
-                    self._retired.pop(retired.hash, None)
-                    if same:
-                        self._retired.setdefault(retired.hash, {}).update(same)
-
-
-class _Retired(weakref.ref):  # type: ignore[type-arg]
-    """A channel that nobody is registered on."""
-
-    __slots__ = ("hash",)
-
-    hash: int
+        self._index.changed()
+        if any(isinstance(channel.topic, TopicPattern) for channel in channels):
+            for channel in self._living.all():
+                channel.producers.changed()

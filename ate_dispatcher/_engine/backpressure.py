@@ -12,7 +12,7 @@ from typing_extensions import Protocol
 
 from .._delivery.local_member import LocalWorker
 from .._delivery.mailbox import CLOSED, Mailbox
-from .._delivery.registry import Channel
+from .._delivery.matched import SomeChannel
 from .._delivery.sentinels import STOP
 from .._time.clock import REAL, QueueParker
 from .engine import Engine
@@ -39,7 +39,7 @@ class AsyncParker(Protocol):
         ...
 
 
-def exceeded(channel: Optional[Channel]) -> List[Mailbox]:
+def exceeded(channel: Optional[SomeChannel]) -> List[Mailbox]:
     """Who of those that listen there has more than there is room for. Also inside the section."""
     if channel is None:
         return []
@@ -47,7 +47,7 @@ def exceeded(channel: Optional[Channel]) -> List[Mailbox]:
 
 
 def wait_until_heard(
-    engine: Engine, channel: Channel, worker: LocalWorker, full: List[Mailbox], until: float
+    engine: Engine, channel: SomeChannel, worker: LocalWorker, full: List[Mailbox], until: float
 ) -> None:
     """Let *worker* wait until those that are *full* are not any more. On its own thread.
 
@@ -63,7 +63,7 @@ def wait_until_heard(
 
 async def heard(
     engine: Engine,
-    channel: Channel,
+    channel: SomeChannel,
     parker: AsyncParker,
     full: List[Mailbox],
     until: float,
@@ -88,7 +88,7 @@ async def heard(
 
 
 def find_places(
-    delivery: Published, channel: Channel, apart: Sequence[Mailbox], until: float
+    delivery: Published, channel: SomeChannel, apart: Sequence[Mailbox], until: float
 ) -> None:
     """Let *delivery* have a place with each of its listeners that needs one, or be refused there.
 
@@ -102,7 +102,7 @@ def find_places(
 
 
 def _finds(
-    engine: Engine, delivery: Published, channel: Channel, mailbox: Mailbox, until: float
+    engine: Engine, delivery: Published, channel: SomeChannel, mailbox: Mailbox, until: float
 ) -> bool:
     def has_come() -> bool:
         return mailbox.reserve(id(mailbox), delivery.places)
@@ -141,7 +141,7 @@ class _Wanted:
     """Whether there is anything to wait for at *mailbox*."""
 
     def __init__(
-        self, engine: Engine, channel: Channel, mailbox: Mailbox, own: Optional[Mailbox] = None
+        self, engine: Engine, channel: SomeChannel, mailbox: Mailbox, own: Optional[Mailbox] = None
     ) -> None:
         """Unless there is a STOP in *own*."""
         self._own = own
@@ -153,6 +153,6 @@ class _Wanted:
         return (
             self._mailbox.attention is CLOSED
             or self._engine.gate.refusal is not None
-            or id(self._mailbox) not in self._channel.listeners.current().keys
+            or id(self._mailbox) not in self._channel.heard().keys
             or (self._own is not None and any(each is STOP for each in self._own.waiting()))
         )

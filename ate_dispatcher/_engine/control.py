@@ -15,9 +15,9 @@ from typing import Any, Callable, Deque, Dict, List, Optional
 from .._core.durations import NEVER, past
 from .._core.ledger import Ledger
 from .._core.request import Request
+from .._delivery.channel import is_disabled
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CALM, CLOSED
-from .._delivery.registry import is_disabled
 from .._time.clock import this_thread
 from .backpressure import let_nobody_wait
 from .delivery import Delivery

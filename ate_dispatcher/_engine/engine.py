@@ -111,11 +111,12 @@ from .._core.member import Member
 from .._core.outcomes import ByIdentity, Completion, Verdict
 from .._core.request import Request
 from .._core.snapshots import copied
+from .._delivery.channel import Channel, Disabled
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.ordering_keys import Keys
 from .._delivery.posts import Posts, posts_of
-from .._delivery.registry import Channel, Disabled, Registry
+from .._delivery.registry import Registry
 from .._observing.observers import Observers
 from .._observing.translate import event_lost, event_opened
 from .._time.clock import REAL, Clock, spawn, spawn_raw

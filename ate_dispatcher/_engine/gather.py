@@ -27,9 +27,9 @@ from .._core.outcomes import HELD, NOT_BEGUN, Standing
 from .._core.records import Close, newest_first
 from .._core.reporting import replies_between, report_of
 from .._core.request import Ending, Extras, Request, StartLine, Unanswered
+from .._delivery.channel import Outlet, Roster
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox
-from .._delivery.registry import Outlet, Roster
 from .._observing.translate import (
     event_completed,
     event_discarded,
@@ -130,7 +130,7 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
 
 def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
-    roster = request.channel.listeners.current()
+    roster = request.channel.heard()
     outlet = roster.plain
     message = (request.topic, value)
     if request.engine.posts.follow(outlet, message, request.engine):
@@ -248,7 +248,7 @@ def _tell_listeners(request: Request, callback: str, message: Any) -> None:
     if request.channel is None:
         return
     listener: Hearer
-    for listener in request.channel.listeners.current().members:
+    for listener in request.channel.heard().members:
         if listener._ate_heeds(callback):
             _put_behind(request.engine, listener._ate_mailbox, message)
 

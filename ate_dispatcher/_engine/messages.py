@@ -14,8 +14,8 @@ from .._core.report import Reply, Report
 from .._core.reporting import report_of
 from .._core.request import Request
 from .._delivery.mailbox import CLOSED, Mailbox
+from .._delivery.matched import SomeChannel
 from .._delivery.message import Message
-from .._delivery.registry import Channel
 from .engine import Engine
 
 __all__ = [
@@ -87,10 +87,10 @@ class EngineMessage(Message):
     __slots__ = ("_channel", "engine")
 
     engine: Engine
-    _channel: Optional[Channel]
+    _channel: Optional[SomeChannel]
 
     def is_wanted(self, listener: object) -> bool:
-        return self._channel is None or self._channel.listeners.has(listener)
+        return self._channel is None or self._channel.reaches(listener)
 
     def is_lost(self, reader: Optional[object], lost: int, size: int) -> None:
         self.engine.loses(reader, lost, size)

@@ -10,9 +10,11 @@ from typing import Any, Hashable, List, Optional, Sequence
 
 from .._core.durations import NEVER, milliseconds
 from .._core.outcomes import Verdict
+from .._delivery.channel import Outlet, Roster
 from .._delivery.mailbox import Mailbox
+from .._delivery.matched import SomeChannel
 from .._delivery.posts import Posts
-from .._delivery.registry import Outlet, Roster, unhashable
+from .._delivery.registry import unhashable
 from .._delivery.sentinels import Word
 from .._observing.translate import event_published
 from ..errors import DispatcherStopped
@@ -57,7 +59,7 @@ def publish(
     if refusal is not None and not (engine.takes_values and is_ours()):
         raise DispatcherStopped(refusal)
     try:
-        channel = engine.channels.get(topic)
+        channel: Optional[SomeChannel] = engine.channels.get(topic)
     except TypeError as error:
         raise unhashable(topic, error) from error
     roster = _NOBODY
@@ -66,7 +68,7 @@ def publish(
     if channel is not None:
         roster = channel.listeners.roster
         if roster.version is not channel.listeners.version:
-            roster = channel.listeners.current()
+            roster = channel.heard()
     key = None if ordering_key is None else engine.keys.intern(ordering_key)
     number = next_id()
     delivery = Delivery(engine, number, topic, value, channel, roster, now, deadline, key)

@@ -14,8 +14,9 @@ from typing_extensions import Protocol
 from .._core.durations import NEVER
 from .._core.outcomes import Completion, Verdict
 from .._core.report import Reply
+from .._delivery.channel import Outlet, Roster
 from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
-from .._delivery.registry import Channel, Outlet, Roster
+from .._delivery.matched import SomeChannel
 from .._observing.translate import event_listener_failed
 from .engine import Engine, Order
 from .messages import REPLY, EngineMessage, Hearer
@@ -81,7 +82,7 @@ class Published(EngineMessage):
         number: int,
         topic: Hashable,
         value: Any,
-        channel: Optional[Channel],
+        channel: Optional[SomeChannel],
         roster: Roster,
         sent: float,
         deadline: float,
@@ -181,7 +182,7 @@ class Published(EngineMessage):
         """What becomes of it now, if nothing is raised."""
         if self._channel is not None:
             side = self._channel.listeners
-            if side.version is not self._roster.version and key not in side.current().keys:
+            if side.version is not self._roster.version and key not in self._channel.heard().keys:
                 # It was deregistered since.
                 return Verdict.WITHDRAWN
         deadline = self.deadline

@@ -8,9 +8,11 @@ from .._core.durations import milliseconds
 from .._core.member import Member
 from .._core.outcomes import Completion
 from .._core.request import Request
+from .._delivery.channel import Outlet, Roster, is_disabled
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CLOSED
-from .._delivery.registry import Channel, Outlet, Roster, is_disabled, unhashable
+from .._delivery.matched import SomeChannel
+from .._delivery.registry import unhashable
 from .._observing.translate import event_opened
 from ..errors import DispatcherStopped
 from .engine import Engine, Order
@@ -53,7 +55,7 @@ def send(
     else:
         deadline = now + milliseconds("ttl", ttl)
     try:
-        channel = engine.channels.get(topic)
+        channel: Optional[SomeChannel] = engine.channels.get(topic)
     except TypeError as error:
         raise unhashable(topic, error) from error
     roster = _NOBODY
@@ -62,7 +64,7 @@ def send(
     if channel is not None:
         roster = channel.producers.roster
         if roster.version is not channel.producers.version:
-            roster = channel.producers.current()
+            roster = channel.asked()
             if roster.disabled and options is None:
                 options = NONE
     members = roster.members
@@ -71,7 +73,7 @@ def send(
     else:
         disabled = ()
     if not members:
-        return _nobody(engine, topic, channel, now, deadline, disabled)
+        return _nobody(engine, topic, channel, roster, now, deadline, disabled)
     # As `Request.of`, in place.
     request = Handle()
     request.engine = engine
@@ -164,7 +166,8 @@ def _doubt(engine: Engine, ttl: float) -> None:
 def _nobody(
     engine: Engine,
     topic: Hashable,
-    channel: Optional[Channel],
+    channel: Optional[SomeChannel],
+    roster: Roster,
     now: float,
     deadline: float,
     disabled: Tuple[Member, ...],
@@ -177,7 +180,7 @@ def _nobody(
     request = Handle.of(engine, number, topic, channel, (), now, deadline, None, None)
     if disabled:
         request.more().disabled = disabled
-    elif channel is not None and channel.producers:
+    elif roster.size or roster.disabled:
         # The options have left them all out.
         pass
     else:

@@ -145,7 +145,7 @@ def serve(producer: Serving, worker: Any) -> None:
                     if heard.version is not side.version:
                         SECTION.left.append(heard)
                         more = True
-                        heard = side.current()
+                        heard = request.channel.heard()
                     outlet = heard.plain
                     if posts:
                         more = True

@@ -11,8 +11,8 @@ from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Member, Worker
 from .._core.request import Request
+from .._delivery.channel import is_disabled
 from .._delivery.local_member import LocalMember
-from .._delivery.registry import is_disabled
 from .engine import Engine, Order
 from .gather import announce, apply, engines_of, give_back, skipped, tell
 from .process import SECTION

@@ -13,8 +13,8 @@ from .._core.ends import BUDGET
 from .._core.member import Claim, Start
 from .._core.outcomes import Standing
 from .._core.request import Request
+from .._delivery.channel import is_disabled
 from .._delivery.local_member import LocalMember
-from .._delivery.registry import is_disabled
 from .._delivery.sentinels import AGAIN, SWEPT, Sentinel
 from .._observing.deadlocks import LOOKS
 from .engine import Engine

@@ -10,8 +10,9 @@ from typing_extensions import Protocol
 
 from .. import _log
 from .._arguments import check_awaited, check_callable
+from .._delivery.channel import Registration
 from .._delivery.mailbox import CLOSED, Mailbox
-from .._delivery.registry import Registration, unhashable
+from .._delivery.registry import unhashable
 from .._delivery.sentinels import Sentinel
 from .._engine.engine import Engine
 from .._engine.messages import COMPLETION, REPLY
@@ -160,7 +161,8 @@ def register(
     if isinstance(participant, Producer):
         member = participant._ate_member
         participant._ate_joins(engine)
-        joins = participant._ate_member.joins
+        if participant._ate_member.exclusive_on is not None:
+            joins = participant._ate_member.joins
     elif isinstance(participant, ResultListener):
         heeding = participant._ate_heeds(COMPLETION)
         apart = participant._ate_is_apart()

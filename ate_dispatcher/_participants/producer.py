@@ -66,7 +66,7 @@ class Producer(Participant):
         When the method is a generator, each value that it yields is a reply of its own, and its
         end is the one verdict; once nobody wants more it is closed at the next value. Otherwise a
         generator is a value like any other; an asynchronous one is refused.
-    exclusive: str, sequence of str, or mapping of topics to these, optional
+    exclusive: str, sequence of str, or mapping of topics or patterns to these, optional
         The instruments that it needs for itself alone. Of all producers that name one of them, one
         at a time is in its method for requests of the same dispatcher; who comes first is served
         first, and who names several gets them all at one moment. If the request ends before it has

@@ -50,8 +50,9 @@ class Registrar(Participant):
     ) -> Any:
         """Let *producer* answer requests on *topic* (and *topics*) sent from now on.
 
-        Twice is once. With ``start=True`` it is started too, unless it was. A function is made a
-        producer of, a new one each time: ``function(topic, *args, **kwargs)`` gives the answers.
+        A topic may be a :class:`TopicPattern`: then on all that match. Twice is once. With
+        ``start=True`` it is started too, unless it was. A function is made a producer of, a new one
+        each time: ``function(topic, *args, **kwargs)`` gives the answers.
 
         Returns
         -------
@@ -103,7 +104,8 @@ class Registrar(Participant):
     ) -> None:
         """Ask *producer* no more on *topic* (and *topics*); it still answers what it was asked.
 
-        Without a topic on none. Silent if it was not registered, also after :meth:`stop`.
+        An equal pattern ends what it was registered for by one. Without a topic on none. Silent if
+        it was not registered, also after :meth:`stop`.
         """
         deregister(self._ate_engine, producer, "producers", (topic, *topics))
 

@@ -17,15 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from virtual import World, world
 
+from ate_dispatcher._delivery.channel import Channel, Registration, Roster, Side, is_disabled
 from ate_dispatcher._delivery.mailbox import Mailbox
-from ate_dispatcher._delivery.registry import (
-    Channel,
-    Registration,
-    Registry,
-    Roster,
-    Side,
-    is_disabled,
-)
+from ate_dispatcher._delivery.registry import Registry
 from ate_dispatcher.testing import ScriptedProducer
 
 __all__ = ["world"]
@@ -45,8 +39,8 @@ def test_topics_nobody_is_registered_for_leave_nothing_behind(world: World) -> N
     assert list(registry.channels) == ["t"]
     # What stood for the channels goes with the next call.
     assert registry.find("unknown") is None
-    assert not registry._retired
-    assert not registry._gone
+    assert len(registry._living.all()) == 1
+    assert not registry._living._gone
     assert list(registry._where) == [id(producer)]
 
 
@@ -128,8 +122,10 @@ class Register(RuleBasedStateMachine):
         assert all(map(gone, people))
         assert registry.disabled == {}
         assert registry.find("unknown") is None
-        assert registry._retired == {}
-        assert not registry._gone
+        for living in (registry._living, registry._left):
+            assert living.all() == []
+            assert not any(living._buckets.values())
+            assert not living._gone
 
     def all_are_discarded(self) -> None:
         for topic in list(self.model):
@@ -207,7 +203,7 @@ class Register(RuleBasedStateMachine):
         channel = self.registry.find(topic)
         assert channel is not None
         self.held[topic] = channel
-        assert channel.producers.current().made_for is channel.producers.version
+        assert channel.asked().made_for is channel.producers.version
 
     @precondition(lambda self: self.held)
     @rule(choice=ANYTHING)

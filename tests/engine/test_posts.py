@@ -6,9 +6,9 @@ from typing import Any, List
 
 import pytest
 
+from ate_dispatcher._delivery.channel import Outlet
 from ate_dispatcher._delivery.mailbox import Mailbox
 from ate_dispatcher._delivery.posts import PUTS, Posts, posts_of
-from ate_dispatcher._delivery.registry import Outlet
 from ate_dispatcher._engine.process import SECTION, see_to
 
 

@@ -127,7 +127,7 @@ def listeners_roster(dispatcher: Dispatcher, topic: Any) -> Any:
 
 def reads_listeners(dispatcher: Dispatcher, topic: Any) -> Any:
     """That snapshot, made anew if somebody has come or gone."""
-    return registry_of(dispatcher).find(topic).listeners.current()
+    return registry_of(dispatcher).find(topic).heard()
 
 
 def put_back(dispatcher: Dispatcher, topic: Any, roster: Any) -> None:

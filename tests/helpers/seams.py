@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple, Tuple
 
 from ate_dispatcher._core.ends import Ends
+from ate_dispatcher._delivery.channel import Roster, Side
 from ate_dispatcher._delivery.local_member import FurtherWorker, LocalMember
 from ate_dispatcher._delivery.mailbox import Mailbox
-from ate_dispatcher._delivery.registry import Roster, Side
 from ate_dispatcher._engine import scatter, serve, threads
 from ate_dispatcher._engine.control import ControlLoop
 from ate_dispatcher._engine.engine import Engine

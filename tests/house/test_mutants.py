@@ -38,11 +38,13 @@ TESTED = (
     "delivery/test_mailbox.py",
     "delivery/test_keyed_mailbox.py",
     "delivery/test_registry.py",
+    "delivery/test_patterns.py",
     "core/test_ends.py",
 )
-(PROPERTIES, EXAMPLES, POLICIES, REFUSALS, ORDER, STORE, READING, WORKERS, REGISTER, PARTS) = (
-    path.split("/")[1] for path in TESTED
+(PROPERTIES, EXAMPLES, POLICIES, REFUSALS, ORDER, STORE, READING, WORKERS, REGISTER) = (
+    path.split("/")[1] for path in TESTED[:9]
 )
+OF_PATTERNS, PARTS = (path.split("/")[1] for path in TESTED[9:])
 # All three, the richest first.
 MODEL = PROPERTIES
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
@@ -50,6 +52,7 @@ LINES_MODEL = f"{PROPERTIES}::TestStartLinesAgainstTheirModel"
 CROWD = f"{ORDER}::test_nobody_waits_for_ever"
 LIST = f"{READING}::TestTheMailboxAgainstAList"
 ROSTERS = f"{REGISTER}::TestTheRegistryAgainstItsModel"
+BY_PATTERNS = f"{OF_PATTERNS}::TestThePatternsAgainstTheirModel"
 
 # All runs share two processes, so the first result may wait for a busy machine.
 pytestmark = [pytest.mark.mutants, pytest.mark.timeout(300)]
@@ -80,7 +83,8 @@ SUMS = "_core.statistics:Sums"
 INSTRUMENTS = "_core.instruments:Instruments"
 FIFO, MAILBOX = "_delivery.fifo:Fifo", "_delivery.mailbox:Mailbox"
 KEYED = "_delivery.keyed_mailbox:KeyedMailbox"
-REGISTRY = "_delivery.registry"
+REGISTRY, CHANNEL, MATCHED = "_delivery.registry", "_delivery.channel", "_delivery.matched"
+PATTERNS, LIVING = "_delivery.patterns", "_delivery.living"
 REFUSE, IN_SHORT = "return self._refuse()", "request.extras is None and request.cell is None and "
 
 MUTANTS = [
@@ -941,42 +945,42 @@ MUTANTS = [
     ),
     # Who is registered.
     Mutant(
-        f"{REGISTRY}:Side.changed",
+        f"{CHANNEL}:Side.changed",
         "self.version = object()",
         "pass",
         "no version is another",
         ROSTERS,
     ),
     Mutant(
-        f"{REGISTRY}:Side.current",
+        f"{CHANNEL}:Side.current",
         "if self.version is version:",
         "if True:",
         "a change while a roster is made is missed",
         REGISTER,
     ),
     Mutant(
-        f"{REGISTRY}:Side.current",
+        f"{CHANNEL}:Side.current",
         "if roster.made_for is version:",
         "if False:",
         "each look makes a roster",
         REGISTER,
     ),
     Mutant(
-        f"{REGISTRY}:Side.discard",
-        "self.roster = _STALE",
+        f"{CHANNEL}:Side.lessened",
+        "self.roster = STALE",
         "pass",
         "the last roster keeps who has gone",
         ROSTERS,
     ),
     Mutant(
-        f"{REGISTRY}:Roster.__init__",
+        f"{CHANNEL}:Roster.__init__",
         "None if disabled else version",
         "version",
         "who is disabled is not looked for",
         ROSTERS,
     ),
     Mutant(
-        f"{REGISTRY}:_chain",
+        f"{CHANNEL}:_chain",
         "in reversed(registrations)",
         "in registrations",
         "outlets are in disorder",
@@ -984,28 +988,28 @@ MUTANTS = [
     ),
     Mutant(
         f"{REGISTRY}:Registry._changed",
-        "channel.producers.changed()",
-        "pass",
+        "channel.producers.changed()\n        self._index",
+        "pass\n        self._index",
         "who is disabled is asked on",
         ROSTERS,
     ),
     Mutant(
         f"{REGISTRY}:Registry.add",
-        "self._revived(topic) or ",
-        "",
+        "living.first(Channel(topic, self.disabled, self._index))",
+        "Channel(topic, self.disabled, self._index)",
         "who comes back hears nothing of before",
-        ROSTERS,
+        OF_PATTERNS,
     ),
     Mutant(
-        f"{REGISTRY}:Registry.discard",
+        f"{REGISTRY}:Registry._discard",
         "where.pop(id(channel), None)",
         "pass",
         "where one was registered is kept",
         ROSTERS,
     ),
     Mutant(
-        f"{REGISTRY}:Registry.discard",
-        "self._retire(channel)",
+        f"{LIVING}:Living.first",
+        "bucket[id(reference)] = reference",
         "pass",
         "what is asked about the gone is lost",
         ROSTERS,
@@ -1018,11 +1022,103 @@ MUTANTS = [
         ROSTERS,
     ),
     Mutant(
-        f"{REGISTRY}:Registry._revived",
-        "self._clear()",
-        "pass",
-        "channels that are gone are kept",
+        f"{LIVING}:Living.find",
+        "if found.topic == topic:",
+        "if found:",
+        "equal hashes are equal topics",
         ROSTERS,
+    ),
+    # Patterns.
+    Mutant(
+        f"{LIVING}:Living._clear",
+        ".pop(id(reference), None)",
+        "",
+        "what is gone is kept",
+        REGISTER,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry._changed",
+        "channel.producers.changed()\n        self._index.changed()",
+        "channel.producers.changed()",
+        "who is disabled is asked on matched topics",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.add",
+        "getattr(each, side).changed()",
+        "pass",
+        "topics do not notice a pattern",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.add",
+        "        self._index.changed()\n",
+        "",
+        "what was sent does not notice who comes",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.discard",
+        "            self._matches.forget()\n",
+        "",
+        "who has left is kept by what was read",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{REGISTRY}:Registry.discard",
+        "self._index.tidy(len(self._patterns))",
+        "pass",
+        "patterns that are gone pile up",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{CHANNEL}:in_order",
+        "found.sort(key=_number)",
+        "pass",
+        "names come before patterns",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{CHANNEL}:in_order",
+        "once.setdefault(id(each.participant), each)",
+        "once.setdefault(id(each), each)",
+        "who is there twice is asked twice",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{CHANNEL}:Channel.lessened",
+        "self._matching = None, []",
+        "pass",
+        "patterns that are gone are kept by topics",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{MATCHED}:MatchedTopic._look",
+        "self._named or matches.named(self.topic)",
+        "self._named",
+        "what was sent does not hear of a name",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{MATCHED}:MatchedTopic.asked",
+        "join(self)",
+        "pass",
+        "instruments of matched topics are not known",
+        BY_PATTERNS,
+    ),
+    Mutant(
+        f"{PATTERNS}:_Trie.matching",
+        "child = node.rest\n",
+        "child = None if len(tokens) == 1 else node.rest\n",
+        "the rest may not be all",
+        OF_PATTERNS,
+    ),
+    Mutant(
+        f"{PATTERNS}:TopicPattern.matches",
+        "if len(tokens) <= len(own):",
+        "if len(tokens) < len(own):",
+        "the rest may be nothing",
+        OF_PATTERNS,
     ),
     # What is told of them.
     Mutant(f"{SUMS}.shown", "pending += left", "pending += len(request.roster)", "all are pending"),

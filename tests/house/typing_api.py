@@ -36,6 +36,7 @@ from ate_dispatcher import (
     Standing,
     Statistics,
     StopOnError,
+    TopicPattern,
     Until,
     Verdict,
     current_request,
@@ -238,7 +239,13 @@ def sending(dispatcher: Dispatcher) -> None:
 
 
 def functions(dispatcher: Dispatcher) -> None:
-    @dispatcher.producer("volts", workers=2, exclusive={"volts": "psu1"})
+    pattern = TopicPattern("site.*.voltage")
+    assert_type(pattern.matches("site.1.voltage"), bool)
+    assert_type(pattern.text, str)
+    TopicPattern(1)  # type: ignore[arg-type]
+    pattern.text = "site.>"  # type: ignore[misc]
+
+    @dispatcher.producer("volts", workers=2, exclusive={"volts": "psu1", pattern: ["psu1"]})
     def volts(topic: str, channel: int) -> float:
         return channel / 2
 
@@ -253,7 +260,7 @@ def functions(dispatcher: Dispatcher) -> None:
     assert_type(dispatcher.register_result_producer(Narrow(), "topic"), Narrow)
     assert_type(dispatcher.register_result_listener(OldListener(), "topic"), OldListener)
     named = dispatcher.register_result_listener(log.__wrapped__, "t", "u", start=True)
-    dispatcher.deregister_result_listener(named)
+    dispatcher.deregister_result_listener(named, pattern)
     dispatcher.deregister_result_producer(producer, "volts", "amperes")
     Producer(volts.__wrapped__, stream=True)
     ResultListener(print, name="shows")

@@ -13,14 +13,15 @@ import logging
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Hashable, Iterator, List, Tuple
 
 import ate_dispatcher
 from ate_dispatcher import Dispatcher, Handle
 from ate_dispatcher._core import ends
 from ate_dispatcher._delivery import mailbox as mailboxes
 from ate_dispatcher._delivery import posts
-from ate_dispatcher._delivery.registry import Registration, Registry
+from ate_dispatcher._delivery.channel import Registration
+from ate_dispatcher._delivery.registry import Registry
 from ate_dispatcher._engine import process
 from ate_dispatcher._participants import participant as participants
 from ate_dispatcher._participants import producer as producers
@@ -255,26 +256,30 @@ class Box:
 
 
 class Book:
-    """A registry without a dispatcher, in which names are registered for one topic."""
+    """A registry without a dispatcher, in which names are registered, for one topic mostly."""
 
     def __init__(self) -> None:
         self._registry = Registry()
         self._known: Dict[str, Registration] = {}
 
-    def add(self, name: str) -> None:
+    def add(self, name: str, topic: Hashable = "t") -> None:
         registration = self._known.setdefault(
             name, Registration(SimpleNamespace(), name, mailboxes.Mailbox(), False)
         )
-        self._registry.add("t", "producers", registration)
+        self._registry.add(topic, "producers", registration)
 
-    def discard(self, name: str) -> None:
-        self._registry.discard("t", "producers", self._known[name].participant)
+    def discard(self, name: str, topic: Hashable = "t") -> None:
+        self._registry.discard(topic, "producers", self._known[name].participant)
 
     def asked(self) -> List[List[str]]:
         """Who is asked by the reading that was stored last, and who is registered."""
-        channel = self._registry.find("t")
+        channel: Any = self._registry.find("t")
         if channel is None:
             return [[], []]
-        side = channel.producers
-        there = sorted(each.member for each in side.registrations())
-        return [sorted(side.current().members), there]
+        there = sorted(each.member for each in channel.producers.registrations())
+        return [sorted(channel.asked().members), there]
+
+    def asked_on(self, topic: str) -> List[str]:
+        """Who is asked on any topic, also if only by patterns."""
+        channel: Any = self._registry.find(topic)
+        return [] if channel is None else list(channel.asked().members)

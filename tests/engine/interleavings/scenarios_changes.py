@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, List
 
-from ate_dispatcher import Completion, Dispatcher, DispatcherStopped, Handle
+from ate_dispatcher import Completion, Dispatcher, DispatcherStopped, Handle, TopicPattern
 from ate_dispatcher.errors import BadValue
 from ate_dispatcher.policies import Until
 
+from .adapter import Book
 from .entries import scenario
-from .lab import Busy, Echo, Lab, claim, served
+from .lab import Busy, Echo, Lab, Recorder, claim, served
 from .stage import Stage
 
 # -- cancelling --------------------------------------------------------------------------------
@@ -338,3 +339,96 @@ def register_what_ends(stage: Stage) -> None:
     lab.producers.append(late)
     lab.quiet()
     lab.end()
+
+
+# -- registering by patterns -------------------------------------------------------------------
+
+
+@scenario()
+def register_by_pattern_then_send(stage: Stage) -> None:
+    """One registers by a pattern, one by name, and each sends then: it is asked."""
+    lab = Lab(stage, producers=0)
+    late = [Echo("late1"), Echo("late2")]
+
+    def comes(number: int, topic: Any) -> None:
+        lab.dispatcher.register_result_producer(late[number], topic)
+        late[number].start()
+        asked = [member.producer for member in lab.ask(number).report().members]
+        claim(late[number].name in asked, f"{late[number].name} is not among {asked}")
+
+    stage.play(one=lambda: comes(0, TopicPattern("*")), two=lambda: comes(1, "t"))
+    lab.producers += late
+    asked = {member.producer for member in lab.ask(2).report().members}
+    claim(asked == {"late1", "late2"}, f"{asked} were asked")
+    stage.settle()
+    lab.quiet()
+    lab.end()
+
+
+@scenario(pairs=600)
+def a_matched_topic_gets_a_name(stage: Stage) -> None:
+    """A send that only a pattern matches crosses a registration by name: that hears the answer."""
+    lab = Lab(stage, producers=0)
+    busy = Busy(stage)
+    lab.dispatcher.register_result_producer(busy, TopicPattern(">"), start=True)
+    lab.producers.append(busy)
+    lab.ask(0)
+    stage.settle()
+    late = Recorder("late")
+
+    def comes() -> None:
+        lab.dispatcher.register_result_listener(late, "t", start=True)
+
+    stage.play(sends=lambda: lab.ask(1), comes=comes)
+    lab.listeners.append(late)
+    busy.lets_go()
+    stage.settle()
+    claim(late.heard == [0, 1], f"{late.heard} was heard")
+    lab.quiet()
+    lab.end()
+
+
+@scenario()
+def a_pattern_leaves_as_one_sends(stage: Stage) -> None:
+    """Who leaves is not asked any more, also where another pattern matches."""
+    lab = Lab(stage, producers=0)
+    stays, leaves = Echo("stays"), Echo("leaves")
+    for each, text in ((leaves, ">"), (stays, "*")):
+        lab.dispatcher.register_result_producer(each, TopicPattern(text), start=True)
+    lab.producers += [stays, leaves]
+
+    def sends() -> None:
+        handle = lab.ask(1)
+        served(handle, *[1] * len(handle.report().members))
+
+    def goes() -> None:
+        lab.dispatcher.deregister_result_producer(leaves, TopicPattern(">"))
+        asked = [member.producer for member in lab.ask(2).report().members]
+        claim(asked == ["stays"], f"{asked} were asked")
+
+    stage.play(sends=sends, goes=goes)
+    stage.settle()
+    lab.quiet()
+    lab.producers.remove(leaves)
+    leaves.stop()
+    lab.end()
+
+
+@scenario(pairs=600)
+def patterns_come_and_leave(stage: Stage) -> None:
+    """While those that are gone are forgotten, one comes, and is found."""
+    book = Book()
+    for name in "abc":
+        book.add(name, TopicPattern(f"{name}.*"))
+    book.discard("a", TopicPattern("a.*"))
+
+    def leaves() -> None:
+        book.discard("b", TopicPattern("b.*"))
+
+    def comes() -> None:
+        book.add("d", TopicPattern("d.*"))
+        claim(book.asked_on("d.x") == ["d"], "d is not found")
+
+    stage.play(leaves=leaves, comes=comes)
+    found = [book.asked_on(f"{name}.x") for name in "abcd"]
+    claim(found == [[], [], ["c"], ["d"]], f"found are {found}")

@@ -14,17 +14,14 @@ REGISTRY: Tuple[Variant, ...] = (
     Variant(
         "a reading of the registry takes the members before the version",
         "P10",
-        "_delivery/registry.py",
+        "_delivery/channel.py",
         "Side.current",
         (
             (
                 "            version = self.version\n",
-                "            seats = self.registrations()\n            version = self.version\n",
+                ("            seats = in_order([self])\n            version = self.version\n"),
             ),
-            (
-                "            for each in self.registrations():\n",
-                "            for each in seats:\n",
-            ),
+            ("roster_of(version, there, ", "roster_of(version, seats, "),
         ),
         (
             "registry_of_three",
@@ -34,7 +31,7 @@ REGISTRY: Tuple[Variant, ...] = (
     Variant(
         "the version moves on before the registration",
         "P10",
-        "_delivery/registry.py",
+        "_delivery/channel.py",
         "Side.add",
         (
             ("        self.changed()\n", ""),
@@ -51,7 +48,7 @@ REGISTRY: Tuple[Variant, ...] = (
     Variant(
         "the version moves on before the deregistration",
         "P10",
-        "_delivery/registry.py",
+        "_delivery/channel.py",
         "Side.discard",
         (
             (
@@ -61,8 +58,7 @@ REGISTRY: Tuple[Variant, ...] = (
                     "        self._registrations.pop(id(participant), None)\n"
                 ),
             ),
-            ("        self.changed()\n        # The one", "        # The one"),
-            ("        self.roster = _STALE\n", ""),
+            ("        self.lessened()\n", ""),
         ),
         ("registry_of_three",),
     ),
@@ -70,8 +66,8 @@ REGISTRY: Tuple[Variant, ...] = (
         "a topic that lost its last is gone, whoever came meanwhile",
         "P10",
         "_delivery/registry.py",
-        "Registry.discard",
-        (("                self._settle(topic, removed)\n", "                pass\n"),),
+        "Registry._discard",
+        (("                table.setdefault(topic, channel)\n", "                pass\n"),),
         ("the_only_one_changes",),
     ),
     Variant(
@@ -79,7 +75,53 @@ REGISTRY: Tuple[Variant, ...] = (
         "P10",
         "_delivery/registry.py",
         "Registry.add",
-        (("        self._settle(topic, channel)\n", ""),),
+        (
+            (
+                "last registration being gone.\n        table.setdefault(topic, channel)\n",
+                "last registration being gone.\n",
+            ),
+        ),
         ("the_only_one_changes",),
+    ),
+    Variant(
+        "who sends looks for a channel before the version",
+        "P10",
+        "_delivery/registry.py",
+        "Registry.find",
+        (
+            ("        version = self._index.version\n", ""),
+            ("find(topic, version)", "find(topic, self._index.version)"),
+        ),
+        ("a_matched_topic_gets_a_name",),
+    ),
+    Variant(
+        "what patterns make of topics is past before a registration by name",
+        "P10",
+        "_delivery/registry.py",
+        "Registry.add",
+        (
+            ("        self._index.changed()\n", ""),
+            (
+                "        table, living = self._home_of(topic)\n",
+                "        self._index.changed()\n        table, living = self._home_of(topic)\n",
+            ),
+        ),
+        ("a_matched_topic_gets_a_name", "register_by_pattern_then_send"),
+    ),
+    Variant(
+        "a pattern is not entered in a trie that is being made",
+        "P10",
+        "_delivery/patterns.py",
+        "Index.enter",
+        (("        for trie in self._tries:\n", "        for trie in self._tries[:1]:\n"),),
+        ("patterns_come_and_leave",),
+    ),
+    Variant(
+        "a trie is filled before it is shown",
+        "P10",
+        "_delivery/patterns.py",
+        "Index.tidy",
+        (("            self._tries = self._tries[0], made\n", ""),),
+        ("patterns_come_and_leave",),
     ),
 )
