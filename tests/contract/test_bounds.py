@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import PATIENCE, Gated, GatedListener, Recorder, came, over, settle
+from rig import PATIENCE, Answer, Gated, GatedListener, Recorder, came, over, settle, strike
 from virtual import Hearing, World, world
 
 from ate_dispatcher import (
@@ -318,6 +318,90 @@ def test_who_overrides_reply_has_bounds_too(world: World) -> None:
     assert full.heard == [0, (0, "p"), 3, (3, "p")]
 
 
+@pytest.mark.parametrize("overflow", DROPS)
+def test_only_who_blocks_makes_anybody_wait(world: World, overflow: Overflow) -> None:
+    """Also when it was told to stop while it was full."""
+    full = slow(world, 1, overflow, ms=10_000)
+    world.producer(0, lambda topic, number: number)
+    for number in range(6):
+        if number == 3:
+            full.stop()
+        handle = world.send(number, ttl=1000)
+        world.clock.settle()
+        assert handle.done()
+    assert world.clock.now() == 0
+
+
+def test_what_is_owed_is_nobodys_room(world: World) -> None:
+    """Results that were taken beyond the bound have the places that come back."""
+    full = slow(world, 1)
+    for _ in range(4):
+        world.producer(0, "result")
+    world.send()
+    world.clock.settle()
+    # One is heard, one has the place, two are beyond it.
+    world.clock.advance(200)
+    (refused,) = publish(world, "value")
+    assert refused.report().listeners[0].verdict is Verdict.DECLINED
+    world.clock.advance(1000)
+    assert full.heard == ["result"] * 4
+
+
+def test_a_producers_stop_ends_its_wait_for_room() -> None:
+    """It finishes what is queued, and ends."""
+    with Dispatcher() as dispatcher:
+        listener = GatedListener(maxsize=1)
+        dispatcher.register_result_listener(listener, "t", start=True)
+        producer = dispatcher.register_result_producer(Answer(), "t", start=True)
+        handles = [dispatcher.send_request("t", ttl=None) for _ in range(6)]
+        assert handles[2].wait(PATIENCE)
+        assert not handles[3].done()
+        producer.stop()
+        over(producer)
+        assert all(each.done() for each in handles)
+        listener.gate.set()
+
+
+def test_a_publish_that_is_cut_short_keeps_no_place() -> None:
+    """At whatever moment a signal handler raises: afterwards there is as much room as before."""
+
+    class Struck(BaseException):
+        pass
+
+    def struck() -> None:
+        raise Struck
+
+    at, more = 0, True
+    with Dispatcher() as dispatcher:
+        ears = [
+            dispatcher.register_result_listener(Recorder(maxsize=1), "t", start=True)
+            for _ in range(2)
+        ]
+        while more:
+            at += 1
+            try:
+                more = strike(lambda: dispatcher.publish("t", at, room_ms=100), at, struck)  # noqa: B023
+            except Struck:
+                pass
+            after = dispatcher.publish("t", "after", room_ms=1000 * PATIENCE)
+            assert after.wait(PATIENCE)
+            assert after.report().complete, f"struck at {at}: {after.report()}"
+    assert at > 20
+    for ear in ears:
+        assert [value for _, value in ear.heard].count("after") == at
+
+
+def test_a_stop_learns_that_all_was_heard_also_from_who_was_stopped_before(world: World) -> None:
+    """Whose word about that comes behind its own STOP: nobody waits for the rest of the drain."""
+    listener = slow(world, 100)
+    publish(world, *range(5))
+    listener.stop()
+    world.dispatcher.stop(drain=None)
+    world.dispatcher.join()
+    assert world.clock.now() <= 0.6
+    assert listener.heard == list(range(5))
+
+
 # -- what is told ------------------------------------------------------------------------------
 
 
@@ -500,7 +584,7 @@ _STEPS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.lists(_STEPS, max_size=25),
     st.sampled_from([Overflow.BLOCK, *DROPS]),

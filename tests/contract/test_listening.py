@@ -298,6 +298,47 @@ def test_what_deliver_raises_is_an_error_of_the_listener(
     assert "raised while it processed a result" in caplog.text
 
 
+def test_a_stop_waits_for_what_is_on_its_way_and_then_withdraws_it() -> None:
+    """As for what is still in the mailbox."""
+    calls: queue.Queue[Callable[[], None]] = queue.Queue()
+    heard: List[Any] = []
+    dispatcher = Dispatcher()
+    dispatcher.start()
+    listener = dispatcher.register_result_listener(
+        ResultListener(lambda topic, value: heard.append(value), deliver=calls.put),
+        "t",
+        start=True,
+    )
+    delivery = dispatcher.publish("t", 1)
+    call = calls.get(timeout=PATIENCE)
+    dispatcher.stop(drain=30)
+    over(dispatcher)
+    assert delivery.report().listeners[0].verdict is Verdict.WITHDRAWN
+    call()
+    over(listener)
+    assert heard == []
+
+
+def test_what_ends_a_program_is_not_kept_from_the_users_thread() -> None:
+    """``sys.exit()`` in a callback that is called there; the listener goes on all the same."""
+    calls: queue.Queue[Callable[[], None]] = queue.Queue()
+
+    def hear(topic: Any, value: Any) -> None:
+        if value == "exit":
+            raise SystemExit
+
+    with Dispatcher() as dispatcher:
+        dispatcher.register_result_listener(
+            ResultListener(hear, deliver=calls.put), "t", start=True
+        )
+        deliveries = [dispatcher.publish("t", value) for value in ("exit", "more")]
+        with pytest.raises(SystemExit):
+            calls.get(timeout=PATIENCE)()
+        calls.get(timeout=PATIENCE)()
+        assert all(each.wait(PATIENCE) for each in deliveries)
+    assert [each.report().listeners[0].word for each in deliveries] == ["ERROR", "OK"]
+
+
 def test_workers_may_deliver_too() -> None:
     """As many on their way as there are workers."""
     calls: queue.Queue[Callable[[], None]] = queue.Queue()

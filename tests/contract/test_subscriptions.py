@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import PATIENCE, Recorder, came, over
+from rig import PATIENCE, Recorder, came, over, strike
 from virtual import World, world
 
 from ate_dispatcher import (
@@ -263,7 +263,7 @@ def test_a_loss_is_an_event(world: World) -> None:
 _STEPS = st.lists(st.sampled_from(["publish", "send", "read", "read", "expire"]), max_size=30)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(_STEPS, st.sampled_from(list(Overflow)[:3]), st.integers(1, 3))
 def test_what_is_lost_is_told_where_it_is_missing(
     steps: List[str], overflow: Overflow, size: int
@@ -303,6 +303,90 @@ def test_what_is_lost_is_told_where_it_is_missing(
         world.close()
 
 
+def test_a_disconnected_stream_that_nobody_reads_stalls_nobody(world: World) -> None:
+    """No producer waits for it."""
+    world.producer(0, "value")
+    with world.dispatcher.subscribe("t", maxsize=1, overflow=Overflow.DISCONNECT):
+        for _ in range(4):
+            assert world.send(ttl=1000).results() == ["value"]
+        assert world.clock.now() == 0
+
+
+def test_a_close_after_a_stop_ends_that(world: World) -> None:
+    """Also with a drain without end: nobody reads the rest."""
+    with world.dispatcher.subscribe("t") as stream:
+        deliveries = published(world, *range(3))
+        assert stream.get() is not None
+        world.dispatcher.stop(drain=None)
+        world.clock.settle()
+    world.dispatcher.join()
+    assert [each.report().listeners[0].word for each in deliveries] == [
+        *["OK"],
+        *["WITHDRAWN"] * 2,
+    ]
+
+
+def test_several_readers_of_a_count_read_exactly_that() -> None:
+    """The first ones, and no verdict says that more were read."""
+    with Dispatcher() as dispatcher:
+        for _ in range(20):
+            found: List[Any] = []
+            with dispatcher.subscribe("t", count=5) as stream:
+                readers = [
+                    threading.Thread(target=lambda: found.extend(values(stream)))  # noqa: B023
+                    for _ in range(4)
+                ]
+                for reader in readers:
+                    reader.start()
+                deliveries = [dispatcher.publish("t", number) for number in range(12)]
+                over(*readers)
+            assert all(each.wait(PATIENCE) for each in deliveries)
+            heard = [
+                number
+                for number, each in enumerate(deliveries)
+                if each.listeners and each.report().complete
+            ]
+            assert sorted(found) == heard == list(range(5))
+
+
+def test_a_read_that_is_cut_short_leaves_nothing_open() -> None:
+    """At whatever moment: the delivery is done, and a publisher that waits for room finds it."""
+
+    class Struck(BaseException):
+        pass
+
+    def struck() -> None:
+        raise Struck
+
+    at, more = 0, True
+    with Dispatcher() as dispatcher:
+        while more:
+            at += 1
+            block = Overflow.BLOCK
+            with dispatcher.subscribe("t", maxsize=1, overflow=block) as stream:
+                first = dispatcher.publish("t", 1)
+                second: List[Any] = []
+
+                def publish() -> None:
+                    second.append(dispatcher.publish("t", 2, room_ms=None))  # noqa: B023
+
+                publisher = threading.Thread(target=publish)
+                publisher.start()
+                try:
+                    more = strike(lambda: stream.get(PATIENCE), at, struck)
+                except Struck:
+                    pass
+                while True:
+                    item = stream.get(PATIENCE)
+                    assert item is not None, at
+                    if item.value == 2:
+                        break
+                over(publisher)
+                assert first.wait(PATIENCE), at
+                assert second[0].wait(PATIENCE), at
+    assert at > 20
+
+
 # -- at the door -------------------------------------------------------------------------------
 
 
@@ -318,6 +402,10 @@ def test_a_stream_is_used_in_a_with() -> None:
             pass
         with pytest.raises(DispatcherError, match="subscribe again"), stream:
             pass
+        closed = dispatcher.subscribe("t")
+        closed.close()
+        with pytest.raises(DispatcherError, match="subscribe again"), closed:
+            pass
         assert "stream on 't'" in repr(stream)
 
 
@@ -332,6 +420,10 @@ def test_arguments_are_looked_at_at_the_call() -> None:
             dispatcher.subscribe("t", overflow="drop")  # type: ignore[arg-type]
         with pytest.raises(BadType, match="topic must be hashable"):
             dispatcher.subscribe([])
+        with pytest.raises(BadType, match="topics must not be True"):
+            dispatcher.subscribe("t", True)
+        with dispatcher.subscribe("t") as stream, pytest.raises(BadType, match="timeout"):
+            stream.get("1")  # type: ignore[arg-type]
         late = dispatcher.subscribe("t")
     with pytest.raises(DispatcherStopped), late:
         pass

@@ -990,3 +990,34 @@ def test_keys_against_a_list(steps: List[Any]) -> None:
         assert {key for key in known(keys) if key is not None} == expected
         held = [key for key in held if key.value != value] if drops else [*held, found]
         del found, same, expected
+
+
+def test_those_that_share_a_key_wait_only_for_one_that_does_not() -> None:
+    """And that for all of them; those behind it wait for it."""
+    mailbox = KeyedMailbox()
+    first, second, third = (Reader() for _ in range(3))
+    messages = [Message("k", number) for number in range(5)]
+    one, two, alone, four, five = messages
+    for each in messages:
+        each.shares = each is not alone
+        mailbox.put(each)
+    assert mailbox.take(first.worker) is one
+    assert mailbox.take(second.worker) is two
+    assert mailbox.take(third.worker) is IDLE
+    mailbox.let_go(first.worker)
+    assert mailbox.take(third.worker) is IDLE
+    mailbox.let_go(second.worker)
+    assert mailbox.take(first.worker) is alone
+    assert mailbox.take(second.worker) is IDLE
+    mailbox.let_go(first.worker)
+    assert mailbox.take(second.worker) is four
+    assert mailbox.take(third.worker) is five
+    for each in (second, third):
+        mailbox.let_go(each.worker)
+    later = Message("k", 5)
+    mailbox.put(later)
+    assert mailbox.take(first.worker) is later
+    behind = Message("k", 6)
+    behind.shares = True
+    mailbox.put(behind)
+    assert mailbox.take(second.worker) is IDLE

@@ -75,11 +75,17 @@ def test_what_is_over_is_paid_for_first() -> None:
     assert room.admit("b", items)
     room.over.append(True)
     assert not room.has_settled()
+    assert not room.has_room()
     assert taken(room, items) == "a"
     assert room.has_settled()
+    # There is a place, but it is owed.
+    assert not room.has_room()
     room.settle()
     assert not room.over
     assert not room.admit("c", items)
+    room.give(2)
+    assert room.has_room()
+    assert [room.admit(each, items) for each in "cde"] == [True, True, False]
 
 
 def test_many_threads_find_as_many_places_as_there_are() -> None:

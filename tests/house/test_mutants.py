@@ -40,11 +40,12 @@ TESTED = (
     "delivery/test_registry.py",
     "delivery/test_patterns.py",
     "core/test_ends.py",
+    "delivery/test_room.py",
 )
 (PROPERTIES, EXAMPLES, POLICIES, REFUSALS, ORDER, STORE, READING, WORKERS, REGISTER) = (
     path.split("/")[1] for path in TESTED[:9]
 )
-OF_PATTERNS, PARTS = (path.split("/")[1] for path in TESTED[9:])
+OF_PATTERNS, PARTS, PLACES = (path.split("/")[1] for path in TESTED[9:])
 # All three, the richest first.
 MODEL = PROPERTIES
 POLICIES_MODEL = f"{PROPERTIES}::TestPoliciesAgainstTheirModel"
@@ -86,6 +87,8 @@ KEYED = "_delivery.keyed_mailbox:KeyedMailbox"
 REGISTRY, CHANNEL, MATCHED = "_delivery.registry", "_delivery.channel", "_delivery.matched"
 PATTERNS, LIVING = "_delivery.patterns", "_delivery.living"
 REFUSE, IN_SHORT = "return self._refuse()", "request.extras is None and request.cell is None and "
+
+ROOM = "_delivery.room:Room"
 
 MUTANTS = [
     # The deadline.
@@ -865,6 +868,14 @@ MUTANTS = [
         WORKERS,
     ),
     Mutant(f"{KEYED}._next", "min(free", "max(free", "the youngest lane first", WORKERS),
+    Mutant(f"{KEYED}._is_free", " and key in self._shared", "", "shares with one alone", WORKERS),
+    Mutant(f"{KEYED}._next", "key not in self._lanes and ", "", "shares past a lane", WORKERS),
+    Mutant(f"{KEYED}._drop_key", "self._shared.discard(key)", "pass", "shared for ever", WORKERS),
+    Mutant(f"{ROOM}.has_settled", "<=", "<", "never settled", PLACES),
+    Mutant(f"{ROOM}.has_room", "len(self._free) >", "len(self._free) >=", "owed is room", PLACES),
+    Mutant(f"{ROOM}.take", "islice(leaving, 1)", "islice(leaving, 2)", "takes two", PLACES),
+    Mutant(f"{ROOM}.give", "_tokens(places)", "_tokens(1)", "gives one back", PLACES),
+    Mutant(f"{ROOM}._make", "_free.extend", "_unmade.extend", "no tokens", PLACES),
     Mutant(f"{KEYED}._drop_key", "readers.remove(worker)", "pass", "a key for ever", WORKERS),
     Mutant(
         f"{KEYED}._taken",
