@@ -156,6 +156,9 @@ def _chain(registrations: List[Registration]) -> Optional[Outlet]:
 STALE = Roster(object(), [])
 """Made for no version that there is."""
 
+TRIES = 5
+"""So often a roster is made anew because somebody has come or gone meanwhile."""
+
 
 class Side:
     """The producers, or the listeners, of one topic or pattern."""
@@ -195,7 +198,8 @@ class Side:
 
         Who is in it was told of that channel.
         """
-        while True:
+        roster = STALE
+        for _ in range(TRIES):
             version = self.version
             # Read once: a deregistration may put the stale one there meanwhile.
             roster = self.roster
@@ -209,6 +213,9 @@ class Side:
             self.roster = roster
             if self.version is version:
                 return roster
+        # Others come and go all the time: this one is of now, too, but nobody else may use it.
+        self.roster = STALE
+        return roster
 
     def registrations(self) -> List[Registration]:
         return copied(self._registrations.values())

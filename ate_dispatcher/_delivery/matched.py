@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any, Dict, Hashable, List, Optional, Tuple, Union
 
 from .._core.snapshots import copied
-from .channel import STALE, Channel, Disabled, Roster, Side, in_order, roster_of
+from .channel import STALE, TRIES, Channel, Disabled, Roster, Side, in_order, roster_of
 from .living import Living
 from .patterns import Index, text_of, tokens_of
 
@@ -90,7 +90,9 @@ class MatchedTopic:
 
     def _look(self, what: str) -> Roster:
         matches, reading = self._matches, self.listeners
-        while True:
+        version: object = None
+        matching: List[Channel] = []
+        for _ in range(TRIES):
             version = matches.index.version
             if isinstance(reading, Reading):
                 roster: Roster = getattr(reading, what)
@@ -102,8 +104,12 @@ class MatchedTopic:
                 self._named = named
                 self.listeners = named.listeners
                 return named.asked() if what == "asked" else named.heard()
-            reading = matches.reading(version, matches.index.matching(tokens_of(self.topic)))
+            matching = matches.index.matching(tokens_of(self.topic))
+            reading = matches.reading(version, matching)
             self.listeners = reading
+        # Others come and go all the time, so it is put away at once: one for this look alone.
+        last: Roster = getattr(matches.made(version, matching), what)
+        return last
 
 
 SomeChannel = Union[Channel, MatchedTopic]
@@ -140,7 +146,7 @@ class Matches:
         key = tuple(matching)
         found = self.read.get(key)
         if found is None or found.asked.made_for is not version:
-            found = Reading(version, matching, self._disabled, self.index)
+            found = self.made(version, matching)
             number = id(found)
             # Straight into C when it dies, where no signal handler comes in between.
             self._readings[number] = weakref.ref(found, partial(self._readings.pop, number))
@@ -152,6 +158,9 @@ class Matches:
                 # Somebody may have gone, and this not have been found.
                 self.forget()
         return found
+
+    def made(self, version: object, matching: List[Channel]) -> Reading:
+        return Reading(version, matching, self._disabled, self.index)
 
     def forget(self) -> None:
         """Somebody has gone, as the version says already: nothing that was read keeps it."""

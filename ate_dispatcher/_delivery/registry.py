@@ -5,7 +5,8 @@ operations, and after each of them the topics that it concerns get a new version
 registration by a pattern concerns all topics that live.
 
 A topic has one channel as long as anybody is registered for it by name, or a request refers to it,
-so what is open hears who comes later. Where only patterns match, the request alone keeps it.
+so what is open hears who comes later. Where only patterns match, ``matched`` has what stands for
+it.
 
 Topics are the users' objects. They are hashed and compared only here, on the thread of the call
 that names them. Participants are told apart by identity.

@@ -55,7 +55,7 @@ P8   Fields of a request are replaced whole, ``completion`` last; a reader takes
      before and after.
 P9   Waiter: enlist, say ``awaited``, then look. Ender: completion, leave the section, then look at
      who waits; the ender removes.
-P10  Read the version before the registrations.
+P10  Read the version before the registrations. (``channel``, ``matched``, ``registry``)
 P12  Orders given inside a section do not enter one.
 P14  Nothing between the append and the puts may catch a signal handler's exception half way; what a
      send that failed has left behind is ended by the control loop, told by what needs no stack. No

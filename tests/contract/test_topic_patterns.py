@@ -9,13 +9,13 @@ import weakref
 from typing import Any, Iterator, List
 
 import pytest
-from rig import PATIENCE, Answer, Recorder, settle
+from rig import PATIENCE, Answer, Recorder, over, pace, settle
 from virtual import Attentive, World, world
 
 from ate_dispatcher import Completion, Dispatcher, Producer, TopicPattern, Verdict
 from ate_dispatcher.errors import BadType, DispatcherStopped
 
-__all__ = ["world"]
+__all__ = ["pace", "world"]
 
 VOLTAGES = TopicPattern("site.*.voltage")
 SITES = TopicPattern("site.>")
@@ -295,7 +295,78 @@ def test_room_is_waited_for_where_only_a_pattern_matches(dispatcher: Dispatcher)
     assert late.report().complete
 
 
+def test_patterns_in_inline_mode() -> None:
+    """They mean the same where everything is on the thread of the call."""
+    heard = []
+    with Dispatcher(inline=True) as dispatcher:
+        dispatcher.register_result_listener(
+            lambda topic, value: heard.append(value), SITES, start=True
+        )
+        dispatcher.register_result_producer(lambda topic: topic, VOLTAGES, start=True)
+        assert dispatcher.send_request("site.1.voltage").results() == ["site.1.voltage"]
+        assert dispatcher.publish("site.1", "news").done()
+        with pytest.raises(BadType, match="by a pattern one registers"):
+            dispatcher.publish(SITES, 1)
+    assert heard == ["site.1.voltage", "news"]
+
+
+def test_coroutines_are_registered_by_patterns(dispatcher: Dispatcher) -> None:
+    """As functions are."""
+
+    @dispatcher.producer(VOLTAGES)
+    async def measure(topic: str) -> str:
+        return topic
+
+    handle = dispatcher.send_request("site.1.voltage", ttl=None)
+    assert handle.results(PATIENCE) == ["site.1.voltage"]
+
+
 # -- life --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("staying", ["site.1.voltage", VOLTAGES], ids=str)
+def test_in_a_storm_of_registrations_nobody_who_stays_is_missed(
+    dispatcher: Dispatcher, pace: str, staying: Any
+) -> None:
+    """Others come and go, by the topic and by patterns that match it and do not."""
+    storming = threading.Event()
+    places: List[Any] = ["site.1.voltage", VOLTAGES, SITES, TopicPattern("rack.>")]
+
+    def comes_and_goes(first: int) -> None:
+        passing, ear = Answer(lambda *_: "passing"), Recorder()
+        while not storming.is_set():
+            for place in (*places[first:], *places[:first]):
+                dispatcher.register_result_producer(passing, place)
+                dispatcher.register_result_listener(ear, place)
+                dispatcher.deregister_result_producer(passing, place)
+                dispatcher.deregister_result_listener(ear, place)
+
+    storm = [threading.Thread(target=comes_and_goes, args=(first,)) for first in range(2)]
+    for thread in storm:
+        thread.start()
+    try:
+        for number in range(5):
+            stays, hears = Answer(lambda *_: "stays", name="stays"), Recorder()
+            dispatcher.register_result_producer(stays, staying, start=True)
+            handle = dispatcher.send_request("site.1.voltage", ttl=None)
+            dispatcher.register_result_listener(hears, staying, start=True)
+            later = dispatcher.send_request("site.1.voltage", ttl=None)
+            delivery = dispatcher.publish("site.1.voltage", number)
+            for each in (handle, later):
+                assert "stays" in asked(each)
+                assert next(iter(each)).value == "stays"
+                each.cancel()
+            assert hears in delivery.listeners
+            hears.after(2)
+            assert ("site.1.voltage", "stays") in hears.heard
+            dispatcher.deregister_result_producer(stays)
+            dispatcher.deregister_result_listener(hears)
+            stays.stop()
+            hears.stop()
+            over(stays, hears)
+    finally:
+        storming.set()
+        over(*storm)
 
 
 def test_a_stop_stops_those_who_are_registered_by_patterns() -> None:

@@ -17,6 +17,7 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from ate_dispatcher._delivery import channel as channels
 from ate_dispatcher._delivery import matched
 from ate_dispatcher._delivery.channel import Channel, Registration
 from ate_dispatcher._delivery.mailbox import Mailbox
@@ -558,6 +559,42 @@ def test_a_registration_by_name_crosses_the_look_for_a_matched_topic(
     assert found.listeners.roster.version is not found.listeners.version
     assert members(found, "listeners") == [1, 2]
     assert found.listeners.roster.version is found.listeners.version
+
+
+@pytest.mark.parametrize("topic", ["named", "matched"])
+def test_nobody_looks_for_ever_while_others_come_and_go(
+    monkeypatch: pytest.MonkeyPatch, topic: str
+) -> None:
+    """After some tries one goes with what it has read, which nobody else may use."""
+    registry, who, passing = Registry(), Person(1), Person(2)
+    registry.add(TopicPattern("*"), "producers", who.registration)
+    registry.add("named", "producers", who.registration)
+    looks = []
+
+    usual = channels.in_order
+
+    def in_order(sides: Any) -> Any:
+        found = usual(sides)
+        looks.append(len(found))
+        for each in ("one", "other"):
+            registry.add(TopicPattern(f"{each}.*"), "producers", passing.registration)
+            registry.discard(TopicPattern(f"{each}.*"), "producers", passing)
+        return found
+
+    for module in (channels, matched):
+        monkeypatch.setattr(module, "in_order", in_order)
+    found: Any = registry.find(topic)
+    assert members(found) == [1]
+    assert len(looks) < 20
+    monkeypatch.undo()
+    assert found.producers.roster is channels.STALE
+    reference = weakref.ref(who)
+    for place in ("named", TopicPattern("*")):
+        registry.discard(place, "producers", who)
+    assert members(found) == []
+    del who
+    gc.collect()
+    assert reference() is None
 
 
 def test_a_name_that_is_gone_again_still_tells_what_was_sent() -> None:
