@@ -1083,7 +1083,8 @@ def test_nobody_is_kept_when_it_is_over() -> None:
         assert handle.results(PATIENCE) == [argument]
         kept = [weakref.ref(argument), weakref.ref(producer)]
         del argument, handle
-        # The producer is parked.
+        # It has come to its next request, and lets go of that one.
+        assert dispatcher.send_request("t", None).results(PATIENCE) == [None]
         assert gone(kept[0])
         del producer
     del dispatcher
@@ -1128,7 +1129,7 @@ def test_one_may_begin_while_the_last_one_ends(dispatcher: Dispatcher, later: bo
 
     last = dispatcher.register_result_producer(Last(), "t", start=True)
     # It has begun.
-    assert dispatcher.send_request("t").wait(PATIENCE)
+    assert dispatcher.send_request("t").results(PATIENCE) == [None]
     last.stop()
     over(last)
     while new.ident is None:

@@ -11,7 +11,7 @@ import pytest
 from inside import mailbox_of
 from rig import PATIENCE, came, over
 
-from ate_dispatcher import Dispatcher, Producer, ResultListener, Verdict
+from ate_dispatcher import Dispatcher, Producer, ResultListener
 from ate_dispatcher._delivery.mailbox import CALM, Mailbox
 from ate_dispatcher._delivery.sentinels import Died
 from ate_dispatcher._engine import hearing
@@ -86,25 +86,48 @@ def test_what_a_listener_has_not_been_woken_for_it_hears(
 
 
 class Mortal(Producer):
-    """Dies of the requests that say so."""
+    """Dies of the requests that say so, or waits for a gate."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.log: List[Any] = []
+        self.gate = opened()
 
     async def produce_dispatcher_output(self, topic: Any, what: Any) -> Any:
         await asyncio.sleep(0)
         if what == "die":
             raise Died
-        if isinstance(what, tuple):
-            entered, gate = what
-            entered.set()
-            while not gate.is_set():
-                await asyncio.sleep(0.001)
+        if isinstance(what, threading.Event):
+            await passes(what)
+        self.log.append("answers")
         return what
 
     async def on_stop(self) -> None:
         self.log.append("on_stop")
+        await passes(self.gate)
+
+
+def opened() -> threading.Event:
+    """A gate that is open."""
+    gate = threading.Event()
+    gate.set()
+    return gate
+
+
+async def passes(gate: threading.Event) -> None:
+    """Wait for it, and block nobody."""
+    while not gate.is_set():
+        await asyncio.sleep(0.001)
+
+
+def asked(dispatcher: Dispatcher, mortal: Mortal, *whats: Any, key: Any = None) -> List[Any]:
+    """Its workers take these, the first the first, as soon as it is started, which it is then."""
+    dispatcher.register_result_producer(mortal, "t")
+    send = dispatcher.options(ttl=None, ordering_key=key).send_request
+    plain = dispatcher.options(ttl=None).send_request
+    handles = [(plain if isinstance(what, threading.Event) else send)("t", what) for what in whats]
+    mortal.start()
+    return handles
 
 
 def words(handle: Any) -> List[str]:
@@ -118,9 +141,7 @@ def words(handle: Any) -> List[str]:
 def test_a_producer_that_is_killed_is_dead(dispatcher: Dispatcher) -> None:
     """What it was at, and what waits for it, is missing; what comes later is declined."""
     mortal = Mortal()
-    dispatcher.register_result_producer(mortal, "t")
-    handles = [dispatcher.send_request("t", what, ttl=None) for what in ("die", "after")]
-    mortal.start()
+    handles = asked(dispatcher, mortal, "die", "after")
     over(mortal)
     handles.append(dispatcher.send_request("t", "late", ttl=None))
     for handle in handles:
@@ -136,45 +157,52 @@ def test_a_producer_that_is_killed_is_dead(dispatcher: Dispatcher) -> None:
 def test_a_killed_one_has_its_instrument_no_more(dispatcher: Dispatcher) -> None:
     """Others get it."""
     mortal = Mortal(exclusive="psu")
-    dispatcher.register_result_producer(mortal, "t", start=True)
+    (handle,) = asked(dispatcher, mortal, "die")
+    assert handle.wait(PATIENCE)
     dispatcher.register_result_producer(Producer(answers, exclusive="psu"), "other", start=True)
-    assert dispatcher.send_request("t", "die", ttl=None).wait(PATIENCE)
     assert dispatcher.send_request("other", ttl=None).results(PATIENCE) == [1]
 
 
 def test_without_its_first_worker_it_ends(dispatcher: Dispatcher) -> None:
-    """As a producer whose thread ends: the others begin nothing more, but come to their ends."""
+    """The others begin nothing more, while it is still cleaning up."""
     mortal = Mortal(workers=2)
-    dispatcher.register_result_producer(mortal, "t")
-    # One of the two is the first.
-    handles = [dispatcher.send_request("t", "die", ttl=None) for _ in range(2)]
-    mortal.start()
+    mortal.gate.clear()
+    (first,) = asked(dispatcher, mortal, "die")
+    while mortal.log != ["on_stop"]:
+        time.sleep(0.001)
+    second = dispatcher.send_request("t", "late", ttl=None)
+    # Somebody else has had a turn since.
+    dispatcher.register_result_producer(answers, "other", start=True)
+    assert dispatcher.send_request("other", ttl=None).results(PATIENCE) == [1]
+    mortal.gate.set()
     over(mortal)
-    for handle in handles:
+    for handle in (first, second):
         assert handle.wait(PATIENCE)
         assert words(handle) == ["MISSING-DEAD"]
-    assert dispatcher.send_request("t", 1).report().members[0].verdict in (None, Verdict.DECLINED)
+
+
+def test_without_another_worker_it_goes_on(dispatcher: Dispatcher) -> None:
+    """And ends when all that are left have."""
+    gates = [threading.Event() for _ in range(2)]
+    mortal = Mortal(workers=3)
+    handles = asked(dispatcher, mortal, gates[0], "die", gates[1])
+    assert handles[1].wait(PATIENCE)
+    mortal.stop()
+    for gate, handle in zip(gates, (handles[0], handles[2])):
+        gate.set()
+        assert handle.results(PATIENCE) == [gate]
+    over(mortal)
+    assert mortal.log == ["answers", "answers", "on_stop"]
 
 
 def test_a_key_is_free_when_the_worker_that_had_it_was_killed(dispatcher: Dispatcher) -> None:
-    """The others serve those that wait for it; unless it was the first, without which all end."""
-    send = dispatcher.options(ttl=None, ordering_key="key").send_request
-    outlived = 0
-    for _ in range(50):
-        mortal = Mortal(workers=2)
-        dispatcher.register_result_producer(mortal, "t", start=True)
-        entered, gate = threading.Event(), threading.Event()
-        busy = dispatcher.send_request("t", (entered, gate), ttl=None)
-        came(entered)
-        handles = [send("t", "die"), send("t", "after")]
-        assert handles[0].wait(PATIENCE)
-        gate.set()
-        assert busy.wait(PATIENCE)
-        assert handles[1].wait(PATIENCE)
-        dispatcher.deregister_result_producer(mortal)
-        outlived += handles[1].results() == ["after"]
-        mortal.stop()
-        over(mortal)
-        if outlived:
-            break
-    assert outlived
+    """The others serve those that wait for it."""
+    gate = threading.Event()
+    mortal = Mortal(workers=2)
+    busy, dies, after = asked(dispatcher, mortal, gate, "die", "after", key="key")
+    assert dies.wait(PATIENCE)
+    gate.set()
+    assert after.results(PATIENCE) == ["after"]
+    assert busy.results(PATIENCE) == [gate]
+    assert words(dies) == ["MISSING-DEAD"]
+    assert mortal.is_alive()
