@@ -36,7 +36,7 @@ class Reading:
 
     __slots__ = ("__weakref__", "_index", "asked", "roster")
 
-    version = property(attrgetter("_index.version"))
+    version: object = property(attrgetter("_index.version"))
 
     def __init__(
         self, version: object, matching: List[Channel], disabled: Disabled, index: Index[Channel]
@@ -64,7 +64,7 @@ class MatchedTopic:
 
     __slots__ = ("__weakref__", "_matches", "_named", "listeners", "topic")
 
-    producers = _Asked()
+    producers: _Asked = _Asked()
 
     def __init__(self, topic: Hashable, matches: Matches, reading: Reading) -> None:
         self.topic: Hashable = topic
