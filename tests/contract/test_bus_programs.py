@@ -266,6 +266,53 @@ def test_a_window_shows_what_a_listener_puts_into_the_queue_of_its_thread() -> N
     assert label.texts == ["lot: A-17", "volts: 0.0", "volts: 0.5", "volts: 1.0"]
 
 
+# -- subscribers of a stream -------------------------------------------------------------------
+
+
+def test_a_subscriber_that_is_slow_has_the_newest_and_knows_what_it_has_missed() -> None:
+    """42 places, a thousand values: it misses no more than it is told of, and keeps nobody."""
+    received: List[Any] = []
+    started, go_on = threading.Event(), threading.Event()
+
+    def subscriber() -> None:
+        with dispatcher.subscribe("ticks", maxsize=42) as stream:
+            started.set()
+            for item in stream:
+                received.append(item)
+                assert go_on.wait(PATIENCE)
+                if item.value == 999:
+                    break
+
+    with Dispatcher() as dispatcher:
+        thread = threading.Thread(target=subscriber)
+        thread.start()
+        came(started)
+        ticks = [dispatcher.publish("ticks", number) for number in range(1000)]
+        # All but what it has, and what waits for it, is known to be lost.
+        while sum(not tick.done() for tick in ticks) > 43:
+            time.sleep(0.001)
+        go_on.set()
+        over(thread)
+        assert dispatcher.publish("ticks", 1000).listeners == ()
+    assert [item.value for item in received][-42:] == list(range(958, 1000))
+    before = -1
+    for item in received:
+        assert item.lost == item.value - before - 1
+        before = item.value
+
+
+def test_a_subscriber_that_leaves_is_registered_nowhere() -> None:
+    """The others hear on."""
+    with Dispatcher() as dispatcher, dispatcher.subscribe("ticks", count=20) as stays:
+        with dispatcher.subscribe("ticks") as leaves:
+            for number in range(10):
+                dispatcher.publish("ticks", number)
+            assert [next(leaves).value for _ in range(3)] == [0, 1, 2]
+        later = [dispatcher.publish("ticks", number) for number in range(10, 20)]
+        assert [item.value for item in stays] == list(range(20))
+        assert all(tick.listeners == (stays,) for tick in later)
+
+
 # -- half an hour ------------------------------------------------------------------------------
 
 
