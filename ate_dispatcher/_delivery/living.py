@@ -103,4 +103,6 @@ class Living(Generic[T]):
                 reference = self._gone.popleft()
             except IndexError:
                 return
-            self._buckets[reference.hash % _BUCKETS].pop(id(reference), None)
+            # A signal handler may have struck before it had one, or stood in its bucket.
+            number = getattr(reference, "hash", 0)
+            self._buckets.get(number % _BUCKETS, {}).pop(id(reference), None)
