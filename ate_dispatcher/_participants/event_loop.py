@@ -121,12 +121,12 @@ class EventLoop:
             self._serve(parker)
             last, self._last = self._last, None
             self._turn.pop(_TURN)
-            if last is not None:
-                last.ends(current_thread())
             if NO_GIL:
                 # The look comes after the turn.
                 self._calls.rotate(0)
             mine = bool(self._calls) and self._turn.setdefault(_TURN, turn) is turn
+            if last is not None:
+                last.ends(None if mine else current_thread())
 
     def _serve(self, parker: Parker) -> None:
         """From the first life to the last."""

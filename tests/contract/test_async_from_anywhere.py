@@ -95,7 +95,7 @@ def test_an_exception_at_any_moment_of_a_publish(dispatcher: Dispatcher) -> None
     assert each_moment(lambda: dispatcher.publish("t", "struck"), then) > 8
 
 
-@pytest.mark.parametrize("idle", [True, False])
+@pytest.mark.parametrize("idle", [pytest.param(True, marks=pytest.mark.thorough), False])
 def test_an_exception_at_any_moment_of_a_beginning(dispatcher: Dispatcher, idle: bool) -> None:
     """Others begin afterwards, and it too if it is tried again; alone, and beside others."""
     if not idle:
