@@ -224,6 +224,11 @@ class Producer(Participant):
     def _ate_fails(self, failure: Optional[str]) -> None:
         self._ate_member.failure = failure
 
+    def _ate_awaited(self) -> Any:
+        workers = [each for each in self._ate_member.workers if isinstance(each, LocalWorker)]
+        found = [each._ate_awaited() for each in workers]
+        return next((each for each in found if each is not None), None)
+
     def _ate_is_async(self) -> bool:
         return self._ate_threadless is not None or is_async(self.produce_dispatcher_output)
 

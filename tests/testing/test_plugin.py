@@ -225,6 +225,45 @@ def test_next(dispatcher, scripted_producer):
 
 
 @pytest.mark.thorough
+def test_a_coroutine_that_does_not_end_is_told(project: pytest.Pytester) -> None:
+    """Where it awaits; the next test has a loop of its own."""
+    result = run(
+        project,
+        """
+import asyncio
+
+async def stubborn(topic):
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            pass
+
+async def naps(topic):
+    await asyncio.sleep(1)
+    return 1
+
+def test_hangs(dispatcher):
+    dispatcher.register_result_producer(stubborn, "t", start=True)
+    assert dispatcher.send_request("t", ttl=5).results() == []
+
+def test_next(dispatcher):
+    dispatcher.register_result_producer(naps, "t", start=True)
+    assert_accepted(dispatcher.send_request("t"), 1)
+""",
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_hangs*",
+            "the thread stubborn lives on after the test, in",
+            "*in stubborn",
+            "*await asyncio.Event().wait()",
+        ]
+    )
+
+
+@pytest.mark.thorough
 def test_a_test_that_is_stuck_costs_one_patience(project: pytest.Pytester) -> None:
     """Whatever is waited for afterwards: by the test, its fixtures or the report."""
     result = run(
