@@ -505,6 +505,7 @@ class Several:
             topics = ["t", "u"] if number % 2 else ["t"]
             ear = ResultListener(lambda topic, value, heard=heard: heard.append((topic, value)))
             self.dispatcher.register_result_listener(ear, *topics, start=True)
+        self.ears = self.dispatcher.listeners()
         self.dispatcher.register_result_producer(
             lambda topic, value: ("result", value), "t", start=True
         )
@@ -527,7 +528,8 @@ class Several:
             thread.join()
         self.dispatcher.stop(drain=None)
         self.dispatcher.join(PATIENCE)
-        over(*self.dispatcher.listeners())
+        # They finish the results that they have got.
+        over(*self.ears)
         all_told(self.dispatcher)
 
 

@@ -183,6 +183,8 @@ def test_no_callback_is_called_in_anybodys_section(pair: Tuple[Dispatcher, Dispa
     first.deregister_result_producer(producer, "t")
     first.stop(immediate=True)
     over(first)
+    # Its observers have been told all there was.
+    all_told(first)
     waiting = second.send_request("t", ttl=None)
     callers = []
 
