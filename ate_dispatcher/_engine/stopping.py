@@ -148,6 +148,10 @@ class Stopping:
         """Let those who have something to hear say when they have; whether there are any."""
         engine = self._engine
         see_to(engine.posts)
+        if any(post[2] is engine for post in copied(engine.posts.items)):
+            # Somebody else is at it, and it is in nobody's mailbox yet: once more.
+            engine.leave(Order.DISTRIBUTE)
+            return True
         for listener in engine.registry.participants("listeners"):
             mailbox = listener._ate_mailbox
             if not listener._ate_was_started() or mailbox.attention is CLOSED:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any, List
 
 import pytest
+from rig import Recorder, over
 
+from ate_dispatcher import Dispatcher
 from ate_dispatcher._delivery.channel import Outlet
 from ate_dispatcher._delivery.mailbox import Mailbox
 from ate_dispatcher._delivery.posts import PUTS, Posts, posts_of
 from ate_dispatcher._engine.process import SECTION, see_to
+from ate_dispatcher._time.clock import REAL
 
 
 class Origin:
@@ -97,3 +100,22 @@ def test_each_clock_has_its_own() -> None:
     assert posts_of(one) is posts_of(one)
     assert posts_of(one) is not posts_of(other)
     assert posts_of(Slotted()) is posts_of(Slotted())
+
+
+def test_a_stop_waits_for_what_is_in_nobodys_mailbox_yet() -> None:
+    """Whoever has the turn may be slow about it."""
+    posts = posts_of(REAL)
+    dispatcher = Dispatcher()
+    dispatcher.start()
+    ears = [dispatcher.register_result_listener(Recorder(), "t", start=True) for _ in range(2)]
+    assert posts.turn.pop()
+    try:
+        delivery = dispatcher.publish("t", 1)
+        dispatcher.stop(drain=None)
+        dispatcher.join(0.1)
+        assert dispatcher.is_alive()
+    finally:
+        posts.turn.append(True)
+    over(dispatcher, *ears)
+    assert delivery.report().complete
+    assert [ear.heard for ear in ears] == [[("t", 1)]] * 2
