@@ -875,7 +875,6 @@ MUTANTS = [
     Mutant(f"{ROOM}.has_room", "len(self._free) >", "len(self._free) >=", "owed is room", PLACES),
     Mutant(f"{ROOM}.take", "islice(leaving, 1)", "islice(leaving, 2)", "takes two", PLACES),
     Mutant(f"{ROOM}.give", "_tokens(places)", "_tokens(1)", "gives one back", PLACES),
-    Mutant(f"{ROOM}._make", "_free.extend", "_unmade.extend", "no tokens", PLACES),
     Mutant(f"{KEYED}._drop_key", "readers.remove(worker)", "pass", "a key for ever", WORKERS),
     Mutant(
         f"{KEYED}._taken",
