@@ -12,13 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Deque, List
 
 from .._core.outcomes import ByIdentity
+from ..errors import BadType
 from .keyed_mailbox import KeyedMailbox
 from .mailbox import Mailbox
 from .message import Message
 from .room import Room
 from .sentinels import IDLE, NOTHING
 
-__all__ = ["Bounded", "BoundedKeyedMailbox", "BoundedMailbox", "Overflow"]
+__all__ = ["Bounded", "BoundedKeyedMailbox", "BoundedMailbox", "Overflow", "check_overflow"]
 
 
 class Overflow(ByIdentity):
@@ -39,18 +40,22 @@ class Overflow(ByIdentity):
     """For streams: it is lost, and the stream ends with `SlowConsumer` after what it has."""
 
 
+def check_overflow(overflow: object) -> None:
+    """Refuse what is no policy."""
+    if not isinstance(overflow, Overflow):
+        raise BadType(f"overflow must be an Overflow, not {overflow!r}")
+
+
 class Bounded(Mailbox):
     """A mailbox with *size* places, whatever else it is.
 
-    Attributes: *overflow*; *reader*, whose it is, weakly; *lost*, how many messages it has lost;
-    *needed*, with how many places it would have lost none so far, at most.
+    Attributes: *overflow*; *reader*, whose it is, weakly; *lost*, how many messages it has lost.
     """
 
     if TYPE_CHECKING:
         overflow: Overflow
         reader: weakref.ref[Any]
         lost: int
-        needed: int
         _room: Room
         _episode: int
         _left: Deque[Any]
@@ -65,7 +70,7 @@ class Bounded(Mailbox):
         self.room = self._room = Room(size)
         self.overflow = overflow
         self.reader = reader
-        self.lost = self.needed = 0
+        self.lost = 0
         #: How many since it was last empty.
         self._episode = 0
         self._left = left
@@ -149,7 +154,6 @@ class Bounded(Mailbox):
     def _lose(self, message: Message) -> None:
         self.lost += 1
         self._episode += 1
-        self.needed = max(self.needed, self._room.size + self._episode)
         message.missed_by(self)
         reader = self.reader() if self._episode == 1 else None
         message.is_lost(reader, self.lost, self._room.size)
@@ -162,7 +166,6 @@ _SLOTS = (
     "_left",
     "_room",
     "lost",
-    "needed",
     "overflow",
     "reader",
 )

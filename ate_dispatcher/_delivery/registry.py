@@ -26,7 +26,7 @@ from .living import Living
 from .matched import Matches, SomeChannel
 from .patterns import Index, TopicPattern, would_match
 
-__all__ = ["Registry", "unhashable"]
+__all__ = ["Registry", "check_hashable", "unhashable"]
 
 _MANY = 1_000
 """So many topics are looked at for one that reads alike."""
@@ -36,6 +36,14 @@ def unhashable(topic: Any, error: TypeError) -> BadType:
     """What a topic is refused with that cannot be a key."""
     several = "; several topics are arguments of their own" if isinstance(topic, list) else ""
     return BadType(f"topic must be hashable, not {type(topic).__name__}: {error}{several}")
+
+
+def check_hashable(topic: Hashable) -> None:
+    """Refuse a *topic* that cannot be a key."""
+    try:
+        hash(topic)
+    except TypeError as error:
+        raise unhashable(topic, error) from error
 
 
 class Registry:

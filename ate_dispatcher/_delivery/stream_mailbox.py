@@ -56,12 +56,10 @@ class StreamMailbox(BoundedMailbox):
         self._arriving = message
         if self.is_disconnected:
             self._lose(message)
-        elif message.is_pending(self):
-            if self._refused:
+        else:
+            if self._refused and message.is_pending(self):
                 # Before it can be taken.
                 self._gaps[id(message)], self._refused = self._refused, 0
-            super().accept(message)
-        else:
             super().accept(message)
         self._arriving = None
         self._lets_look()

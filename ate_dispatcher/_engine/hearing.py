@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from typing import Any
 
-from .. import _log
 from .._core.outcomes import Verdict
 from .._delivery.mailbox import CALM, NO_GIL, Busy
 from .._delivery.sentinels import STOP
 from .coroutine_parker import Calls, CoroutineParker
-from .messages import REPLY, ResultMessage
+from .messages import REPLY, ResultMessage, tell_of
 from .published import Listening, Published
 from .waiting import finished
 
@@ -42,9 +41,7 @@ async def hear_all(calls: Calls, listener: Listening) -> None:
                 if not number % _FEW:
                     await asyncio.sleep(0)
         except BaseException as error:
-            name = _log.name_of(listener)
-            on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
-            _log.failed(f"{name} raised while it processed a result", error, topic=on)
+            tell_of(listener, item, error)
             continue
         # Parked for long, perhaps: nobody's results stay alive in this frame.
         item = None

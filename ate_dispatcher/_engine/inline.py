@@ -38,11 +38,8 @@ class Life(Protocol):
 class Performer(Protocol):
     """A participant, as far as its turns go."""
 
-    _ate_mailbox: Mailbox
-    _ate_threadless: Optional[Any]
-
     @property
-    def ident(self) -> Optional[int]: ...
+    def _ate_threadless(self) -> Optional[Life]: ...
 
     def _ate_why_not_inline(self) -> str:
         """What it has that needs threads, in a few words; empty for nothing."""
@@ -72,7 +69,7 @@ class InlineClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.now: Callable[[], float] = clock.now
-        self.turns: Turns = Turns(self)
+        self.turns: Turns = Turns()
 
     def parker(self) -> Parker:
         """What a caller parks on: it waits for time alone."""
@@ -108,8 +105,7 @@ class Turns:
     first.
     """
 
-    def __init__(self, clock: InlineClock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self.loop: Optional[InlineLoop] = None
         self.ready: Deque[Performer] = deque()
         #: The thread that gives the turns.

@@ -28,6 +28,7 @@ __all__ = [
     "Hearer",
     "ResultMessage",
     "line_of",
+    "tell_of",
 ]
 
 COMPLETION = "process_dispatcher_completion"
@@ -79,6 +80,13 @@ def line_of(
         if error is None and mailbox.room is not None and mailbox.attention is not CLOSED:
             error = "its mailbox was full"
     return ListenerReport(_log.name_of(listener), verdict, standing, error)
+
+
+def tell_of(listener: Any, item: Any, error: BaseException) -> None:
+    """Log what *listener* raised when it heard *item*."""
+    name = _log.name_of(listener)
+    on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
+    _log.failed(f"{name} raised while it processed a result", error, topic=on)
 
 
 class EngineMessage(Message):

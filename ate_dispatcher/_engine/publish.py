@@ -169,15 +169,14 @@ def give_up_all(engine: Engine, mailbox: Mailbox, hears: Sequence[Published], be
     for item in mailbox.waiting():
         if isinstance(item, Delivery) and item.engine is engine:
             found += item.is_pending(mailbox)
-            if item.give_up(mailbox, Verdict.WITHDRAWN):
-                item.over()
+            item.end_for(mailbox, Verdict.WITHDRAWN)
     for each in hears:
         if each.engine is engine:
             waits = each.is_pending(mailbox)
             found += waits
             verdict = Verdict.WITHDRAWN if waits else Verdict.MISSING
-            if (waits or begun) and each.give_up(mailbox, verdict, running=True):
-                each.over()
+            if waits or begun:
+                each.end_for(mailbox, verdict, running=True)
     return found
 
 
@@ -198,8 +197,8 @@ def withdraw_rest(mailbox: Mailbox, verdict: Verdict) -> List[Any]:
     for item in left:
         if isinstance(item, Word):
             item.missed_by(mailbox)
-        elif isinstance(item, Delivery) and item.give_up(mailbox, verdict):
-            item.over()
+        elif isinstance(item, Delivery):
+            item.end_for(mailbox, verdict)
     return left
 
 

@@ -265,8 +265,7 @@ class Published(EngineMessage):
 
     def refuse(self, mailbox: Mailbox) -> None:
         """There is no room for it there. On the thread that publishes."""
-        if self.give_up(mailbox, Verdict.DECLINED):
-            self.over()
+        self.end_for(mailbox, Verdict.DECLINED)
 
     def is_refused(self, mailbox: Mailbox) -> bool:
         return self._verdicts.get(id(mailbox)) is Verdict.DECLINED
@@ -288,6 +287,11 @@ class Published(EngineMessage):
         next(self.engine.apart[verdict])
         return len(self._verdicts) == len(self._roster.members)
 
+    def end_for(self, mailbox: Mailbox, verdict: Verdict, running: bool = False) -> None:
+        """The same, and who waits for it is told if it is over. Not inside the section."""
+        if self.give_up(mailbox, verdict, running):
+            self.over()
+
     def withdraw(self, running: bool = False) -> None:
         """Nobody begins it any more; with *running* who has is not waited for, either.
 
@@ -296,11 +300,9 @@ class Published(EngineMessage):
         for listener in self.listeners:
             mailbox = listener._ate_mailbox
             if self.is_pending(mailbox):
-                news = self.give_up(mailbox, Verdict.WITHDRAWN)
-            else:
-                news = running and self.give_up(mailbox, _MISSING, running=True)
-            if news:
-                self.over()
+                self.end_for(mailbox, Verdict.WITHDRAWN)
+            elif running:
+                self.end_for(mailbox, _MISSING, running=True)
 
     def missed_by(self, mailbox: Mailbox) -> None:
         """It came into a mailbox that nobody reads any more. Inside the section."""

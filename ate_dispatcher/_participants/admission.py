@@ -12,7 +12,7 @@ from .. import _log
 from .._arguments import check_awaited, check_callable
 from .._delivery.channel import Registration
 from .._delivery.mailbox import CLOSED, Mailbox
-from .._delivery.registry import unhashable
+from .._delivery.registry import check_hashable
 from .._delivery.sentinels import Sentinel
 from .._engine.engine import Engine
 from .._engine.messages import COMPLETION, REPLY
@@ -143,10 +143,7 @@ def register(
                 topic,
                 repr(topic)[1:-1],
             )
-        try:
-            hash(topic)
-        except TypeError as error:
-            raise unhashable(topic, error) from error
+        check_hashable(topic)
     if any(isinstance(topic, bool) for topic in topics[1:]):
         raise BadType(f"topics must not be {topics[-1]!r}: to start {side} write start=True")
     if engine.gate.refusal is not None:

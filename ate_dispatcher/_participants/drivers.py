@@ -17,13 +17,14 @@ from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.mailbox import Mailbox
 from .._delivery.posts import Posts
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Word
+from .._engine.messages import tell_of
 from .._engine.process import SECTION, see_to
 from .._engine.published import Published
 from .._engine.threads import work_together
 from .._observing.stacks import LOOPS
 from .._time.clock import Clock, Parker, this_thread
 
-__all__ = ["Deliverer", "ListenerWorker", "hear_all", "tell_of"]
+__all__ = ["Deliverer", "ListenerWorker", "hear_all"]
 
 Call = Callable[[], None]
 
@@ -109,13 +110,6 @@ def _hears(listener: Listening, worker: ListenerWorker, item: Any) -> None:
         listener._ate_deliverer.deliver(listener, worker, item)
 
 
-def tell_of(listener: Any, item: Any, error: BaseException) -> None:
-    """Log what *listener* raised when it heard *item*."""
-    name = _log.name_of(listener)
-    on = item[0] if item.__class__ is tuple else getattr(item, "topic", None)
-    _log.failed(f"{name} raised while it processed a result", error, topic=on)
-
-
 class Deliverer:
     """Has the callbacks of one listener called where its user wants it: by *deliver*."""
 
@@ -196,8 +190,8 @@ class _Call:
             # It was called before that was raised.
             return
         item = self.left.pop()
-        if isinstance(item, Published) and item.give_up(self._listener._ate_mailbox, Verdict.ERROR):
-            item.over()
+        if isinstance(item, Published):
+            item.end_for(self._listener._ate_mailbox, Verdict.ERROR)
         self.is_over = True
 
     def __repr__(self) -> str:

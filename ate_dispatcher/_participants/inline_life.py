@@ -32,15 +32,37 @@ class Lives(Protocol):
     def _ate_ends(self) -> None: ...
 
 
-class InlineLife:
+class _Inline:
+    """What all of them have in common: whoever asks lets everybody have their turns."""
+
+    def __init__(self, clock: InlineClock) -> None:
+        self._turns = clock.turns
+        #: Of the thread that has started it.
+        self.ident: Optional[int] = None
+
+    def is_here(self) -> bool:
+        """Whether it has its turn on the calling thread."""
+        return self._turns.are_given()
+
+    def awaited(self) -> None:
+        """It awaits nothing."""
+
+    def look(self) -> None:
+        """It was stopped."""
+        self._turns.give()
+
+    def wait(self, clock: Clock, deadline: float) -> None:
+        """What there was is done."""
+        self._turns.give()
+
+
+class InlineLife(_Inline):
     """From its start to its end; all of it on the thread of the call."""
 
     def __init__(self, clock: InlineClock, participant: Lives) -> None:
-        self._turns = clock.turns
+        super().__init__(clock)
         self._participant = participant
         self._is_over = False
-        #: Of the thread that has started it.
-        self.ident: Optional[int] = None
 
     def begin(self, clock: Clock) -> None:
         """Set it up; from now on it has turns."""
@@ -81,30 +103,13 @@ class InlineLife:
         """Whether it has ended."""
         return self._is_over
 
-    def is_here(self) -> bool:
-        """Whether it has its turn on the calling thread."""
-        return self._turns.are_given()
 
-    def awaited(self) -> None:
-        """It awaits nothing."""
-
-    def look(self) -> None:
-        """It was stopped."""
-        self._turns.give()
-
-    def wait(self, clock: Clock, deadline: float) -> None:
-        """What there was is done."""
-        self._turns.give()
-
-
-class DispatcherLife:
+class DispatcherLife(_Inline):
     """That of the dispatcher itself, whose turn is the control loop's round."""
 
     def __init__(self, clock: InlineClock, loop: InlineLoop) -> None:
-        self._turns = clock.turns
+        super().__init__(clock)
         self._loop = loop
-        #: Of the thread that has started it.
-        self.ident: Optional[int] = None
 
     def begin(self, clock: Clock) -> None:
         """Hand out what was held; from now on there are turns."""
@@ -117,21 +122,6 @@ class DispatcherLife:
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self._loop.has_ended()
-
-    def is_here(self) -> bool:
-        """Whether it is in one of its turns on the calling thread."""
-        return self._turns.are_given()
-
-    def awaited(self) -> None:
-        """It awaits nothing."""
-
-    def look(self) -> None:
-        """It was stopped."""
-        self._turns.give()
-
-    def wait(self, clock: Clock, deadline: float) -> None:
-        """What there was is done."""
-        self._turns.give()
 
     def ends(self) -> None:
         """In a forked child: it is a copy."""

@@ -10,17 +10,17 @@ from .._arguments import check_awaited, check_callable, count, is_async
 from .._core.report import Reply, Report
 from .._delivery.keyed_mailbox import KeyedMailbox
 from .._delivery.mailbox import Mailbox
-from .._delivery.overflow import BoundedKeyedMailbox, BoundedMailbox, Overflow
+from .._delivery.overflow import BoundedKeyedMailbox, BoundedMailbox, Overflow, check_overflow
 from .._delivery.sentinels import STOP, Word
 from .._engine.inline import InlineClock
-from .._engine.messages import COMPLETION, ERROR, REPLY
+from .._engine.messages import COMPLETION, ERROR, REPLY, tell_of
 from .._engine.process import SECTION, see_to
 from .._engine.publish import hears_no_more
 from .._engine.published import Published
 from .._observing.stacks import LOOPS
 from .._time.clock import REAL
-from ..errors import BadType, BadValue, DispatcherError
-from .drivers import Deliverer, ListenerWorker, hear_all, tell_of
+from ..errors import BadValue, DispatcherError
+from .drivers import Deliverer, ListenerWorker, hear_all
 from .inline_life import InlineLife
 from .participant import Life, Participant
 from .rigging import run_rigged
@@ -99,8 +99,7 @@ class ResultListener(Participant):
         if target is not None:
             check_awaited("target", target)
         size = None if maxsize is None else count("maxsize", maxsize, "messages")
-        if not isinstance(overflow, Overflow):
-            raise BadType(f"overflow must be an Overflow, not {overflow!r}")
+        check_overflow(overflow)
         if overflow is Overflow.DISCONNECT:
             raise BadValue("overflow must not be DISCONNECT for a listener: only a stream can end")
         workers = count("workers", workers, "threads")

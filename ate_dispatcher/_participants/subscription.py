@@ -14,8 +14,8 @@ from .._arguments import count as counted
 from .._core.durations import timeout_instant
 from .._core.outcomes import Verdict
 from .._delivery.mailbox import CLOSED
-from .._delivery.overflow import Overflow
-from .._delivery.registry import unhashable
+from .._delivery.overflow import Overflow, check_overflow
+from .._delivery.registry import check_hashable
 from .._delivery.room import Room
 from .._delivery.sentinels import IDLE, STOP
 from .._delivery.stream_mailbox import StreamMailbox
@@ -81,15 +81,11 @@ class Stream:
     ) -> None:
         """See :meth:`Dispatcher.subscribe`."""
         size = None if maxsize is None else counted("maxsize", maxsize, "items")
-        if not isinstance(overflow, Overflow):
-            raise BadType(f"overflow must be an Overflow, not {overflow!r}")
+        check_overflow(overflow)
         if any(isinstance(topic, bool) for topic in topics[1:]):
             raise BadType(f"topics must not be {topics[-1]!r}: it takes in from its with on")
         for topic in topics:
-            try:
-                hash(topic)
-            except TypeError as error:
-                raise unhashable(topic, error) from error
+            check_hashable(topic)
         self.topics: Tuple[Hashable, ...] = topics
         self._engine = engine
         self._ate_mailbox = StreamMailbox(size, overflow, SECTION.left, weakref.ref(self))

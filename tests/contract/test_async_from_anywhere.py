@@ -6,10 +6,20 @@ import asyncio
 import gc
 import os
 import threading
-from typing import Any, Callable, Iterator, List
+from typing import Any, Iterator, List
 
 import pytest
-from rig import CAST, PATIENCE, came, over, pace, python, silent, strike
+from rig import (
+    CAST,
+    PATIENCE,
+    came,
+    each_moment,
+    over,
+    pace,
+    python,
+    silent,
+    strike,
+)
 from virtual import World, world
 
 from ate_dispatcher import (
@@ -23,27 +33,6 @@ from ate_dispatcher import (
 __all__ = ["pace", "world"]
 
 STRICT = ("-X", "dev", "-W", "error")
-
-
-class Struck(BaseException):
-    """What the handler raises."""
-
-
-def struck() -> None:
-    raise Struck
-
-
-def each_moment(action: Callable[[], Any], then: Callable[[], Any]) -> int:
-    """Strike *action* at each moment it has in the package, *then* look; how many."""
-    at = 0
-    while True:
-        at += 1
-        try:
-            if not strike(action, at, struck):
-                return at
-        except Struck:
-            pass
-        then()
 
 
 async def answers(topic: str, value: Any = "value") -> Any:

@@ -8,7 +8,19 @@ from typing import Any, Dict, List
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import PATIENCE, Answer, Gated, GatedListener, Recorder, came, over, settle, strike
+from rig import (
+    PATIENCE,
+    Answer,
+    Gated,
+    GatedListener,
+    Recorder,
+    Struck,
+    came,
+    over,
+    settle,
+    strike,
+    struck,
+)
 from virtual import Hearing, World, world
 
 from ate_dispatcher import (
@@ -364,13 +376,6 @@ def test_a_producers_stop_ends_its_wait_for_room() -> None:
 
 def test_a_publish_that_is_cut_short_keeps_no_place() -> None:
     """At whatever moment a signal handler raises: afterwards there is as much room as before."""
-
-    class Struck(BaseException):
-        pass
-
-    def struck() -> None:
-        raise Struck
-
     at, more = 0, True
     with Dispatcher() as dispatcher:
         ears = [

@@ -14,12 +14,14 @@ from rig import (
     Answer,
     GatedListener,
     Recorder,
+    Struck,
     all_told,
     gone,
     over,
     python,
     settle,
     strike,
+    struck,
 )
 from virtual import Hearing, Payload, World, world
 
@@ -558,14 +560,6 @@ def test_one_order_for_all_with_real_threads() -> None:
             number, step = value
             assert seen.get(number, -1) == step - 1
             seen[number] = step
-
-
-class Struck(BaseException):
-    """What a signal handler raises."""
-
-
-def struck() -> None:
-    raise Struck
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import Any, Callable, List
+from typing import Any, List
 
 import pytest
 from rig import (
@@ -14,6 +14,7 @@ from rig import (
     Gated,
     Recorder,
     came,
+    each_moment,
     ended,
     gated,
     over,
@@ -21,6 +22,7 @@ from rig import (
     python,
     settle,
     strike,
+    struck,
     sums_add_up,
 )
 
@@ -29,27 +31,6 @@ from ate_dispatcher import Completion, Dispatcher, DispatcherStopped, Statistics
 __all__ = ["gated", "pace"]
 
 pytestmark = pytest.mark.usefixtures("pace")
-
-
-class Struck(BaseException):
-    """What the handler raises: as KeyboardInterrupt, no `except Exception` stops it."""
-
-
-def struck() -> None:
-    raise Struck
-
-
-def each_moment(action: Callable[[], Any], then: Callable[[], Any]) -> int:
-    """Strike *action* at each bytecode it executes in the package, *then* look; how many."""
-    at = 0
-    while True:
-        at += 1
-        try:
-            if not strike(action, at, struck):
-                return at
-        except Struck:
-            pass
-        then()
 
 
 def test_an_exception_at_any_moment_of_a_send() -> None:

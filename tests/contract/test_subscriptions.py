@@ -9,7 +9,15 @@ from typing import Any, Dict, List
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import PATIENCE, Recorder, came, over, strike
+from rig import (
+    PATIENCE,
+    Recorder,
+    Struck,
+    came,
+    over,
+    strike,
+    struck,
+)
 from virtual import World, world
 
 from ate_dispatcher import (
@@ -351,13 +359,6 @@ def test_several_readers_of_a_count_read_exactly_that() -> None:
 
 def test_a_read_that_is_cut_short_leaves_nothing_open() -> None:
     """At whatever moment: the delivery is done, and a publisher that waits for room finds it."""
-
-    class Struck(BaseException):
-        pass
-
-    def struck() -> None:
-        raise Struck
-
     at, more = 0, True
     with Dispatcher() as dispatcher:
         while more:

@@ -7,13 +7,13 @@ from collections import deque
 from typing import Any, Deque, List
 
 import pytest
-from rig import strike
+from rig import (
+    Struck,
+    strike,
+    struck,
+)
 
 from ate_dispatcher._delivery.room import Room
-
-
-class Struck(Exception):
-    """What a signal handler raises."""
 
 
 def taken(room: Room, items: Deque[Any]) -> Any:
@@ -21,11 +21,6 @@ def taken(room: Room, items: Deque[Any]) -> Any:
     into: List[Any] = []
     room.take(items, into)
     return into[0] if into else None
-
-
-def struck() -> None:
-    """As a signal handler would."""
-    raise Struck
 
 
 @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 1000])

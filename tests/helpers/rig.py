@@ -263,6 +263,28 @@ def strike(action: Callable[[], Any], at: int, deed: Callable[[], Any]) -> bool:
     return struck
 
 
+class Struck(BaseException):
+    """What a signal handler raises: as KeyboardInterrupt, no `except Exception` stops it."""
+
+
+def struck() -> None:
+    """As a signal handler would."""
+    raise Struck
+
+
+def each_moment(action: Callable[[], Any], then: Callable[[], Any]) -> int:
+    """Strike *action* at each moment it has in the package, *then* look; how many."""
+    at = 0
+    while True:
+        at += 1
+        try:
+            if not strike(action, at, struck):
+                return at
+        except Struck:
+            pass
+        then()
+
+
 @contextlib.contextmanager
 def _instructions(tell: Callable[[Any, Any, int], None]) -> Iterator[None]:
     """Within the block ``tell(frame, code, offset)`` comes before each instruction of the package
