@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Deque, List
+from typing import TYPE_CHECKING, Any, Callable, Deque, List, Union
 
 from .._core.outcomes import ByIdentity
 from ..errors import BadType
@@ -17,7 +17,7 @@ from .keyed_mailbox import KeyedMailbox
 from .mailbox import Mailbox
 from .message import Message
 from .room import Room
-from .sentinels import IDLE, NOTHING
+from .sentinels import IDLE, NOTHING, Word
 
 __all__ = ["Bounded", "BoundedKeyedMailbox", "BoundedMailbox", "Overflow", "check_overflow"]
 
@@ -102,9 +102,14 @@ class Bounded(Mailbox):
     def is_exceeded(self) -> bool:
         return self.overflow is Overflow.BLOCK and not self._room.has_settled()
 
-    def accept(self, message: Message) -> None:
+    def accept(self, message: Union[Message, Word]) -> None:
         """Take *message* in, or lose one. Inside the section."""
         room, items = self._room, self.items
+        if isinstance(message, Word):
+            # Takes no place, like all words.
+            room.over.append(True)
+            items.append(message)
+            return
         if self.is_empty():
             self._episode = 0
         if room.over:
@@ -183,7 +188,7 @@ class BoundedKeyedMailbox(Bounded, KeyedMailbox):
     __slots__ = _SLOTS
 
 
-def _accept(this: weakref.ref[Bounded], message: Message) -> None:
+def _accept(this: weakref.ref[Bounded], message: Union[Message, Word]) -> None:
     mailbox = this()
     if mailbox is not None:
         mailbox.accept(message)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Optional, Union
 
 from .mailbox import CLOSED, NO_GIL
 from .message import Message
 from .overflow import BoundedMailbox, Overflow
-from .sentinels import IDLE, STOP
+from .sentinels import IDLE, STOP, Word
 from .waiters import Waiters
 
 __all__ = ["StreamMailbox"]
@@ -52,7 +52,11 @@ class StreamMailbox(BoundedMailbox):
         super().put(item)
         self.readers.wake_all()
 
-    def accept(self, message: Message) -> None:
+    def accept(self, message: Union[Message, Word]) -> None:
+        if isinstance(message, Word):
+            super().accept(message)
+            self._lets_look()
+            return
         self._arriving = message
         if self.is_disconnected:
             self._lose(message)

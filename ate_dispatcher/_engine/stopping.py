@@ -11,6 +11,7 @@ from typing import Any, Callable, List, Set
 from .. import _log
 from .._core.durations import NEVER
 from .._core.snapshots import copied
+from .._delivery.channel import Outlet
 from .._delivery.mailbox import CLOSED
 from .._delivery.sentinels import Word
 from .._time.clock import spawn
@@ -148,17 +149,22 @@ class Stopping:
         """Let those who have something to hear say when they have; whether there are any."""
         engine = self._engine
         see_to(engine.posts)
-        if any(post[2] is engine for post in copied(engine.posts.items)):
-            # Somebody else is at it, and it is in nobody's mailbox yet: once more.
-            engine.leave(Order.DISTRIBUTE)
-            return True
+        # Somebody else is at that, and it is in nobody's mailbox yet.
+        posted = any(post[2] is engine for post in copied(engine.posts.items))
         for listener in engine.registry.participants("listeners"):
             mailbox = listener._ate_mailbox
             if not listener._ate_was_started() or mailbox.attention is CLOSED:
                 continue
-            if listener._ate_hearing() or has_values(engine, mailbox):
+            if posted:
+                # Behind it, as all that goes to listeners (P18).
+                self._hearing += 1
+                word = [Outlet(mailbox, None, None), Word(self._heard_all), engine]
+                engine.posts.items.append(word)
+            elif listener._ate_hearing() or has_values(engine, mailbox):
                 self._hearing += 1
                 mailbox.put(Word(self._heard_all))
+        # Who has the turn looks again after giving it back.
+        see_to(engine.posts)
         return self._hearing > 0
 
     def _heard_all(self) -> None:

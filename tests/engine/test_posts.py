@@ -107,15 +107,22 @@ def test_a_stop_waits_for_what_is_in_nobodys_mailbox_yet() -> None:
     posts = posts_of(REAL)
     dispatcher = Dispatcher()
     dispatcher.start()
-    ears = [dispatcher.register_result_listener(Recorder(), "t", start=True) for _ in range(2)]
-    assert posts.turn.pop()
-    try:
-        delivery = dispatcher.publish("t", 1)
-        dispatcher.stop(drain=None)
-        dispatcher.join(0.1)
-        assert dispatcher.is_alive()
-    finally:
-        posts.turn.append(True)
-    over(dispatcher, *ears)
+    ears = [
+        dispatcher.register_result_listener(ear, "t", start=True)
+        for ear in (Recorder(), Recorder(maxsize=3))
+    ]
+    with dispatcher.subscribe("t", maxsize=3) as stream:
+        assert posts.turn.pop()
+        try:
+            delivery = dispatcher.publish("t", 1)
+            dispatcher.stop(drain=None)
+            dispatcher.join(0.1)
+            assert dispatcher.is_alive()
+        finally:
+            posts.turn.append(True)
+            # Who has had it looks again.
+            see_to(posts)
+        assert [item.value for item in stream] == [1]
+        over(dispatcher, *ears)
     assert delivery.report().complete
     assert [ear.heard for ear in ears] == [[("t", 1)]] * 2
