@@ -22,7 +22,10 @@ WINGS = {
     "observing": ["_observing", "events"],
     "engine": ["_engine"],
     "participants": ["_participants", "dispatcher"],
-    "tops": ["hooks", "views", "testing", "pytest_plugin", "example_rig", "guide", "__init__"],
+    "tops": [
+        *("hooks", "views", "testing", "pytest_plugin", "links"),
+        *("example_rig", "guide", "__init__"),
+    ],
 }
 """In their order: whatever stands in one of them, folders with all that is in them, imports from
 the wings above and from its own. The tops are no wing of one piece, see `BETWEEN_TOPS`."""

@@ -1,0 +1,1 @@
+"""Several machines: a dispatcher as one part of a logical one, over whatever carries messages."""
