@@ -17,6 +17,7 @@ __all__ = [
     "DispatcherError",
     "DispatcherStopped",
     "IncompleteError",
+    "RemoteError",
     "RequestTimeout",
     "SlowConsumer",
     "VirtualTimeStuck",
@@ -80,6 +81,29 @@ class BadType(DispatcherError, TypeError):
 
 class BadValue(DispatcherError, ValueError):
     """An argument of the right kind with an impossible value; the message names both."""
+
+
+class RemoteError(DispatcherError):
+    """What a producer on another machine raised: an error there is a value here.
+
+    Attributes
+    ----------
+    kind: str
+        The name of the class of what was raised there.
+    message: str
+        Its text.
+    traceback_text: str
+        Where it was raised, as text; of a long one the end. It may be empty.
+    part: str
+        The name of the part of the dispatcher that it comes from.
+    """
+
+    def __init__(self, kind: str, message: str, traceback_text: str = "", part: str = "") -> None:
+        super().__init__(f"{kind}: {message}" if message else kind)
+        self.kind: str = kind
+        self.message: str = message
+        self.traceback_text: str = traceback_text
+        self.part: str = part
 
 
 class ClockMismatch(BadValue):

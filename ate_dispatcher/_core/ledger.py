@@ -11,10 +11,11 @@ A **request** (``Request``) is open until it ends, once, with one :class:`Comple
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
 ``began``, ``replied``, ``streamed``, ``finished``, ``lined_up``, ``declined``, ``withdrawn``,
-``died``, ``come_to``, ``cancelled``, ``agreed``, ``expired``, ``time_passed``, ``stopped``. Effects
-come out as bits of a small int, the data stay in the request: who asks for a fact acts on the bits
-while nobody else can enter. That a request was opened is the one fact that callers append
-themselves (to ``arrivals``, one atomic operation), because it may come from a signal handler.
+``died``, ``gone``, ``settled``, ``come_to``, ``cancelled``, ``agreed``, ``expired``,
+``time_passed``, ``stopped``. Effects come out as bits of a small int, the data stay in the request:
+who asks for a fact acts on the bits while nobody else can enter. That a request was opened is the
+one fact that callers append themselves (to ``arrivals``, one atomic operation), because it may come
+from a signal handler.
 
 What a fact about one member does:
 
@@ -26,6 +27,7 @@ replied             stamp <= deadline: OK or ERROR;     running member: SURPLUS 
                     else it ends as DEADLINE first      within the deadline, else LATE
 streamed            its value is accepted               nothing: it is told to end
 finished            as replied, without a value         likewise
+gone                GONE                                nothing: the end has judged it
 declined            DECLINED                            nothing: the end has judged it
 withdrawn           WITHDRAWN                           nothing: the end has judged it
 died                MISSING(DEAD)                       nothing: the end has judged it
@@ -41,6 +43,10 @@ members without a verdict by :data:`AT_THE_END`: of many a few at a time (``Endi
 comes in between finds the request ended, and its completion is set last. Who has come to the
 request and waits for an instrument or at the start line has not begun: it is SKIPPED then, for
 good.
+
+A member **elsewhere** is AWAY until it answers, or its machine says more: it has no worker here, so
+whoever brings its answer makes one for that (`Worker.at`). After the end it can be *settled*:
+where it stood then, or that it will not begin.
 
 An answer of a worker that is not in the request, a verdict on a member that has one: such a fact is
 illegal, whoever brings it. It is refused at one place, counted, and changes nothing.
@@ -58,7 +64,7 @@ from .effects import ACCEPTED, ALARM, ASK, DISCARDED, ENDED, ENDING, FAILED, NOT
 from .ends import BUDGET, Ends, overdue
 from .member import Claim, Member, Start, Worker
 from .open_requests import OpenRequests
-from .outcomes import AT_THE_END, WITHDRAWN_AT_ONCE, Completion, Standing, Verdict
+from .outcomes import AT_IT, AT_THE_END, WITHDRAWN_AT_ONCE, Completion, Standing, Verdict
 from .policy_state import PolicyState
 from .records import Close, Part
 from .request import OVER, Request, StartLine, Unanswered
@@ -194,6 +200,24 @@ class Ledger:
         if line is not None:
             line.present = [claim for claim in line.present if claim.worker.member is not member]
         return self._unanswered(request, member, Verdict.WITHDRAWN, None, now)
+
+    def gone(self, request: Request, member: Member, now: float) -> int:
+        """*member* is elsewhere, and its machine has left."""
+        return self._unanswered(request, member, Verdict.GONE, None, now)
+
+    def settled(
+        self, request: Request, member: Member, verdict: Verdict, standing: Optional[Standing]
+    ) -> int:
+        """What *member*, which was AWAY as *request* ended, came to; once."""
+        extras = request.extras
+        each = None if extras is None else extras.unanswered.get(id(member))
+        if each is None or each.outcome is not None or each.standing is not Standing.AWAY:
+            return self._refuse()
+        if verdict is not Verdict.MISSING:
+            self.sums.judge(each, verdict)
+        elif standing is not None:
+            each.standing = standing
+        return 0
 
     def died(self, request: Request, member: Member, now: float) -> int:
         """*member* has ended while the request waited for it."""
@@ -403,7 +427,7 @@ class Ledger:
     def _discarded(self, request: Request, worker: Worker, stamp: float) -> int:
         extras = request.extras
         each = None if extras is None else extras.unanswered.get(id(worker.member))
-        if each is None or each.outcome is not None or each.standing is not Standing.RUNNING:
+        if each is None or each.outcome is not None or each.standing not in AT_IT:
             return self._refuse()
         each.answered = (worker.began, stamp)
         each.late = max(0.0, stamp - request.deadline)

@@ -25,16 +25,21 @@ _numbers = itertools.count(1)
 
 
 class Start(float):
-    """The instant at which a member began, with what it had spent after its turn had come."""
+    """The instant at which a member began, with what it had spent after its turn had come.
 
-    __slots__ = ("spent",)
+    And, of one elsewhere, the seconds on the way there and back.
+    """
+
+    __slots__ = ("network", "spent")
 
     spent: Spent
+    network: Optional[float]
 
-    def __new__(cls, instant: float, spent: Spent) -> Self:
+    def __new__(cls, instant: float, spent: Spent, network: Optional[float] = None) -> Self:
         """At *instant*."""
         start = super().__new__(cls, instant)
         start.spent = spent
+        start.network = network
         return start
 
 
@@ -100,6 +105,13 @@ class Worker:
         self.began: float = 0.0
         self.claim: Optional[Claim] = None
 
+    @classmethod
+    def at(cls, member: Member, request: Any, began: float) -> Worker:
+        """One that has begun *request* for a *member* elsewhere, as its answer says."""
+        worker = cls(member)
+        worker.running, worker.began = request, began
+        return worker
+
     @property
     def work(self) -> int:
         """The id of the request that it is at; 0 for none."""
@@ -156,6 +168,9 @@ class Member(Worker):
         #: Who was not answered by it, and may still be, by the number of the request's engine: so
         #: no dispatcher keeps a producer that was deregistered, and no producer a dispatcher.
         self.unjudged: Dict[int, List[Any]] = {}
+
+    part: Optional[str] = None
+    """On which part of a dispatcher on several machines it is; None for this one."""
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Mapping, Optional
 
 __all__ = [
     "ANSWERED",
+    "AT_IT",
     "AT_THE_END",
     "HELD",
     "NOT_BEGUN",
@@ -92,6 +93,8 @@ class Standing(ByIdentity):
     """It is in the producer's own code."""
     DEAD = "dead"
     """Its thread ended in between."""
+    AWAY = "away"
+    """Asked on another machine, from which no word has come of it."""
 
 
 ANSWERED = (Verdict.OK, Verdict.ERROR)
@@ -109,6 +112,10 @@ NOT_BEGUN = (Standing.QUEUED, Standing.NOT_STARTED)
 
 HELD = (Standing.AT_INSTRUMENT, Standing.AT_LINE)
 """Where one stands that has come to it, and has not begun: its hand waits."""
+
+
+AT_IT = (Standing.RUNNING, Standing.AWAY)
+"""Where one stands that may still answer after the end."""
 
 
 def _at_the_end(completion: Completion, standing: Standing) -> Verdict:

@@ -135,7 +135,9 @@ class MemberReport:
     ``"request 7"``. ``error`` is the name of the exception's class, and of one that has DECLINED
     because its set-up failed ``"OSError in on_start"``. With ``Dispatcher(diagnose=True)`` a member
     that still ran at the end has ``stack``, where in its code it was then, as in a traceback, and
-    ``place``, the innermost line of that in short: ``"rig.py:12 in measure"``.
+    ``place``, the innermost line of that in short: ``"rig.py:12 in measure"``. One on another
+    machine has ``part``, the name of that, and once it has answered ``network_ms``, the time on the
+    way there and back.
     """
 
     producer: str
@@ -150,13 +152,16 @@ class MemberReport:
     instrument_ms: Optional[float] = None
     line_ms: Optional[float] = None
     held_up_by: Optional[str] = None
+    network_ms: Optional[float] = None
+    part: Optional[str] = None
 
     @property
     def began_ms(self) -> Optional[float]:
         """When it began, since the send; None if it did not."""
         if self.ran_ms is None or self.waited_ms is None:
             return None
-        return self.waited_ms + (self.instrument_ms or 0.0) + (self.line_ms or 0.0)
+        spent = (self.instrument_ms or 0.0) + (self.line_ms or 0.0) + (self.network_ms or 0.0)
+        return self.waited_ms + spent
 
     def to_dict(self) -> Dict[str, Any]:
         return {
@@ -173,6 +178,8 @@ class MemberReport:
             "stack": self.stack,
             "place": self.place,
             "began_ms": self.began_ms,
+            "network_ms": self.network_ms,
+            "part": self.part,
         }
 
     @property
@@ -190,6 +197,8 @@ class MemberReport:
             parts.append(f"line {self.line_ms:9.3f} ms")
         if self.ran_ms is not None:
             parts.append(f"ran {self.ran_ms:9.3f} ms")
+        if self.network_ms is not None:
+            parts.append(f"network {self.network_ms:9.3f} ms")
         if self.late_ms:
             parts.append(f"late by {self.late_ms:.3f} ms")
         if self.held_up_by:
@@ -277,6 +286,7 @@ class Report(Tabular):
             "instrument ms": [_ms(m.instrument_ms) for m in self.members],
             "line ms": [_ms(m.line_ms) for m in self.members],
             "ran ms": [_ms(m.ran_ms) for m in self.members],
+            "network ms": [_ms(m.network_ms) for m in self.members],
             "late ms": [_ms(m.late_ms) for m in self.members],
             "held up by": [m.held_up_by or "" for m in self.members],
             "error": [m.error or "" for m in self.members],

@@ -90,13 +90,16 @@ def _times(
 ) -> Dict[str, Any]:
     """The times of a member, in milliseconds; *spent* is that of one that has not begun."""
     instrument, line = getattr(began, "spent", spent)
+    network = getattr(began, "network", None)
     # Whoever looks may have read the clock before what he sees.
     until = max(until, sent if began is None else began)
     came = (until if began is None else began) - (instrument or 0.0) - (line or 0.0)
+    came -= network or 0.0
     return {
         "waited_ms": in_ms(max(0.0, came - sent)),
         "instrument_ms": None if instrument is None else in_ms(instrument),
         "line_ms": None if line is None else in_ms(line),
+        "network_ms": None if network is None else in_ms(network),
         "ran_ms": None if began is None else in_ms(until - began),
     }
 
@@ -116,6 +119,7 @@ def _answered(record: Record, sent: float) -> MemberReport:
         producer=record[MEMBER].name,
         verdict=Verdict.OK if error is None else Verdict.ERROR,
         error=None if error is None else type(error).__name__,
+        part=record[MEMBER].part,
         **_times(sent, record[STAMP], began),
     )
 
@@ -134,6 +138,7 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
         place=innermost(each.places),
         error=each.member.failure if each.verdict is Verdict.DECLINED else None,
         held_up_by=_told(each.held_up_by),
+        part=each.member.part,
         **_times(sent, stamp, began, each.spent),
     )
 
@@ -157,6 +162,7 @@ def _open(request: Request, member: Member, now: float, seen: Optional[Record]) 
         verdict=None,
         standing=standing,
         held_up_by=_told(_held_up(member, request)),
+        part=member.part,
         **_times(request.sent, now, began, spent),
     )
 

@@ -8,9 +8,9 @@ fields are replaced whole (P8).
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Hashable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Hashable, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-from typing_extensions import Self
+from typing_extensions import Protocol, Self
 
 from .member import Claim, HeldUp, Member, Spent, Worker
 from .outcomes import Completion, Standing, Verdict
@@ -18,7 +18,17 @@ from .policy_state import PolicyState
 from .records import MEMBER, Part, Record, newest_first
 from .snapshots import copied
 
-__all__ = ["EVALUATED", "OVER", "Ending", "Extras", "Request", "StartLine", "Unanswered"]
+__all__ = [
+    "EVALUATED",
+    "OVER",
+    "Away",
+    "Ending",
+    "Extras",
+    "Guest",
+    "Request",
+    "StartLine",
+    "Unanswered",
+]
 
 OVER = -math.inf
 """The ``until`` of what wants another look before it is begun or answered: it has ended, has a
@@ -109,6 +119,34 @@ class StartLine:
         return self.after == math.inf
 
 
+class Away(Protocol):
+    """Those members of a request that are elsewhere, and the way to them."""
+
+    def ask(self, request: Request) -> None:
+        """Ask them. From anywhere; only appends."""
+        ...
+
+    def over(self, request: Request) -> None:
+        """It has ended: who has not answered need not. Inside the section; only appends."""
+        ...
+
+
+class Guest(Protocol):
+    """Who has asked from elsewhere, and is told what comes of it. Inside the section."""
+
+    def told(self, request: Request, effects: int, member: Optional[Member]) -> None:
+        """The ledger has answered that to a fact about *request*, and *member* if it is of one."""
+        ...
+
+    def skipped(self, unanswered: Unanswered) -> None:
+        """After the end: its member has not begun it, and will not."""
+        ...
+
+    def lets_begin(self, member: Member) -> bool:
+        """Whether *member* may still begin it."""
+        ...
+
+
 class Ending:
     """The end of a request: what the absent members get, said in parts.
 
@@ -120,6 +158,7 @@ class Ending:
     __slots__ = (
         "answers",
         "completion",
+        "guest",
         "instant",
         "judged",
         "over",
@@ -138,6 +177,7 @@ class Ending:
         self.completion: Completion = completion
         self.verdicts: Mapping[Standing, Verdict] = verdicts
         self.instant: float = instant
+        self.guest: Optional[Guest] = request.more().guest
         #: What is still to be looked at: who has answered, then who is absent.
         self.answers: Iterator[Record] = newest_first(request.chain, request.more().answered_until)
         self.roster: Iterator[Member] = iter(request.roster)
@@ -158,10 +198,12 @@ class Extras:
     __slots__ = (
         "answered",
         "answered_until",
+        "away",
         "callbacks",
         "disabled",
         "ending",
         "errors",
+        "guest",
         "key",
         "line",
         "need",
@@ -188,6 +230,9 @@ class Extras:
         #: Those whose stream has brought a value, by identity.
         self.valued: Set[int] = set()
         self.callbacks: List[Any] = []
+        #: Those of its members that are elsewhere, if any are; who has asked from elsewhere.
+        self.away: Optional[Away] = None
+        self.guest: Optional[Guest] = None
         #: Once its end has begun with members absent.
         self.ending: Optional[Ending] = None
 
@@ -293,6 +338,11 @@ class Request:
         self.more().line = line
         self.until = OVER
 
+    def is_for(self, guest: Guest) -> None:
+        """It was asked from elsewhere, and each fact is told. Before anybody else knows it."""
+        self.more().guest = guest
+        self.until = OVER
+
     @property
     def called(self) -> str:
         """What it is called in the log."""
@@ -380,12 +430,14 @@ class Request:
         """How many of the accepted replies are errors."""
         return 0 if self.extras is None else self.extras.errors
 
-    def stub(self, worker: Worker, completion: Completion, unanswered: Unanswered) -> Request:
-        """What *worker*, which is still at it, needs of the ended request: no reply, no other."""
+    def stub(self, completion: Completion, unanswered: Iterable[Unanswered]) -> Request:
+        """What those need of the ended request who are still at it: no reply, nobody else."""
         stub = Request.of(
             self.engine, self.id, self.topic, None, (), self.sent, self.deadline, None, None
         )
-        stub.more().unanswered[id(worker.member)] = unanswered
+        extras = stub.more()
+        extras.unanswered = {id(each.member): each for each in unanswered}
+        extras.guest = None if self.extras is None else self.extras.guest
         stub.end(completion, self.sent)
         return stub
 

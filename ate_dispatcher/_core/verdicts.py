@@ -37,11 +37,14 @@ def is_run_by(request: Request, member: Member) -> bool:
 def lacks_answer_of(request: Request, worker: Worker) -> bool:
     """Whether *worker* is in *request*, and its member has no other verdict on it."""
     extras = request.extras
-    return worker.running is request and (
-        extras is None
-        or request.completion is not None
-        or id(worker.member) not in extras.unanswered
-    )
+    if worker.running is not request:
+        return False
+    if extras is None or request.completion is not None:
+        return True
+    if id(worker.member) in extras.unanswered:
+        return False
+    # One elsewhere may be said to have answered twice.
+    return bool(worker.member.workers) or not request.has_answered(worker.member)
 
 
 def is_judged(request: Request, member: Member) -> bool:
@@ -108,7 +111,7 @@ def _judge(request: Request, ending: Ending, members: List[Member], witness: Wit
         for (_, each), where in zip(running, places):
             each.places = where
     for worker, each in running:
-        worker.running = request.stub(worker, ending.completion, each)
+        worker.running = request.stub(ending.completion, [each])
 
 
 def check(request: Request) -> None:

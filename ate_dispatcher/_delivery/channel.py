@@ -73,7 +73,8 @@ class Registration(NamedTuple):
 
     participant: Any
     member: Any
-    mailbox: Mailbox
+    mailbox: Optional[Mailbox]
+    """None for a producer on another machine."""
     heeding: bool = False
     #: Whether it hears results apart from the others: with whose they are, or within a bound.
     apart: bool = False
@@ -95,11 +96,12 @@ class Roster:
     *apart*, the mailboxes of those that hear results in another way than the others, who are the
     *plain* ones.
 
-    Who is *disabled* has no outlet in it. Such a roster has no *version*, so that each send looks
-    twice.
+    Who is *disabled* has no outlet in it, nor has who is on another machine, as *any_remote* tells.
+    Such a roster has no *version*, so that each send looks twice.
     """
 
     __slots__ = (
+        "any_remote",
         "apart",
         "disabled",
         "first",
@@ -119,16 +121,17 @@ class Roster:
         registrations: List[Registration],
         disabled: Tuple[Any, ...] = (),
     ) -> None:
-        self.version: Optional[object] = None if disabled else version
         self.made_for: object = version
         self.disabled: Tuple[Any, ...] = disabled
         members: Tuple[Any, ...] = ()
-        mailboxes: Tuple[Mailbox, ...] = ()
+        mailboxes: Tuple[Optional[Mailbox], ...] = ()
         heeding: Tuple[bool, ...] = ()
         apart: Tuple[bool, ...] = ()
         joins: Tuple[Any, ...] = ()
         if registrations:
             _, members, mailboxes, heeding, apart, joins, _ = zip(*registrations)
+        self.any_remote: bool = None in mailboxes
+        self.version: Optional[object] = None if disabled or self.any_remote else version
         self.members: Tuple[Any, ...] = members
         self.size: int = len(members)
         #: The identities of their mailboxes.
@@ -139,7 +142,8 @@ class Roster:
         self.plain: Optional[Outlet] = self.first
         self.apart: Tuple[Mailbox, ...] = ()
         if True in apart:
-            self.apart = tuple([each.mailbox for each in registrations if each.apart])
+            there = [each.mailbox for each in registrations if each.apart]
+            self.apart = tuple([mailbox for mailbox in there if mailbox is not None])
             self.plain = _chain([each for each in registrations if not each.apart])
 
     def has(self, member: Any) -> bool:
@@ -149,7 +153,8 @@ class Roster:
 def _chain(registrations: List[Registration]) -> Optional[Outlet]:
     first: Optional[Outlet] = None
     for each in reversed(registrations):
-        first = Outlet(each.mailbox, each.participant.__dict__, first)
+        if each.mailbox is not None:
+            first = Outlet(each.mailbox, each.participant.__dict__, first)
     return first
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import Any, Dict, Hashable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Tuple
 
 from .. import _log
 from .._core.snapshots import copied
@@ -67,6 +67,8 @@ class Registry:
         # Where each producer is registered, or has been, by identities: at least that.
         self._where: Dict[int, Dict[int, Channel]] = {}
         self._numbers: Iterator[int] = itertools.count(1)
+        #: Called after each change, on the thread that makes it; they only append.
+        self.watchers: List[Callable[[], None]] = []
 
     def add(self, topic: Hashable, side: str, registration: Registration) -> None:
         table, living = self._home_of(topic)
@@ -88,6 +90,7 @@ class Registry:
         if table is self._patterns:
             for each in self._living.all():
                 getattr(each, side).changed()
+        self._tell_watchers()
 
     def discard(self, topic: Hashable, side: str, participant: Any) -> None:
         table, _ = self._home_of(topic)
@@ -106,6 +109,7 @@ class Registry:
             # It may have been the last, and is gone then.
             del channel
             self._index.tidy(len(self._patterns))
+        self._tell_watchers()
 
     def _discard(self, topic: Hashable, channel: Channel, side: str, participant: Any) -> None:
         getattr(channel, side).discard(participant)
@@ -153,7 +157,7 @@ class Registry:
         """What to say of *topic*, with nobody on that *side*: which other reads most like it."""
         from difflib import get_close_matches
 
-        topics = [each.topic for each in self._all()[:_MANY] if getattr(each, side)]
+        topics = [each.topic for each in self.all()[:_MANY] if getattr(each, side)]
         #: By what is compared, what is shown.
         there: Dict[str, str] = {}
         for each in topics:
@@ -191,17 +195,21 @@ class Registry:
             absence.reasons.pop(by, None)
         self._changed(producer)
 
-    def participants(self, side: str) -> List[Any]:
-        """Everybody on *side*, each once, in the order of the topics; then those of patterns."""
+    def participants(self, side: str, remote: bool = False) -> List[Any]:
+        """Everybody on *side*, each once, in the order of the topics; then those of patterns.
+
+        Producers on other machines only with *remote*.
+        """
         found: Dict[int, Any] = {}
-        for channel in self._all():
+        for channel in self.all():
             for each in getattr(channel, side).registrations():
-                found.setdefault(id(each.participant), each.participant)
+                if each.mailbox is not None or remote:
+                    found.setdefault(id(each.participant), each.participant)
         return list(found.values())
 
     def topics_of(self, participant: Any, side: str) -> Tuple[Hashable, ...]:
         """All topics and patterns that *participant* is registered for on *side*."""
-        return tuple([each.topic for each in self._all() if getattr(each, side).has(participant)])
+        return tuple([each.topic for each in self.all() if getattr(each, side).has(participant)])
 
     def tables(self) -> Tuple[Dict[Any, Any], ...]:
         """What holds participants: emptied, everybody is forgotten."""
@@ -212,7 +220,8 @@ class Registry:
             return self._patterns, self._living_patterns
         return self.channels, self._living
 
-    def _all(self) -> List[Channel]:
+    def all(self) -> List[Channel]:
+        """Of all topics, then of all patterns, that somebody is registered for."""
         return [*copied(self.channels.values()), *copied(self._patterns.values())]
 
     def _note(self, participant: Any, channel: Channel) -> None:
@@ -227,3 +236,8 @@ class Registry:
         if any(isinstance(channel.topic, TopicPattern) for channel in channels):
             for channel in self._living.all():
                 channel.producers.changed()
+        self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for watcher in copied(self.watchers):
+            watcher()

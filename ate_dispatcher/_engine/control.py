@@ -14,6 +14,7 @@ from typing import Any, Callable, Deque, Dict, List, Optional
 
 from .._core.durations import NEVER, past
 from .._core.ledger import Ledger
+from .._core.member import Member
 from .._core.request import Request
 from .._delivery.channel import is_disabled
 from .._delivery.local_member import LocalMember
@@ -24,6 +25,7 @@ from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply, tell
 from .high_water import HighWater
+from .link import RemoteMember
 from .observers_thread import ObserversThread
 from .process import SECTION, unhurried
 from .publish import go_on, hand_out_value
@@ -250,10 +252,14 @@ class ControlLoop:
         if sweep(member):
             self._engine.leave(Order.SWEEP, member)
 
-    def _withdraw(self, member: LocalMember, rounds: Optional[int] = None) -> None:
+    def _withdraw(self, member: Member, rounds: Optional[int] = None) -> None:
         engine = self._engine
         if not is_disabled(engine.disabled, member.producer):
             # The last: or enabled again.
+            return
+        if isinstance(member, RemoteMember):
+            member.link.withdraw(member)
+        if not isinstance(member, LocalMember):
             return
         if rounds is None:
             take_away(engine, member)
@@ -346,6 +352,8 @@ class ControlLoop:
         self._stopping.stop_all("listeners")
         self._stopping.begin_grace()
         self._rounds()
+        for link in engine.links:
+            link.stop()
         engine.phase = Phase.ENDED
         # Whoever leaves an order from now on finds us gone, and acts itself (P2).
         engine.orders.close()

@@ -121,6 +121,7 @@ from .._observing.observers import Observers
 from .._observing.translate import event_lost, event_opened
 from .._time.clock import REAL, Clock, spawn, spawn_raw
 from .gate import Gate, removed
+from .link import Link
 from .process import LINES, see_to
 
 __all__ = ["Engine", "Order", "Phase", "State"]
@@ -258,6 +259,8 @@ class Engine:
         self.posts: Posts = posts_of(clock)
         #: Deliveries that somebody waits for, by number.
         self.watched: Dict[int, Any] = {}
+        #: What reaches other machines; at most one.
+        self.links: List[Link] = []
         #: Whether this is a copy in a forked child.
         self.is_copy: bool = False
         #: Whether participants may still publish while it stops.
@@ -451,6 +454,9 @@ class Engine:
         """In a forked child, which has no control loop: what is open ends here."""
         self.gate.refusal = None
         self.gate.refuse(why)
+        links, self.links = self.links, []
+        for link in links:
+            link.forked()
         self.is_copy, self.takes_values = True, False
         now, ledger = self.now(), self.ledger
         try:

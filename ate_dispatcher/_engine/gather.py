@@ -85,6 +85,8 @@ def tell(engine: Engine, fact: Fact, request: Request, *who: Member) -> int:
 def apply(engine: Engine, request: Request, effects: int, member: Optional[Member] = None) -> None:
     """Carry out what the ledger answered, as far as it belongs inside the section."""
     extras, hooks = request.extras, engine.hooks
+    if extras is not None and extras.guest is not None:
+        extras.guest.told(request, effects, member)
     if effects & FAILED:
         _tell_listeners(request, ERROR, ErrorMessage(request))
     if hooks and member is not None:
@@ -161,6 +163,9 @@ def give_back(engine: Engine, claim: Claim) -> None:
 def skipped(engine: Engine, member: Member, limit: int = BUDGET) -> int:
     """*member* has come to what ended before it began it, or never will: the oldest *limit*."""
     judged = engine.ledger.come_to(member, engine, limit)
+    for each in judged:
+        if each.ending is not None and each.ending.guest is not None:
+            each.ending.guest.skipped(each)
     if engine.hooks:
         now = engine.now()
         for each in judged:
@@ -197,6 +202,8 @@ def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:
             engine.observers.call(callback, request)
     if extras.line is not None:
         _line_is_gone(engine, extras.line)
+    if extras.away is not None:
+        extras.away.over(request)
 
 
 def _are_missed(engine: Engine, request: Request, ending: Ending) -> None:

@@ -16,9 +16,11 @@ from .._core.report import Progress, Reply, Report
 from .._core.reporting import replies_between, report_of
 from .._core.request import Request
 from .._core.tables import Table, Tabular
+from .._core.verdicts import is_judged
 from .._delivery.local_member import LocalWorker
 from ..errors import BadValue, IncompleteError, RequestTimeout
 from .engine import Engine, Order
+from .link import Elsewhere
 from .waiting import in_its_loop, is_done, wait_for, wait_in_loop
 
 __all__ = ["Handle"]
@@ -73,6 +75,10 @@ class Handle(Request, Tabular):
                 said = worker.progress if isinstance(worker, LocalWorker) else None
                 if said is not None and said[:2] == mine and worker.running is self:
                     found.append(Progress(member.name, *said[2:]))
+            away = None if self.extras is None else self.extras.away
+            far = away.progress.get(id(member)) if isinstance(away, Elsewhere) else None
+            if far is not None and self.completion is None and not is_judged(self, member):
+                found.append(Progress(member.name, *far))
         return tuple(found)
 
     @property

@@ -21,11 +21,13 @@ from .engine import Engine
 __all__ = [
     "COMPLETION",
     "ERROR",
+    "NOBODY",
     "REPLY",
     "EndMessage",
     "EngineMessage",
     "ErrorMessage",
     "Hearer",
+    "RemoteResult",
     "ResultMessage",
     "line_of",
     "tell_of",
@@ -34,6 +36,15 @@ __all__ = [
 COMPLETION = "process_dispatcher_completion"
 ERROR = "process_dispatcher_error"
 REPLY = "process_dispatcher_reply"
+
+
+class _Nobody:
+    """In the place of the member that a reply comes from."""
+
+    producer = None
+
+
+NOBODY = _Nobody()
 
 
 class Hearer(Protocol):
@@ -154,6 +165,35 @@ class ResultMessage(ErrorMessage):
         finally:
             if listener._ate_heeds(REPLY):
                 listener.process_dispatcher_reply(self.topic, self.reply())
+
+
+class RemoteResult(ResultMessage):
+    """A result that was accepted on another machine, or a value that was published there."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        engine: Engine,
+        channel: SomeChannel,
+        topic: Hashable,
+        value: Any,
+        request: Optional[int],
+        at: float,
+    ) -> None:
+        self.engine = engine
+        self._channel = channel
+        self.topic = topic
+        self._more = False
+        #: Of the machine that it comes from; 0 for what was published.
+        self.request = request or 0
+        self._sent = at
+        self._record = value, None, NOBODY, at, at, None
+
+    @property
+    def key(self) -> Any:
+        # One after the other, as they came.
+        return self.engine.number, 0
 
 
 class EndMessage(EngineMessage):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Hashable, List, Optional, Sequence, Set, Tuple
 
 from .. import _log
 from .._arguments import real
@@ -15,6 +15,7 @@ from .._delivery.ordering_keys import Key
 from ..errors import BadType, BadValue
 from ..policies import All, Policy, policy_of
 from .context import InContext
+from .link import Elsewhere, elsewhere_of
 
 __all__ = ["NONE", "Options", "check_keywords", "options_of"]
 
@@ -57,6 +58,17 @@ class Options:
         if self.after is not None:
             can_start_together(members, channel)
         return members, disabled
+
+    def pack(
+        self,
+        members: Tuple[Member, ...],
+        topic: Hashable,
+        args: Tuple[Any, ...],
+        kwargs: Dict[str, Any],
+    ) -> Optional[Elsewhere]:
+        """Those of *members* that are on other machines, with what they are asked."""
+        key = None if self._key is None else self._key.value
+        return elsewhere_of(members, topic, args, kwargs, key, self.after is not None)
 
     def prepare(self, request: Request) -> Optional[Completion]:
         """Give *request* its options, before anybody else knows it. Why it is over, if it is."""

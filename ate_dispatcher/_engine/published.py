@@ -19,7 +19,7 @@ from .._delivery.mailbox import CLOSED, NO_GIL, Mailbox
 from .._delivery.matched import SomeChannel
 from .._observing.translate import event_listener_failed
 from .engine import Engine, Order
-from .messages import REPLY, EngineMessage, Hearer
+from .messages import NOBODY, REPLY, EngineMessage, Hearer
 from .process import release
 from .waiting import wake
 
@@ -37,14 +37,6 @@ class Listening(Hearer, Protocol):
 
     _ate_hears: Optional[Published]
 
-
-class _Nobody:
-    """In the place of the member that a reply comes from."""
-
-    producer = None
-
-
-_NOBODY = _Nobody()
 
 _NONE: List[Any] = []
 """Of those that have none; one for all, never changed."""
@@ -194,7 +186,7 @@ class Published(EngineMessage):
         """What *listener* is told beside the value, if it wants to know."""
         if not self._roster.apart or not listener._ate_heeds(REPLY):
             return None
-        record: Any = value, None, _NOBODY, self.sent, self.engine.now(), None
+        record: Any = value, None, NOBODY, self.sent, self.engine.now(), None
         return Reply(record, self.sent)
 
     def failed(self, listener: Listening, error: BaseException) -> None:

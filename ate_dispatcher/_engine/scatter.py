@@ -8,7 +8,7 @@ from .._core.durations import milliseconds
 from .._core.member import Member
 from .._core.outcomes import Completion
 from .._core.request import Request
-from .._delivery.channel import Outlet, Roster, is_disabled
+from .._delivery.channel import Roster, is_disabled
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CLOSED
 from .._delivery.matched import SomeChannel
@@ -17,6 +17,7 @@ from .._observing.translate import event_opened
 from ..errors import DispatcherStopped
 from .engine import Engine, Order
 from .handle import Handle
+from .link import Elsewhere, outlets_to
 from .options import NONE, Options
 from .process import SECTION
 from .sweep import withdrawn
@@ -65,7 +66,7 @@ def send(
         roster = channel.producers.roster
         if roster.version is not channel.producers.version:
             roster = channel.asked()
-            if roster.disabled and options is None:
+            if options is None and (roster.disabled or roster.any_remote):
                 options = NONE
     members = roster.members
     if options is not None:
@@ -95,12 +96,17 @@ def send(
         request.pending = len(members)
         if disabled:
             request.more().disabled = disabled
+        away = None
+        if roster.any_remote:
+            away = options.pack(members, topic, args, kwargs)
+            if away is not None:
+                request.more().away = away
         over = options.prepare(request)
         if over is not None:
             engine.over(request, over)
             return request
-        if members is not roster.members:
-            outlet = _outlets(members)
+        if members is not roster.members or away is not None:
+            outlet = outlets_to(members, away)
     try:
         # No `try` in here, and no `while` with a condition (P14).
         # Before the puts, so that the ledger knows the request when the first reply comes (P5).
@@ -154,6 +160,9 @@ def hand_out(engine: Engine, request: Request, spared: Set[int]) -> None:
             member.mailbox.deliver(request)
             if member.mailbox.attention is CLOSED:
                 engine.post(Order.BURY, member, request)
+    away = None if request.extras is None else request.extras.away
+    if isinstance(away, Elsewhere):
+        away.ask(request, spared)
 
 
 def _doubt(engine: Engine, ttl: float) -> None:
@@ -188,14 +197,6 @@ def _nobody(
         engine.nobody_on(topic, "producers", "nobody is registered for topic %s%s; said once")
     engine.over(request, Completion.NO_PRODUCERS)
     return request
-
-
-def _outlets(members: Tuple[Member, ...]) -> Optional[Outlet]:
-    first: Optional[Outlet] = None
-    for member in reversed(members):
-        if isinstance(member, LocalMember):
-            first = Outlet(member.mailbox, None, first)
-    return first
 
 
 def hand_out_held(engine: Engine, request: Request) -> None:

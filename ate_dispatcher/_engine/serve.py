@@ -358,7 +358,7 @@ def hand_in_part(worker: Any, value: Any) -> Any:
         effects = engine.ledger.streamed(request, worker, value, engine.now())
         if effects & ACCEPTED:
             forward(request, value)
-        if effects != ACCEPTED or engine.hooks:
+        if effects != ACCEPTED or engine.hooks or request.extras.guest is not None:
             apply(engine, request, effects, worker.member)
     if effects != ACCEPTED or request.awaited:
         announce(engine, request, effects)

@@ -253,7 +253,7 @@ class Stream:
     def _item_of(self, message: Any, lost: int) -> Optional[Item]:
         self._ident = this_thread()
         if isinstance(message, ResultMessage):
-            return Item(message.topic, message.value, message.request, message.stamp, lost)
+            return Item(message.topic, message.value, message.request or None, message.stamp, lost)
         value = message.read_from(self._ate_mailbox)
         if value is not None:
             return Item(message.topic, value[0], None, message.sent, lost)

@@ -124,6 +124,8 @@ def test_the_dict_of_a_report_is_json_without_payloads(world: World) -> None:
         "stack",
         "place",
         "began_ms",
+        "network_ms",
+        "part",
     }
 
 

@@ -1,0 +1,162 @@
+"""What the engine knows of other machines: a link, the members that it reaches, whom it asks.
+
+A member elsewhere has no mailbox here. A roster with one has every send look twice; such a send
+packs what it carries before anybody knows of it, so a refusal leaves nothing behind, and asks each
+link once, whatever the number of its members.
+"""
+
+from __future__ import annotations
+
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Dict,
+    Hashable,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+from typing_extensions import Protocol
+
+from .._core.member import Member
+from .._core.outcomes import Standing
+from .._core.request import Request
+from .._delivery.channel import Outlet
+from .._delivery.local_member import LocalMember
+from .._delivery.mailbox import Mailbox
+from ..errors import BadValue
+
+__all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to"]
+
+
+class Link(Protocol):
+    """What reaches other machines. From anywhere, and never blocking, unless it says otherwise."""
+
+    def pack(self, topic: Hashable, args: Tuple[Any, ...], kwargs: Dict[str, Any], key: Any) -> Any:
+        """What a request carries, as it travels; with its ordering *key*, or None.
+
+        On the thread of the send. BadType or BadValue, naming what cannot travel.
+        """
+        ...
+
+    def ask(self, request: Request, packed: Any, members: Sequence[RemoteMember]) -> None:
+        """Ask *members*."""
+        ...
+
+    def over(self, request: Request) -> None:
+        """It has ended. Perhaps inside the section."""
+        ...
+
+    def withdraw(self, member: RemoteMember) -> None:
+        """*member* was disabled: what it has not begun is to be taken from it."""
+        ...
+
+    def changed(self) -> None:
+        """Who is registered for what is not what it was."""
+        ...
+
+    def stop(self) -> None:
+        """The dispatcher has ended: what is still to be said goes out, then it is left."""
+        ...
+
+    def join_until(self, deadline: float) -> None:
+        """Wait until that is done, or until *deadline*."""
+        ...
+
+    def forked(self) -> None:
+        """Here is a copy in a forked child: nothing of it is to be used, or told."""
+        ...
+
+
+class RemoteMember(Member):
+    """A producer on another machine: whoever brings its answers is its worker, for that moment."""
+
+    __slots__ = ("key", "link", "part")
+
+    def __init__(self, producer: Any, link: Link, part: str, key: int) -> None:
+        """What *part* calls it is *key*."""
+        super().__init__(producer)
+        self.link: Link = link
+        self.part: str = part
+        self.key: int = key
+        self.workers = ()
+        self.standing = Standing.AWAY
+
+
+class Elsewhere:
+    """Those of a request's members that are on other machines, and how far they say they are."""
+
+    __slots__ = ("_asked", "progress")
+
+    def __init__(self, asked: Sequence[Tuple[Link, Any, List[RemoteMember]]]) -> None:
+        #: Each link, what the request carries as that sends it, and whom it asks.
+        self._asked = asked
+        #: By identity of the member; its link's thread alone writes.
+        self.progress: Dict[int, Tuple[float, str]] = {}
+
+    def ask(self, request: Request, spared: AbstractSet[int] = frozenset()) -> None:
+        """Ask them, but for *spared* identities."""
+        for link, packed, members in self._asked:
+            link.ask(request, packed, [each for each in members if id(each) not in spared])
+
+    def over(self, request: Request) -> None:
+        """It has ended. Inside the section."""
+        for link, _, _ in self._asked:
+            link.over(request)
+
+
+def elsewhere_of(
+    members: Iterable[Member],
+    topic: Hashable,
+    args: Tuple[Any, ...],
+    kwargs: Dict[str, Any],
+    key: Any,
+    together: bool,
+) -> Optional[Elsewhere]:
+    """Those of *members* that are on other machines, with what is asked; None without any.
+
+    Who shall begin *together* with others must be on this one.
+    """
+    by_link: Dict[int, List[RemoteMember]] = {}
+    for member in members:
+        if isinstance(member, RemoteMember):
+            by_link.setdefault(id(member.link), []).append(member)
+    if not by_link:
+        return None
+    if together:
+        far = next(iter(by_link.values()))[0]
+        raise BadValue(
+            f"barrier: {far.name} is on {far.part}, and members on several machines cannot begin "
+            "together"
+        )
+    asked = [(each[0].link, each) for each in by_link.values()]
+    return Elsewhere([(link, link.pack(topic, args, kwargs, key), each) for link, each in asked])
+
+
+class _WayOut(Mailbox):
+    """In a chain of outlets, in the place of all that are on other machines."""
+
+    __slots__ = ("_ask",)
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        super().__init__()
+        self._ask = elsewhere.ask
+
+    @property
+    def append(self) -> Callable[[Any], None]:
+        return self._ask
+
+
+def outlets_to(
+    members: Sequence[Member], elsewhere: Optional[Elsewhere] = None
+) -> Optional[Outlet]:
+    """The chain to *members*; behind those of this machine all others."""
+    first = None if elsewhere is None else Outlet(_WayOut(elsewhere), None, None)
+    for member in reversed(members):
+        if isinstance(member, LocalMember):
+            first = Outlet(member.mailbox, None, first)
+    return first

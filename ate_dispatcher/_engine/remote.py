@@ -1,0 +1,205 @@
+"""What comes in from other machines: answers to our requests, requests of theirs, what they heard.
+
+On the thread of the link, which is in no section when it comes. Every pass is bounded (P17), and
+what is let go of goes where it hurts nobody (P16).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from .._core.effects import ACCEPTED
+from .._core.ends import BUDGET
+from .._core.ledger import Ledger
+from .._core.member import Member, Start, Worker
+from .._core.outcomes import Standing, Verdict
+from .._core.request import Guest, Request
+from .._delivery.channel import Channel, Outlet
+from .._delivery.local_member import LocalMember
+from .._observing.translate import event_opened
+from .engine import Engine, Order
+from .gather import announce, apply, forward
+from .handle import Handle
+from .link import RemoteMember
+from .messages import RemoteResult
+from .process import SECTION, see_to
+from .scatter import hand_out
+
+__all__ = [
+    "Answer",
+    "Heard",
+    "answered",
+    "hand_in",
+    "let_hear",
+    "open_guest",
+    "part",
+    "settle",
+    "stream_ended",
+]
+
+Settled = Tuple[Verdict, Optional[Standing]]
+"""MISSING, and where it stood then; or what it is for good."""
+
+
+class Answer(NamedTuple):
+    """What a member elsewhere has answered, as its machine says; times in seconds."""
+
+    fact: Callable[[Ledger, Request, Worker, Any, Optional[BaseException], float], int]
+    request: Request
+    member: RemoteMember
+    value: Any
+    error: Optional[BaseException]
+    waited: float
+    ran: float
+
+
+def answered(
+    ledger: Ledger,
+    request: Request,
+    worker: Worker,
+    value: Any,
+    error: Optional[BaseException],
+    stamp: float,
+) -> int:
+    """The fact of a last answer."""
+    return ledger.replied(request, worker, value, error, stamp)
+
+
+def part(
+    ledger: Ledger,
+    request: Request,
+    worker: Worker,
+    value: Any,
+    error: Optional[BaseException],
+    stamp: float,
+) -> int:
+    """That of one value of a stream."""
+    return ledger.streamed(request, worker, value, stamp)
+
+
+def stream_ended(
+    ledger: Ledger,
+    request: Request,
+    worker: Worker,
+    value: Any,
+    error: Optional[BaseException],
+    stamp: float,
+) -> int:
+    """That of its end."""
+    return ledger.finished(request, worker, stamp)
+
+
+def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
+    """Hand *answers* in, in their order; the stamp is when the section is entered."""
+    for first in range(0, len(answers), BUDGET):
+        done: List[Tuple[Request, int]] = []
+        with SECTION:
+            stamp = engine.now()
+            for fact, request, member, value, error, waited, ran in answers[first : first + BUDGET]:
+                worker = Worker.at(member, request, _began(request, stamp, waited, ran))
+                effects = fact(engine.ledger, request, worker, value, error, stamp)
+                if effects & ACCEPTED:
+                    forward(request, value)
+                apply(engine, request, effects, member)
+                done.append((request, effects))
+        for request, effects in done:
+            announce(engine, request, effects)
+
+
+def _began(request: Request, stamp: float, waited: float, ran: float) -> Start:
+    """When it began, with what it spent on the way: no clock is compared with another."""
+    since = max(0.0, stamp - request.sent)
+    ran = min(max(0.0, ran), since)
+    waited = min(max(0.0, waited), since - ran)
+    return Start(stamp - ran, (None, None), since - ran - waited)
+
+
+def settle(
+    engine: Engine,
+    request: Request,
+    settled: Dict[RemoteMember, Settled],
+) -> None:
+    """Where members stood as *request* ended, or that they will not begin it."""
+    rest = list(settled.items())
+    while rest:
+        with SECTION:
+            for member, (verdict, standing) in rest[:BUDGET]:
+                engine.ledger.settled(request, member, verdict, standing)
+        del rest[:BUDGET]
+
+
+def open_guest(
+    engine: Engine,
+    guest: Guest,
+    channel: Channel,
+    members: Tuple[Member, ...],
+    args: Sequence[Any],
+    kwargs: Dict[str, Any],
+    remaining: float,
+    key: Any,
+) -> Optional[Handle]:
+    """Open a request that was sent elsewhere, with *remaining* seconds left; None after a stop.
+
+    *channel* is of its topic, with nobody on it.
+    """
+    if engine.gate.refusal is not None:
+        return None
+    now, topic = engine.now(), channel.topic
+    number, until = engine.next_id(), now + remaining
+    call = (topic, *args)
+    request = Handle.of(engine, number, topic, channel, members, now, until, call, kwargs or None)
+    request.is_for(guest)
+    if key is not None:
+        request.more().key = engine.keys.intern(key)
+    for member in members:
+        if isinstance(member, LocalMember) and member.exclusive_on is not None:
+            member.joins(channel)
+    # As `scatter.send` (P4, P5).
+    engine.arrivals.append(request)
+    if engine.hooks:
+        engine.observers.tell(event_opened, request)
+    if engine.gate.held:
+        engine.hold(request)
+    else:
+        hand_out(engine, request, set())
+        if engine.disabled:
+            engine.crossed(request)
+    if request.deadline < engine.wakeup:
+        engine.post(Order.KEEP, request)
+    return request
+
+
+class Heard(NamedTuple):
+    """A result that was accepted elsewhere, or, without a *request*, a value published there."""
+
+    channel: Channel
+    topic: str
+    value: Any
+    request: Optional[int]
+
+
+def let_hear(engine: Engine, heard: Sequence[Heard], but: object) -> None:
+    """Let those who listen here hear, in that order; but not the mailbox *but*.
+
+    Behind what was posted before (P18).
+    """
+    posts = engine.posts
+    for first in range(0, len(heard), BUDGET):
+        see_to(posts)
+        with SECTION:
+            at = engine.now()
+            for channel, topic, value, request in heard[first : first + BUDGET]:
+                roster = channel.heard()
+                outlet: Optional[Outlet] = roster.plain
+                plain = topic, value
+                if posts.follow(outlet, plain, engine):
+                    outlet = None
+                while outlet is not None:
+                    outlet.mailbox.deliver(plain)
+                    outlet = outlet.next
+                message = RemoteResult(engine, channel, topic, value, request, at)
+                for mailbox in roster.apart:
+                    if mailbox is but:
+                        continue
+                    if not posts.follow(Outlet(mailbox, None, None), message, engine):
+                        mailbox.deliver(message)

@@ -1,0 +1,320 @@
+"""What we have asked other parts, and what comes of it; all of it on the link's thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from .._core.durations import NEVER
+from .._core.ledger import Ledger
+from .._core.outcomes import Completion, Standing, Verdict
+from .._core.request import Request
+from .._engine.gather import tell
+from .._engine.link import Elsewhere, RemoteMember
+from .._engine.remote import Answer, answered, hand_in, part, settle, stream_ended
+from .._observing.translate import event_progressed
+from ..errors import BadType, BadValue, RemoteError
+from . import frames
+from .shared import Shared
+
+__all__ = ["Asks", "Packed"]
+
+_KEPT = 10_000
+"""So many requests that have ended are kept, for what may still come of them;"""
+
+_LONG = 60.0
+"""and so many seconds each."""
+
+_FACTS: Dict[str, Callable[..., int]] = {
+    "declined": Ledger.declined,
+    "withdrawn": Ledger.withdrawn,
+    "died": Ledger.died,
+}
+_FINAL = {each.value: each for each in (Verdict.CANCELLED, Verdict.SKIPPED, Verdict.WITHDRAWN)}
+_STANDINGS = {each.value: each for each in Standing}
+
+
+class Packed(NamedTuple):
+    """What a request carries, as text."""
+
+    args: str
+    kwargs: str
+    options: str
+
+
+class Pending:
+    """A request of ours with members elsewhere that have not answered, by part and key."""
+
+    __slots__ = ("left", "packed", "request", "said", "since")
+
+    def __init__(
+        self, request: Request, packed: Packed, members: Iterable[RemoteMember], now: float
+    ) -> None:
+        self.request: Request = request
+        #: What it carries, until that was sent.
+        self.packed: Optional[Packed] = packed
+        self.left: Dict[Tuple[str, int], RemoteMember] = {(m.part, m.key): m for m in members}
+        self.since: float = now
+        #: What was said of members before it had ended here: clocks differ a little.
+        self.said: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]] = {}
+
+    def parts(self) -> List[str]:
+        """Those that owe an answer."""
+        return list(dict.fromkeys(part for part, _ in self.left))
+
+
+class Asks:
+    """The pending requests, by their ids."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._engine = shared.engine
+        self._pending: Dict[int, Pending] = {}
+        #: Those that have ended, and when.
+        self._ended: Deque[Tuple[float, int]] = deque()
+        self._answers: List[Answer] = []
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return sum(each.request.completion is None for each in self._pending.values())
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def ask(self, request: Request, packed: Packed, members: Sequence[RemoteMember]) -> None:
+        """Ask *members*, now or when that is possible again."""
+        pending = Pending(request, packed, members, self._shared.now)
+        if request.completion is not None:
+            self._settle(request, {each: (Verdict.SKIPPED, None) for each in members})
+            return
+        self._pending[request.id] = pending
+        self._send(pending)
+
+    def send_rest(self) -> None:
+        """We are connected again: ask what is still to be asked, of those who are still there."""
+        for pending in list(self._pending.values()):
+            if pending.packed is not None:
+                self._send(pending)
+
+    def _send(self, pending: Pending) -> None:
+        shared, request, packed = self._shared, pending.request, pending.packed
+        if packed is None or request.is_over or not shared.connected:
+            return
+        pending.packed, now = None, shared.now
+        pending.since = now
+        ttl_ms = None if request.deadline == NEVER else max(0.0, (request.deadline - now) * 1e3)
+        topic = request.topic
+        assert isinstance(topic, str)
+        by_part: Dict[str, List[int]] = {}
+        for part_name, key in pending.left:
+            by_part.setdefault(part_name, []).append(key)
+        for part_name, keys in by_part.items():
+            shared.to(part_name, frames.ask(request.id, ttl_ms, now, topic, keys, *packed))
+
+    def over(self, request: Request) -> None:
+        """It has ended here: who has not begun it need not."""
+        pending = self._pending.get(request.id)
+        if pending is None:
+            return
+        if pending.packed is not None:
+            del self._pending[request.id]
+            self._settle(request, dict.fromkeys(pending.left.values(), (Verdict.SKIPPED, None)))
+            return
+        if request.completion is not Completion.DEADLINE:
+            for part_name in pending.parts():
+                self._shared.to(part_name, frames.can(request.id, None))
+        # From here on what counts is how late they are: nobody's results are kept for that.
+        left = {id(member) for member in pending.left.values()}
+        unanswered = [each for each in request.unanswered() if id(each.member) in left]
+        pending.request = request.stub(request.completion or Completion.STOPPED, unanswered)
+        self._ended.append((self._shared.now, request.id))
+        said, pending.said = pending.said, {}
+        for member, (verdict, standing) in said.items():
+            self._says(request.id, pending, member, verdict, standing)
+
+    def withdraw(self, member: RemoteMember) -> None:
+        """It was disabled: what it has not begun shall not be begun."""
+        for number, pending in self._pending.items():
+            if (member.part, member.key) in pending.left and pending.request.completion is None:
+                self._shared.to(member.part, frames.can(number, [member.key]))
+
+    def forget_old(self, now: float) -> None:
+        """What has ended long ago is not waited for."""
+        ended = self._ended
+        while ended and (len(ended) > _KEPT or ended[0][0] < now - _LONG):
+            self._pending.pop(ended.popleft()[1], None)
+
+    def debtors(self, before: float) -> List[str]:
+        """The parts that owe an answer to what was asked *before* that, and has not ended."""
+        found: Dict[str, None] = {}
+        for pending in self._pending.values():
+            if pending.since < before and not pending.request.is_over and pending.packed is None:
+                found.update(dict.fromkeys(pending.parts()))
+        return list(found)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def in_ans(
+        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
+    ) -> None:
+        self._answer(answered, sender, number, key, waited_ms, ran_ms, value, None)
+
+    def in_err(
+        self,
+        sender: str,
+        number: int,
+        key: int,
+        waited_ms: float,
+        ran_ms: float,
+        kind: str,
+        message: str,
+        trace: str,
+    ) -> None:
+        error = RemoteError(kind, message, trace, sender)
+        self._answer(answered, sender, number, key, waited_ms, ran_ms, None, error)
+
+    def in_part(
+        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
+    ) -> None:
+        self._answer(part, sender, number, key, waited_ms, ran_ms, value, None)
+
+    def in_fin(
+        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float
+    ) -> None:
+        self._answer(stream_ended, sender, number, key, waited_ms, ran_ms, None, None)
+
+    def in_late(
+        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float
+    ) -> None:
+        pending = self._pending.get(number)
+        if pending is not None and pending.request.completion is not None:
+            self._answer(answered, sender, number, key, waited_ms, ran_ms, None, None)
+
+    def _answer(
+        self,
+        fact: Any,
+        sender: str,
+        number: int,
+        key: int,
+        waited_ms: float,
+        ran_ms: float,
+        value: Any,
+        error: Optional[BaseException],
+    ) -> None:
+        pending, member = self._find(sender, number, key)
+        if pending is None or member is None:
+            return
+        try:
+            value = self._shared.codec.decode(value)
+        except (BadType, BadValue) as refused:
+            self._shared.count("malformed")
+            value, error, fact = None, RemoteError("BadValue", str(refused), "", sender), answered
+        request = pending.request
+        if fact is not part:
+            self._has_answered(number, pending, sender, key)
+        times = waited_ms / 1e3, ran_ms / 1e3
+        self._answers.append(Answer(fact, request, member, value, error, *times))
+
+    def hand_in(self) -> None:
+        """What has come so far, to the ledger."""
+        if self._answers:
+            answers, self._answers = self._answers, []
+            hand_in(self._engine, answers)
+
+    def in_not(self, sender: str, number: int, key: int, why: str) -> None:
+        pending, member = self._find(sender, number, key)
+        if pending is None or member is None:
+            return
+        self._has_answered(number, pending, sender, key)
+        if pending.request.completion is None:
+            tell(self._engine, _FACTS[why], pending.request, member)
+
+    def in_skip(self, sender: str, number: int, key: int) -> None:
+        pending, member = self._find(sender, number, key)
+        if pending is not None and member is not None:
+            self._says(number, pending, member, Verdict.SKIPPED, None)
+
+    def in_end(self, sender: str, number: int, left: List[List[Any]]) -> None:
+        for key, verdict, standing in left:
+            pending, member = self._find(sender, number, key)
+            if pending is None or member is None:
+                continue
+            final = _FINAL.get(verdict, Verdict.MISSING)
+            self._says(number, pending, member, final, _STANDINGS.get(standing))
+
+    def in_prog(self, sender: str, number: int, key: int, fraction: float, text: str) -> None:
+        pending, member = self._find(sender, number, key)
+        if pending is None or member is None or pending.request.completion is not None:
+            return
+        request, engine = pending.request, self._engine
+        away = None if request.extras is None else request.extras.away
+        if isinstance(away, Elsewhere):
+            away.progress[id(member)] = fraction, text
+            if engine.hooks:
+                engine.observers.tell(event_progressed, request, member, engine.now(), fraction, text)
+
+    def gone(self, part_name: str) -> None:
+        """It has left: nobody there will answer."""
+        for number, pending in list(self._pending.items()):
+            keys = [each for each in pending.left if each[0] == part_name]
+            for each in keys:
+                member = pending.left.pop(each)
+                if pending.request.completion is None:
+                    tell(self._engine, Ledger.gone, pending.request, member)
+            if keys and not pending.left:
+                self._pending.pop(number, None)
+
+    def gone_from(self, part_name: str, keys: Iterable[int]) -> None:
+        """Those of its producers have left."""
+        for number, pending in list(self._pending.items()):
+            for key in keys:
+                member = pending.left.get((part_name, key))
+                if member is not None and pending.packed is not None:
+                    # It was not asked, and will not be.
+                    self._has_answered(number, pending, part_name, key)
+                    tell(self._engine, Ledger.gone, pending.request, member)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _find(
+        self, sender: str, number: int, key: int
+    ) -> Tuple[Optional[Pending], Optional[RemoteMember]]:
+        pending = self._pending.get(number)
+        member = None if pending is None else pending.left.get((sender, key))
+        if member is None:
+            self._shared.count("duplicates")
+        return pending, member
+
+    def _has_answered(self, number: int, pending: Pending, sender: str, key: int) -> None:
+        del pending.left[sender, key]
+        if not pending.left:
+            self._pending.pop(number, None)
+
+    def _says(
+        self,
+        number: int,
+        pending: Pending,
+        member: RemoteMember,
+        verdict: Verdict,
+        standing: Optional[Standing],
+    ) -> None:
+        if pending.request.completion is None:
+            # A little early by our clock: it comes to that.
+            pending.said[member] = verdict, standing
+            return
+        self._settle(pending.request, {member: (verdict, standing)})
+        if verdict is not Verdict.MISSING or standing is Standing.DEAD:
+            self._has_answered(number, pending, member.part, member.key)
+
+    def _settle(
+        self,
+        request: Request,
+        settled: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]],
+    ) -> None:
+        if request.completion is not Completion.CANCELLED:
+            # The word to stop was ours, but the caller's end was another.
+            settled = {
+                member: (Verdict.SKIPPED if verdict is Verdict.CANCELLED else verdict, standing)
+                for member, (verdict, standing) in settled.items()
+            }
+        if settled:
+            settle(self._engine, request, settled)

@@ -1,0 +1,240 @@
+"""What other parts have asked us, and what we tell them of it.
+
+A guest is told inside the section, and only appends; all else is on the link's thread.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Dict, List, Optional, Set, Tuple
+
+from .. import _log
+from .._core.durations import NEVER
+from .._core.effects import DISCARDED, ENDED, NOTED
+from .._core.member import Member
+from .._core.outcomes import Verdict
+from .._core.records import BEGAN, ERROR, MEMBER, STAMP, VALUE, Close, Part as StreamPart, Record
+from .._core.request import Request, Unanswered
+from .._delivery.channel import Channel
+from .._delivery.local_member import LocalMember
+from .._delivery.patterns import Index
+from .._engine.engine import Engine, Order
+from .._engine.handle import Handle
+from .._engine.remote import open_guest
+from ..errors import BadType, BadValue
+from . import frames
+from .parts import Part
+from .shared import Shared
+
+__all__ = ["Guests"]
+
+_LONGEST_TRACE = 4096
+_LONGEST_MESSAGE = 1000
+
+_SAID = {Verdict.DECLINED: "declined", Verdict.WITHDRAWN: "withdrawn"}
+
+
+class _Guest:
+    """One request of another part; what it tells goes to the link's outbox."""
+
+    __slots__ = ("_guests", "_off", "_seen", "asker", "id", "request")
+
+    def __init__(self, guests: Guests, asker: str, number: int) -> None:
+        self._guests = guests
+        self.asker: str = asker
+        self.id: int = number
+        self.request: Optional[Handle] = None
+        #: Those who shall not begin it any more, by identity; replaced whole.
+        self._off: Set[int] = set()
+        self._seen: Optional[Record] = None
+
+    def told(self, request: Request, effects: int, member: Optional[Member]) -> None:
+        do, guests = self._guests.shared.do, self._guests
+        newest, extras = request.chain, request.extras
+        if newest is not None and newest is not self._seen:
+            self._seen = newest
+            do(guests.answered, self, newest, request.sent)
+        if member is not None and extras is not None and effects & (NOTED | DISCARDED):
+            each = extras.unanswered[id(member)]
+            do(guests.noted if effects & NOTED else guests.late, self, request.sent, each)
+        if effects & ENDED:
+            self._seen = None
+            do(guests.ended, self, request)
+
+    def skipped(self, unanswered: Unanswered) -> None:
+        self._guests.shared.do(self._guests.skipped, self, unanswered)
+
+    def lets_begin(self, member: Member) -> bool:
+        return id(member) not in self._off
+
+    def withdraw(self, members: List[LocalMember]) -> None:
+        """*members* shall not begin it, if they have not."""
+        self._off = self._off.union([id(each) for each in members])
+
+
+class Guests:
+    """The requests of other parts that are open here, by whose they are and their ids there."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared: Shared = shared
+        self._engine: Engine = shared.engine
+        self._open: Dict[Tuple[str, int], _Guest] = {}
+        #: Who may be asked, by number; kept up to date by who says so to the others.
+        self.members: Dict[int, LocalMember] = {}
+        self._index: Index[Channel] = Index(list)
+        #: For each topic one on which nobody listens: those who do hear it from who has asked.
+        self._channels: Dict[str, Channel] = {}
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        asker: Part,
+        number: int,
+        ttl_ms: Optional[float],
+        sent: float,
+        topic: str,
+        keys: List[int],
+        args: List[Any],
+        kwargs: Dict[str, Any],
+        options: Dict[str, Any],
+    ) -> None:
+        """*asker* has sent a request at *sent* of its clock, with *ttl_ms* left."""
+        shared, late = self.shared, asker.delayed(sent, self.shared.now)
+        if not asker.is_new(number):
+            shared.count("duplicates")
+            return
+        remaining = NEVER if ttl_ms is None else ttl_ms / 1e3 - late
+        if remaining < 0:
+            shared.count("stale")
+            for key in keys:
+                shared.to(asker.name, frames.skip(number, key))
+            return
+        members = [self.members[key] for key in keys if key in self.members]
+        guest = _Guest(self, asker.name, number)
+        try:
+            values = [shared.codec.decode(each) for each in args]
+            named = {name: shared.codec.decode(each) for name, each in kwargs.items()}
+            order = shared.codec.decode(options.get("key"))
+            hash(order)
+        except (BadType, BadValue, TypeError):
+            shared.count("malformed")
+            members = []
+        else:
+            if members:
+                channel = self._channel(topic)
+                whom = tuple(members)
+                rest = open_guest(
+                    self._engine, guest, channel, whom, values, named, remaining, order
+                )
+                members = members if rest is not None else []
+                guest.request = rest
+                if rest is not None and rest.completion is None:
+                    self._open[asker.name, number] = guest
+        there = {each.number for each in members}
+        for key in keys:
+            if key not in there:
+                shared.to(asker.name, frames.not_(number, key, "declined"))
+
+    def cancel(self, asker: str, number: int, keys: Optional[List[int]]) -> None:
+        """Its caller does not want it any more; or not those producers, if they have not begun."""
+        guest = self._open.get((asker, number))
+        if guest is None or guest.request is None:
+            return
+        if keys is None:
+            guest.request.cancel()
+            return
+        members = [self.members[key] for key in keys if key in self.members]
+        guest.withdraw(members)
+        for member in members:
+            self._engine.post(Order.WITHDRAW, member)
+
+    def gone(self, asker: str) -> None:
+        """Nobody waits any more for what it has asked."""
+        for key in [each for each in self._open if each[0] == asker]:
+            guest = self._open.pop(key)
+            if guest.request is not None:
+                guest.request.cancel()
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def answered(self, guest: _Guest, record: Record, sent: float) -> None:
+        """A value, an error, or the end of a stream."""
+        shared, key = self.shared, record[MEMBER].number
+        waited, ran = _times(sent, record[BEGAN], record[STAMP])
+        error = record[ERROR]
+        frame = ""
+        if record.__class__ is Close:
+            frame = frames.fin(guest.id, key, waited, ran)
+        elif error is None:
+            try:
+                value = shared.codec.encode("the answer", record[VALUE])
+            except (BadType, BadValue) as refused:
+                error = refused
+            else:
+                write = frames.part if record.__class__ is StreamPart else frames.ans
+                frame = write(guest.id, key, waited, ran, value)
+                if not shared.fits(frame):
+                    error = BadValue(
+                        f"the answer is {len(frame)} bytes as text, and a message has room for "
+                        f"{shared.transport.largest}"
+                    )
+        if error is not None:
+            frame = frames.err(guest.id, key, waited, ran, *_told(error))
+        shared.to(guest.asker, frame)
+
+    def noted(self, guest: _Guest, sent: float, each: Unanswered) -> None:
+        """A verdict without an answer, before the end."""
+        said = _SAID.get(each.verdict, "died")
+        self.shared.to(guest.asker, frames.not_(guest.id, each.member.number, said))
+
+    def late(self, guest: _Guest, sent: float, each: Unanswered) -> None:
+        """An answer that came after the end."""
+        if each.answered is not None:
+            times = _times(sent, *each.answered)
+            self.shared.to(guest.asker, frames.late(guest.id, each.member.number, *times))
+
+    def skipped(self, guest: _Guest, each: Unanswered) -> None:
+        """It will not be begun."""
+        self.shared.to(guest.asker, frames.skip(guest.id, each.member.number))
+
+    def ended(self, guest: _Guest, request: Request) -> None:
+        """It is over here: where those stood who have not answered."""
+        self._open.pop((guest.asker, guest.id), None)
+        left = [
+            [each.member.number, each.verdict.value, each.standing.value]
+            for each in request.unanswered()
+            if each.ending is not None and each.standing is not None
+        ]
+        if left:
+            self.shared.to(guest.asker, frames.end(guest.id, left))
+
+    def _channel(self, topic: str) -> Channel:
+        channel = self._channels.get(topic)
+        if channel is None:
+            if len(self._channels) > 10_000:
+                # They are no more than a saving.
+                self._channels.clear()
+            channel = self._channels[topic] = Channel(topic, {}, self._index)
+        return channel
+
+
+def _times(sent: float, began: float, stamp: float) -> Tuple[float, float]:
+    """How long it waited, and ran, in milliseconds."""
+    return max(0.0, (began - sent) * 1e3), max(0.0, (stamp - began) * 1e3)
+
+
+def _told(error: BaseException) -> Tuple[str, str, str]:
+    """Kind, message and traceback of *error* as text; its own code may raise."""
+    kind, message, trace = type(error).__name__, "", ""
+    try:
+        message = str(error)[:_LONGEST_MESSAGE]
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        trace = "".join(lines)[-_LONGEST_TRACE // 2 :]
+    except BaseException as raised:
+        _log.lost("the text of a %s could not be made: %s", kind, type(raised).__name__)
+    return kind, message, trace

@@ -1,0 +1,359 @@
+"""Who is there: which parts, with which producers, who listens to what; and that they are gone.
+
+On the link's thread. What we have is said at every change, and a beat each second; what others say
+becomes registrations here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Hashable, List, NamedTuple, Set
+
+from .. import _log
+from .._core.durations import NEVER
+from .._delivery.channel import Registration, is_disabled
+from .._delivery.local_member import LocalMember
+from .._delivery.patterns import TopicPattern
+from .._engine.link import Link
+from ..errors import BadType, BadValue
+from . import frames
+from .asks import Asks
+from .guests import Guests
+from .outlet import RemoteListeners
+from .parts import Part, topics_in
+from .results import Results
+from .shared import Shared
+
+__all__ = ["BEAT", "Membership"]
+
+BEAT = 1.0
+"""Seconds between two signs of life;"""
+SILENT = 3
+"""and after so many without one a part is gone."""
+
+_PROBE = 0.2
+"""Seconds after which one that owes an answer is looked for."""
+
+_ROUND, _QUIET = 0.5, 0.05
+"""Who connects waits so long for others at most, and so long after the last that has come."""
+
+_RESTS = 10
+"""So many times as long as it took to say what we have, nothing of it is said anew."""
+
+_MOST = 10_000
+"""So many producers, and topics, one part may have."""
+
+
+class _Said(NamedTuple):
+    """What a part says of itself."""
+
+    topics: Dict[str, List[int]]
+    names: Dict[int, str]
+    listens: List[str]
+    patterns: Dict[str, List[int]]
+    hears: List[str]
+
+
+_NOTHING = _Said({}, {}, [], {}, [])
+
+
+class Membership:
+    """The other parts of one link, and what this one says of itself."""
+
+    def __init__(
+        self, shared: Shared, link: Link, asks: Asks, guests: Guests, results: Results, name: str
+    ) -> None:
+        self._shared = shared
+        self._engine = shared.engine
+        self._link = link
+        self._asks = asks
+        self._guests = guests
+        self._results = results
+        self.outlet: RemoteListeners = RemoteListeners(shared, results, name)
+        self.parts: Dict[str, Part] = {}
+        self.instance: str = os.urandom(8).hex()
+        #: Whether another part of this name has answered.
+        self.is_taken: bool = False
+        #: Whether this one leaves: it has nothing any more.
+        self.leaves: bool = False
+        #: Whether the first round is over: who is there has said so.
+        self.is_ready: bool = False
+        self._epoch = 0
+        self._said = _NOTHING
+        self._say_at = NEVER
+        self._rests_until = -NEVER
+        self._beat_at = NEVER
+        self._probe_at = NEVER
+        self._ready_at = NEVER
+        self._round_until = NEVER
+        self._lenient_until = -NEVER
+        self._looked = NEVER
+        #: Where listeners elsewhere are registered here.
+        self._outlets: Set[Hashable] = set()
+
+    # -- what we say ---------------------------------------------------------------------------
+
+    def connected(self, now: float) -> None:
+        """What is said arrives, from now on or again."""
+        self._lenient_until = now + 2 * BEAT
+        for part in self.parts.values():
+            part.heard = now
+        self._round_until, self._ready_at = now + _ROUND, now + _ROUND
+        self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
+        self._look_at_ours()
+        self._shared.to_all(self._here("new"))
+
+    def alone(self) -> None:
+        """Nobody else is there."""
+        self.is_ready = True
+
+    def changed(self) -> None:
+        """Who is registered here is perhaps not what it was: that is said soon."""
+        if self._say_at == NEVER:
+            self._say_at = max(self._shared.now, self._rests_until)
+
+    def leave(self) -> None:
+        """From now on nobody is asked, or heard, any more."""
+        self.leaves = True
+        for name in list(self.parts):
+            part = self.parts[name]
+            self._take(part, _NOTHING)
+        self.changed()
+
+    def look(self, now: float) -> float:
+        """Say and look for what is due; when to look again."""
+        shared = self._shared
+        if not shared.connected:
+            return NEVER
+        # Late ourselves? Then what they have said may still wait to be read.
+        late = now - self._looked
+        self._looked = now
+        if late > BEAT:
+            for part in self.parts.values():
+                part.heard += late
+        if self._say_at <= now:
+            self._say_at = NEVER
+            self._say_changes(now)
+        if self._beat_at <= now:
+            self._beat_at = now + BEAT
+            shared.to_all(frames.beat(self.instance, self._epoch, self._results.seq, now))
+            for part in list(self.parts.values()):
+                if now - part.heard > SILENT * BEAT:
+                    self.gone(part.name)
+            self._asks.forget_old(now)
+        if self._probe_at <= now:
+            self._probe_at = now + _PROBE
+            for name in self._asks.debtors(now - _PROBE):
+                shared.to(name, frames.PROBE)
+        if self._ready_at <= now:
+            self._ready_at, self.is_ready = NEVER, True
+        return min(self._say_at, self._beat_at, self._probe_at, self._ready_at)
+
+    def _say_changes(self, now: float) -> None:
+        if self._look_at_ours():
+            self._shared.to_all(self._here("changed"))
+        took = self._shared.now - now
+        # Who registers many one by one has not each said.
+        if took > 0:
+            self._rests_until = now + took * _RESTS
+
+    def _look_at_ours(self) -> bool:
+        """See what we have; whether it has changed."""
+        said = _NOTHING if self.leaves else self._ours()
+        if said == self._said:
+            return False
+        self._said = said
+        self._epoch += 1
+        self._shared.transport.hear(bool(said.listens or said.hears))
+        return True
+
+    def _ours(self) -> _Said:
+        said = _Said({}, {}, [], {}, [])
+        members: Dict[int, LocalMember] = {}
+        for channel in self._engine.registry.all():
+            topic = channel.topic
+            plain = topic.__class__ is str
+            if not plain and not isinstance(topic, TopicPattern):
+                continue
+            text = str(topic)
+            keys: List[int] = []
+            for each in channel.producers.registrations():
+                member = each.member
+                off = is_disabled(self._engine.disabled, each.participant)
+                if isinstance(member, LocalMember) and not off:
+                    members[member.number] = member
+                    keys.append(member.number)
+            if keys:
+                (said.topics if plain else said.patterns)[text] = keys
+            hears = [each.participant for each in channel.listeners.registrations()]
+            if any(each is not self.outlet for each in hears):
+                (said.listens if plain else said.hears).append(text)
+        # The names are asked for here: they may be users' code.
+        said.names.update({number: _log.name_of(m.producer) for number, m in members.items()})
+        self._guests.members = members
+        return said
+
+    def _here(self, why: str) -> str:
+        said = self._said
+        more = {
+            "version": 1,
+            "codecs": ["json"],
+            "patterns": said.patterns,
+            "hears": said.hears,
+        }
+        names = {str(number): name for number, name in said.names.items()}
+        frame = frames.here(
+            *(why, self.instance, self._epoch, self._results.seq),
+            *(said.topics, names, said.listens, more),
+        )
+        if not self._shared.fits(frame):
+            _log.lost(
+                "part %s has too much to say of itself for one message, %d producers on %d topics: "
+                "other parts do not see them",
+                *(self._shared.part, len(said.names), len(said.topics)),
+            )
+            self._said = _NOTHING
+            return self._here(why)
+        return frame
+
+    # -- what they say -------------------------------------------------------------------------
+
+    def in_here(
+        self,
+        sender: str,
+        why: str,
+        instance: str,
+        epoch: int,
+        seq: int,
+        topics: Dict[str, List[int]],
+        names: Dict[str, str],
+        listens: List[str],
+        more: Dict[str, Any],
+    ) -> None:
+        if sender == self._shared.part:
+            self.is_taken = self.is_taken or instance != self.instance
+            return
+        part, now = self.parts.get(sender), self._shared.now
+        if part is not None and part.instance != instance:
+            self.gone(sender)
+            part = None
+        if part is None:
+            part = self.parts[sender] = Part(sender, instance, now)
+            self._results.begins(sender, seq)
+            self._ready_at = min(now + _QUIET, self._round_until)
+        part.heard = now
+        if why == "new":
+            self._shared.to(sender, self._here("you"))
+        self._results.told(sender, seq)
+        if epoch <= part.epoch or self.leaves:
+            return
+        part.epoch = epoch
+        try:
+            self._take(part, _said_of(topics, names, listens, more))
+        except (BadType, BadValue, KeyError):
+            self._shared.count("malformed")
+
+    def in_beat(self, sender: str, instance: str, epoch: int, seq: int, clock: float) -> None:
+        part = self.parts.get(sender)
+        if part is None or part.instance != instance or epoch > part.epoch:
+            self._shared.to(sender, self._here("new"))
+        if part is None or part.instance != instance:
+            return
+        part.heard = self._shared.now
+        part.delayed(clock, part.heard)
+        self._results.told(sender, seq)
+
+    def heard_of(self, sender: str) -> None:
+        """Something has come from it."""
+        part = self.parts.get(sender)
+        if part is not None:
+            part.heard = self._shared.now
+
+    def unreachable(self, name: str) -> None:
+        """What was sent to it has reached nobody; just after a reconnect that proves nothing."""
+        if self._shared.now >= self._lenient_until:
+            self.gone(name)
+
+    def gone(self, name: str) -> None:
+        """It has left, or was lost."""
+        part = self.parts.pop(name, None)
+        if part is None:
+            return
+        self._shared.count("gone")
+        self._take(part, _NOTHING)
+        self._results.gone(name)
+        self._results.hand_on()
+        self._asks.gone(name)
+        self._guests.gone(name)
+
+    def lost(self) -> None:
+        """This part leaves: all others are gone for it."""
+        for name in list(self.parts):
+            self.gone(name)
+
+    # -- the registry --------------------------------------------------------------------------
+
+    def _take(self, part: Part, said: _Said) -> None:
+        """What *part* has is that, from now on."""
+        registry = self._engine.registry
+        for number, name in said.names.items():
+            part.member(self._link, number, name)
+        before, after = part.topics, dict(topics_in(said.topics, said.patterns))
+        part.topics = after
+        for topic, keys in after.items():
+            known = set(before.get(topic, ()))
+            for key in keys:
+                if key not in known:
+                    member = part.members[key]
+                    registry.add(topic, "producers", Registration(member.producer, member, None))
+        for topic, keys in before.items():
+            kept = set(after.get(topic, ()))
+            for key in keys:
+                if key not in kept:
+                    registry.discard(topic, "producers", part.members[key].producer)
+        there = {key for keys in after.values() for key in keys}
+        left = [key for key in part.members if key not in there]
+        if left:
+            self._asks.gone_from(part.name, left)
+        for key in left:
+            # Who still owes an answer is known by what was asked.
+            del part.members[key]
+        part.listens = {topic for topic, _ in topics_in(*_as_tables(said))}
+        self._look_at_listeners()
+
+    def _look_at_listeners(self) -> None:
+        wanted = {topic for part in self.parts.values() for topic in part.listens}
+        registry, outlet = self._engine.registry, self.outlet
+        registration = Registration(outlet, outlet, self._shared.outbox, apart=True)
+        for topic in wanted - self._outlets:
+            registry.add(topic, "listeners", registration)
+        for topic in self._outlets - wanted:
+            registry.discard(topic, "listeners", outlet)
+        self._outlets = wanted
+
+
+def _as_tables(said: _Said) -> Any:
+    return dict.fromkeys(said.listens), dict.fromkeys(said.hears)
+
+
+def _said_of(
+    topics: Dict[str, List[int]], names: Dict[str, str], listens: List[str], more: Dict[str, Any]
+) -> _Said:
+    """What arrived, looked at; BadValue for what cannot be."""
+    patterns, hears = more.get("patterns", {}), more.get("hears", [])
+    if not isinstance(patterns, dict) or not isinstance(hears, list):
+        raise BadValue("patterns, or hears, of another shape")
+    for keys in patterns.values():
+        if not isinstance(keys, list) or not all(type(key) is int for key in keys):
+            raise BadValue("patterns of another shape")
+    if not all(type(each) is str for each in hears):
+        raise BadValue("hears of another shape")
+    if max(len(names), len(topics), len(listens), len(patterns), len(hears)) > _MOST:
+        raise BadValue("too much for one part")
+    known = {int(number): name for number, name in names.items()}
+    for keys in [*topics.values(), *patterns.values()]:
+        if not known.keys() >= set(keys):
+            raise BadValue("a member without a name")
+    for each in [*patterns, *hears]:
+        TopicPattern(each)
+    return _Said(topics, known, listens, patterns, hears)

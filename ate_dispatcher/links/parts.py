@@ -1,0 +1,94 @@
+"""Another part, as far as it has said who it is and what it has."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Deque, Dict, Hashable, List, Optional, Set, Tuple
+
+from .._core.durations import NEVER
+from .._delivery.patterns import TopicPattern
+from .._engine.link import Link, RemoteMember
+
+__all__ = ["Part", "RemoteProducer", "topics_in"]
+
+_REMEMBERED = 10_000
+"""So many requests of one part are remembered, to tell a second copy."""
+
+_FORGETS = 1e-4
+"""The least delay that was seen is let rise by so much of the time: clocks drift apart."""
+
+
+class RemoteProducer:
+    """A producer on another machine: ``reply.producer`` of what it has answered."""
+
+    __slots__ = ("__dict__", "__weakref__", "_ate_member", "name", "part")
+
+    def __init__(self, name: str, part: str) -> None:
+        #: Its name there.
+        self.name: str = name
+        #: Which part of the dispatcher it is on.
+        self.part: str = part
+        self._ate_member: Optional[RemoteMember] = None
+
+    def __repr__(self) -> str:
+        return f"<RemoteProducer {self.name} on {self.part}>"
+
+
+class Part:
+    """What is known of one; changed on the link's thread alone."""
+
+    def __init__(self, name: str, instance: str, now: float) -> None:
+        self.name: str = name
+        #: Another one after a restart.
+        self.instance: str = instance
+        #: How often it has said what it has; so that old news are told from new ones.
+        self.epoch: int = -1
+        #: When it was last heard of.
+        self.heard: float = now
+        #: Its producers, by what it calls them.
+        self.members: Dict[int, RemoteMember] = {}
+        #: On which topics and patterns they are, and where it listens.
+        self.topics: Dict[Hashable, List[int]] = {}
+        self.listens: Set[Hashable] = set()
+        # The least difference of the clocks that was seen, and when.
+        self._least = NEVER
+        self._since = now
+        self._known: Set[int] = set()
+        self._order: Deque[int] = deque()
+
+    def delayed(self, sent: float, now: float) -> float:
+        """By how much longer than the quickest what it has *sent* was on its way, in seconds.
+
+        Clocks are not compared, differences are.
+        """
+        delay = now - sent
+        if self._least != NEVER:
+            self._least += (now - self._since) * _FORGETS
+        self._since = now
+        self._least = min(self._least, delay)
+        return delay - self._least
+
+    def is_new(self, number: int) -> bool:
+        """Whether this is the first copy of its request *number*."""
+        if number in self._known:
+            return False
+        self._known.add(number)
+        self._order.append(number)
+        if len(self._order) > _REMEMBERED:
+            self._known.discard(self._order.popleft())
+        return True
+
+    def member(self, link: Link, key: int, name: str) -> RemoteMember:
+        """Its producer *key*, which is called *name*."""
+        found = self.members.get(key)
+        if found is None:
+            producer = RemoteProducer(name, self.name)
+            found = self.members[key] = RemoteMember(producer, link, self.name, key)
+            producer._ate_member = found
+        return found
+
+
+def topics_in(plain: Dict[str, Any], patterns: Dict[str, Any]) -> List[Tuple[Hashable, Any]]:
+    """What was said of topics, and of patterns, in one: by what stands for them here."""
+    found: List[Tuple[Hashable, Any]] = list(plain.items())
+    return found + [(TopicPattern(text), each) for text, each in patterns.items()]

@@ -1,0 +1,204 @@
+"""Results and published values on their way between parts: numbered, so that none is lost unseen.
+
+Each part numbers what it sends over all topics. Who finds a gap asks the sender for what is
+missing, which keeps the last of it; what it does not have any more is lost, and said so. On the
+link's thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Deque, Dict, List, Optional, Tuple
+
+from .. import _log
+from .._delivery.matched import SomeChannel
+from .._engine.remote import Heard, let_hear
+from ..errors import BadType, BadValue
+from . import frames
+from .shared import Shared
+from .subjects import subject_of
+
+__all__ = ["Results"]
+
+_KEPT, _BYTES = 5_000, 16 * 1024 * 1024
+"""So many, and so much text of them, are kept for who has missed some."""
+
+_PATIENCE = 0.05
+"""Seconds after which what is missing is asked for once more."""
+
+_HELD = 10_000
+"""So many are held of one part behind a gap; beyond, what is missing is given up."""
+
+
+class _Source:
+    """What was heard of one part."""
+
+    __slots__ = ("asked", "held", "seq", "told")
+
+    def __init__(self, seq: int) -> None:
+        #: The last one that was handed on.
+        self.seq: int = seq
+        #: The newest that it is known to have sent.
+        self.told: int = seq
+        #: Those behind a gap.
+        self.held: Dict[int, Tuple[str, Any, Optional[int]]] = {}
+        #: When what is missing is to be asked for again.
+        self.asked: float = 0.0
+
+
+class Results:
+    """Both directions of one link."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        #: The number of the last one that we have sent.
+        self.seq: int = 0
+        self._history: Deque[Tuple[int, str]] = deque()
+        self._size = 0
+        self._sources: Dict[str, _Source] = {}
+        self._heard: List[Heard] = []
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def send(self, topic: str, value: Any, request: Optional[int]) -> None:
+        """To all who listen elsewhere. BadType or BadValue if *value* cannot travel."""
+        shared = self._shared
+        text = shared.codec.encode("value", value)
+        frame = frames.res(self.seq + 1, topic, text, request)
+        if not shared.fits(frame):
+            raise BadValue(
+                f"value on topic {topic!r} is {len(frame)} bytes as text, and a message has room "
+                f"for {shared.transport.largest}"
+            )
+        self.seq += 1
+        self._history.append((self.seq, frame))
+        self._size += len(frame)
+        while len(self._history) > _KEPT or self._size > _BYTES:
+            self._size -= len(self._history.popleft()[1])
+        if shared.connected:
+            # Else whoever misses it asks for it.
+            shared.on(subject_of(topic), frame)
+
+    def again(self, sender: str, first: int, last: int) -> None:
+        """*sender* has missed those."""
+        oldest = self._history[0][0] if self._history else self.seq + 1
+        if first < oldest:
+            self._shared.to(sender, frames.lost(first, min(last, oldest - 1)))
+        for number, frame in self._history:
+            if first <= number <= last:
+                self._shared.count("sent_again")
+                self._shared.to(sender, frame)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def begins(self, sender: str, seq: int) -> None:
+        """A part has come that has sent *seq* until now; what was before is not for us."""
+        self._sources[sender] = _Source(seq)
+
+    def gone(self, sender: str) -> None:
+        """It has left; what is held of it is all that will come."""
+        source = self._sources.pop(sender, None)
+        if source is not None and source.held:
+            for number in sorted(source.held):
+                self._missed(sender, number - source.seq - 1)
+                source.seq = number
+                self._take(source.held[number])
+
+    def came(self, sender: str, seq: int, topic: str, value: Any, request: Optional[int]) -> None:
+        """One of them."""
+        source = self._sources.get(sender)
+        if source is None:
+            # It will say who it is.
+            return
+        if seq <= source.seq or seq in source.held:
+            self._shared.count("duplicates")
+            return
+        item = topic, value, request
+        source.told = max(source.told, seq)
+        if seq == source.seq + 1:
+            source.seq = seq
+            self._take(item)
+            while source.held:
+                following = source.held.pop(source.seq + 1, None)
+                if following is None:
+                    break
+                source.seq += 1
+                self._take(following)
+            return
+        source.held[seq] = item
+        if len(source.held) > _HELD:
+            self.lost(sender, source.seq + 1, min(source.held) - 1)
+        self._ask_for_missing(sender, source)
+
+    def told(self, sender: str, seq: int) -> None:
+        """It says that it has sent *seq* until now."""
+        source = self._sources.get(sender)
+        if source is not None:
+            source.told = max(source.told, seq)
+            self._ask_for_missing(sender, source)
+
+    def lost(self, sender: str, first: int, last: int) -> None:
+        """Those are lost for good."""
+        source = self._sources.get(sender)
+        if source is None or not first <= source.seq + 1 <= last:
+            return
+        last = min(last, source.told)
+        missing = [each for each in range(source.seq + 1, last + 1) if each not in source.held]
+        self._missed(sender, len(missing))
+        for number in range(source.seq + 1, last + 1):
+            held = source.held.pop(number, None)
+            if held is not None:
+                self._take(held)
+        source.seq = last
+        while source.held:
+            following = source.held.pop(source.seq + 1, None)
+            if following is None:
+                break
+            source.seq += 1
+            self._take(following)
+
+    def look(self, now: float) -> float:
+        """Ask once more for what is still missing; when to look again."""
+        until = float("inf")
+        for sender, source in self._sources.items():
+            if source.told > source.seq:
+                if source.asked <= now:
+                    self._ask_for_missing(sender, source)
+                until = min(until, source.asked)
+        return until
+
+    def hand_on(self) -> None:
+        """What has come so far, to those who listen here."""
+        if self._heard:
+            heard, self._heard = self._heard, []
+            let_hear(self._shared.engine, heard, self._shared.outbox)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _take(self, item: Tuple[str, Any, Optional[int]]) -> None:
+        topic, value, request = item
+        shared = self._shared
+        channel: Optional[SomeChannel] = shared.engine.registry.find(topic)
+        if channel is None:
+            return
+        try:
+            decoded = shared.codec.decode(value)
+        except (BadType, BadValue):
+            shared.count("malformed")
+            return
+        self._heard.append(Heard(channel, topic, decoded, request))
+
+    def _ask_for_missing(self, sender: str, source: _Source) -> None:
+        now = self._shared.now
+        if source.told <= source.seq or now < source.asked or not self._shared.connected:
+            return
+        if not source.asked:
+            self._shared.count("gaps")
+        source.asked = now + _PATIENCE
+        last = min(source.held, default=source.told + 1) - 1
+        self._shared.to(sender, frames.again(source.seq + 1, last))
+
+    def _missed(self, sender: str, number: int) -> None:
+        if number > 0:
+            self._shared.count("lost", number)
+            _log.lost("%d results and values of part %s were lost on the way here", number, sender)

@@ -1,0 +1,217 @@
+"""What runs on the thread of one link: it takes what has come, and sends what waits."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Optional
+
+from .. import _log
+from .._core.durations import NEVER
+from .._delivery.sentinels import IDLE
+from .._engine.link import Link
+from .._engine.messages import tell_of
+from .._engine.process import unhurried
+from .._engine.publish import hears_no_more
+from .._time.clock import Parker, this_thread
+from . import frames
+from .asks import Asks
+from .guests import Guests
+from .membership import Membership
+from .results import Results
+from .shared import Shared
+
+__all__ = ["Session"]
+
+_FEW = 512
+"""So many things of the outbox are seen to before what has come has its turn."""
+
+
+class Session:
+    """A `transport.Receiver`: every method on the transport's thread, but for `wait_until_ready`."""
+
+    def __init__(self, shared: Shared, link: Link, namespace: str, name: str) -> None:
+        self._shared = shared
+        self.namespace: str = namespace
+        self.part: str = shared.part
+        self.asks: Asks = Asks(shared)
+        self.guests: Guests = Guests(shared)
+        self.results: Results = Results(shared)
+        everything = self.asks, self.guests, self.results
+        self.membership: Membership = Membership(shared, link, *everything, name)
+        #: Whether it has left, and does nothing any more.
+        self.is_over: bool = False
+        #: Why nothing arrives, if so.
+        self.why: Optional[str] = None
+        self._waiting: List[Parker] = []
+        #: While it leaves, when it goes in any case.
+        self._leave_by = NEVER
+        membership = self.membership
+        # What may be in one message with others of its kind, and is handed in together.
+        self._answers: Dict[str, Callable[..., None]] = {
+            "ans": self.asks.in_ans,
+            "err": self.asks.in_err,
+            "part": self.asks.in_part,
+            "fin": self.asks.in_fin,
+            "res": self.results.came,
+        }
+        self._others: Dict[str, Callable[..., None]] = {
+            "ask": self._in_ask,
+            "not": self.asks.in_not,
+            "skip": self.asks.in_skip,
+            "late": self.asks.in_late,
+            "prog": self.asks.in_prog,
+            "end": self.asks.in_end,
+            "can": self.guests.cancel,
+            "here": membership.in_here,
+            "beat": membership.in_beat,
+            "bye": membership.gone,
+            "again": self.results.again,
+            "lost": self.results.lost,
+        }
+
+    # -- what the transport tells --------------------------------------------------------------
+
+    def connected(self) -> None:
+        self._shared.connected, self.why = True, None
+        self.membership.connected(self._shared.now)
+        self.asks.send_rest()
+        self._shared.flush()
+
+    def disconnected(self, why: str) -> None:
+        self._shared.connected, self.why = False, why
+
+    def received(self, sender: str, payload: bytes) -> None:
+        shared = self._shared
+        shared.count("messages_in")
+        found, malformed = frames.frames_of(payload)
+        if malformed:
+            shared.count("malformed", malformed)
+        shared.count("frames_in", len(found))
+        self.membership.heard_of(sender)
+        for frame in found:
+            kind = frame[0]
+            take = self._answers.get(kind)
+            if take is None:
+                self._hand_in()
+                take = self._others.get(kind)
+            if take is not None and not self.is_over:
+                take(sender, *frame[1:])
+        self._hand_in()
+
+    def unreachable(self, part: str) -> None:
+        if part:
+            self.membership.unreachable(part)
+        else:
+            self.membership.alone()
+
+    def asked(self, topic: str, payload: bytes, reply: str) -> None:
+        """Not yet: nobody is offered."""
+
+    def answered(self, number: int, payload: bytes) -> None:
+        """Not yet: nobody is asked so."""
+
+    def step(self) -> float:
+        shared = self._shared
+        shared.outbox.disarm()
+        # Nothing that users let go of here may keep deadlines waiting.
+        unhurried.setdefault(this_thread(), shared.engine.observers)
+        until = NEVER
+        more = self._see_to_outbox()
+        if not self.is_over:
+            now = shared.now
+            until = min(self.membership.look(now), self.results.look(now))
+            if self._leave_by < NEVER:
+                until = min(until, self._leave_by)
+                if now >= self._leave_by or not (len(self.guests) or len(self.asks)):
+                    self.leave()
+        shared.flush()
+        self._tell_waiting()
+        if self.is_over or (not more and shared.outbox.arm()):
+            return until
+        return -NEVER
+
+    def _see_to_outbox(self) -> bool:
+        """A part of what waits; whether there is more."""
+        outbox, outlet = self._shared.outbox, self.membership.outlet
+        for _ in range(_FEW):
+            item: Any = outbox.oldest()
+            if item is IDLE:
+                return False
+            if self.is_over:
+                continue
+            try:
+                if item.__class__ is tuple:
+                    what, data = item
+                    what(*data)
+                else:
+                    outlet.hear(item)
+            except Exception as error:
+                tell_of(outlet, item, error)
+        return True
+
+    def _hand_in(self) -> None:
+        self.asks.hand_in()
+        self.results.hand_on()
+
+    def _in_ask(self, sender: str, number: int, *rest: Any) -> None:
+        asker = self.membership.parts.get(sender)
+        if asker is None:
+            # Not heard of, or gone: it shall say who it is, and ask again.
+            for key in rest[3]:
+                self._shared.to(sender, frames.not_(number, key, "declined"))
+            return
+        self.guests.ask(asker, number, *rest)
+
+    # -- leaving -------------------------------------------------------------------------------
+
+    def begin_to_leave(self, until: float) -> None:
+        """Take nothing new; leave when all is answered, or at *until*."""
+        self.membership.leave()
+        self._leave_by = until
+
+    def leave(self) -> None:
+        """Say bye, and go. What is left in the outbox nobody hears."""
+        if self.is_over:
+            return
+        shared = self._shared
+        shared.to_all(frames.bye())
+        shared.flush()
+        self.is_over = True
+        self.membership.lost()
+        hears_no_more(shared.outbox, shared.engine.posts)
+        unhurried.pop(this_thread(), None)
+        shared.transport.close()
+
+    # -- who waits for the connection ----------------------------------------------------------
+
+    def wait_until_ready(self, deadline: float) -> bool:
+        """Until it is known who is there, or it has left, or until *deadline* (False).
+
+        Any thread but the link's.
+        """
+        parker = self._shared.engine.clock.parker()
+        self._waiting.append(parker)
+        try:
+            while True:
+                # Enlisted first (P9).
+                if self.membership.is_ready or self.membership.is_taken or self.is_over:
+                    return True
+                if not parker.park_until(deadline):
+                    return self.membership.is_ready
+        finally:
+            self._waiting.remove(parker)
+
+    def _tell_waiting(self) -> None:
+        membership = self.membership
+        if self._waiting and (membership.is_ready or membership.is_taken or self.is_over):
+            for parker in list(self._waiting):
+                parker.unpark(None)
+
+    def describe(self) -> Dict[str, int]:
+        """What was counted, and what is open. From anywhere."""
+        open_now = {"asked": len(self.asks), "guests": len(self.guests)}
+        return {**self._shared.counts, **open_now}
+
+
+def refused(name: str, namespace: str) -> str:
+    """Why a second part of one name cannot be."""
+    return f"another part is called {_log.text_of(name)} in the namespace {namespace}"

@@ -1,0 +1,103 @@
+"""What the pieces of one link have in common; all of it on the link's thread."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+from .._engine.engine import Engine
+from .outbox import Outbox
+from .transport import Transport
+from .values import Codec
+
+__all__ = ["COUNTED", "Shared"]
+
+COUNTED = (
+    *("messages_out", "messages_in", "frames_out", "frames_in", "malformed", "duplicates"),
+    *("stale", "gaps", "sent_again", "lost", "gone", "dropped"),
+)
+"""What a link counts over its life."""
+
+_JOINED = 256 * 1024
+"""Frames are joined to messages of about so many bytes at most."""
+
+_PART, _ALL, _TOPIC = range(3)
+
+
+class Shared:
+    """The engine, the codec, who we are, and what is on its way out."""
+
+    def __init__(self, engine: Engine, transport: Transport, codec: Codec, part: str) -> None:
+        self.engine: Engine = engine
+        self.transport: Transport = transport
+        self.codec: Codec = codec
+        self.part: str = part
+        self.outbox: Outbox = Outbox(transport)
+        self.counts: Dict[str, int] = dict.fromkeys(COUNTED, 0)
+        #: Whether what is sent arrives.
+        self.connected: bool = False
+        # Messages that are being put together: what for, for whom, the frames, their size.
+        self._batches: List[Tuple[int, str, List[bytes], List[int]]] = []
+        self._by_part: Dict[str, int] = {}
+
+    @property
+    def now(self) -> float:
+        return self.engine.now()
+
+    def count(self, what: str, number: int = 1) -> None:
+        self.counts[what] += number
+
+    def fits(self, frame: str) -> bool:
+        """Whether *frame* is not too long for a message of its own."""
+        return len(frame) <= self.transport.largest and len(frame.encode()) <= self.transport.largest
+
+    def to(self, part: str, frame: str) -> None:
+        """Say *frame* to one part, behind what was said to it before."""
+        place = self._by_part.get(part)
+        data = frame.encode()
+        if place is not None and self._joins(place, data):
+            return
+        self._by_part[part] = len(self._batches)
+        self._batches.append((_PART, part, [data], [len(data)]))
+
+    def to_all(self, frame: str) -> None:
+        """Say it to everybody."""
+        data = frame.encode()
+        self._batches.append((_ALL, "", [data], [len(data)]))
+
+    def on(self, subject: str, frame: str) -> None:
+        """Say it to who hears; only what comes in a row on one *subject* is joined."""
+        data, last = frame.encode(), len(self._batches) - 1
+        if last >= 0 and self._batches[last][:2] == (_TOPIC, subject) and self._joins(last, data):
+            return
+        self._batches.append((_TOPIC, subject, [data], [len(data)]))
+
+    def flush(self) -> None:
+        """Let out what was said; what cannot arrive is dropped, and counted."""
+        if not self._batches:
+            return
+        batches, self._batches = self._batches, []
+        self._by_part.clear()
+        send = self.transport.send, self.transport.send_all, self.transport.send_on
+        for kind, to, frames, _ in batches:
+            if not self.connected:
+                self.count("dropped", len(frames))
+                continue
+            self.count("messages_out")
+            self.count("frames_out", len(frames))
+            payload = b"\n".join(frames)
+            if kind == _ALL:
+                self.transport.send_all(payload)
+            else:
+                send[kind](to, payload)  # type: ignore[operator]
+
+    def _joins(self, place: int, data: bytes) -> bool:
+        _, _, frames, size = self._batches[place]
+        if size[0] + len(data) + 1 > min(_JOINED, self.transport.largest):
+            return False
+        frames.append(data)
+        size[0] += len(data) + 1
+        return True
+
+    def do(self, what: Any, *data: Any) -> None:
+        """Have *what* called with *data* on the link's thread. From anywhere; only appends."""
+        self.outbox.put((what, data))
