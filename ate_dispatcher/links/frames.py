@@ -1,0 +1,461 @@
+"""Frames of the wire "ate1": what parts tell each other, as lines of JSON text.
+
+A message is text in UTF-8. Each of its lines, which end with a line feed but for the last, is one
+frame: one JSON array ``[kind, ...]`` and nothing else, without lone surrogates, NaN, or numbers of
+more than 640 digits. The sender is not in it: whatever carries the message knows it. A kind that is
+not known is left alone, and so is what an array has beyond the fields that are known: later
+versions may have more. A frame that has not all fields, or wrong ones, is malformed and dropped.
+
+=====================================  ============================================================
+``ask id ttl_ms clock_s topic          Answer this within `ttl_ms`, or null for ever; the asker's
+members args kwargs options``          clock showed `clock_s`. `members` are of the part that is
+                                       asked; `options` is an object, of nothing that must be known
+``ans id member waited_ms ran_ms       The answer of one of them, which began after `waited_ms` and
+value``                                took `ran_ms`
+``err id member waited_ms ran_ms       It has raised: the name of the exception's type, what it
+type message traceback``               says, and the end of its traceback: at most 4,096 characters
+``part id member waited_ms ran_ms      A part of its answer, of perhaps many
+value``
+``fin id member waited_ms ran_ms``     That was its last part
+``not id member why``                  It has not been asked, or not begun, and never will: its
+                                       thread had ended (``"declined"``), or ends before it comes to
+                                       it (``"died"``), or it was stopped (``"withdrawn"``)
+``skip id member``                     It has not begun: the request was over when its turn came
+``late id member waited_ms ran_ms``    It has come to its end after that of the request
+``prog id member fraction text``       How far it is, from 0 to 1
+``end id judged``                      The request is over where it was asked for. `judged` is an
+                                       array of ``[member, verdict, standing]``: words, of which
+                                       standing may be null
+``can id members``                     The asker takes its question back, of these or, null, of all
+``here why instance epoch seq topics   Who sends this is there, as `instance`, which a restart
+names listened about``                 changes, and has this to offer: `topics` is an object, of
+                                       topic to members; `names` one of member, as text, to name;
+                                       `listened` an array of texts; `about` an object with
+                                       ``"codecs"``, an array of names, and ``"version"``
+``beat instance epoch seq clock_s``    Still there, with all as it was in `here` with that `epoch`
+``bye``                                Not there any more
+``res seq topic value request``        A value on a topic, the sender's number `seq`; the answer to
+                                       a request with that id, or null if it was published
+``again first last``                   Send me again your values with these numbers
+``lost first last``                    You will not get mine with these numbers any more
+=====================================  ============================================================
+
+An id, a member, and `seq`, `first` and `last` of values are whole numbers from 1 to 2**53 - 1;
+`epoch`, and `seq` beside it, from 0. What ends with `_ms` is a number of milliseconds, not below 0;
+`clock_s` one of seconds, by a clock of the sender's. `members` is an array with at least one, each
+once. A value, each of the array `args`, and of the object `kwargs`, is as `values` says.
+
+What writes a frame returns one line. Values come as text, encoded before; all else must have the
+type that is said. Lone surrogates in other texts become ``?``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NoReturn,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+from .values import LONGEST_NUMBER, has_long_number, is_unicode, json_of
+
+__all__ = [
+    "KINDS",
+    "again",
+    "ans",
+    "ask",
+    "beat",
+    "bye",
+    "can",
+    "end",
+    "err",
+    "fin",
+    "frames_of",
+    "here",
+    "late",
+    "lost",
+    "not_",
+    "part",
+    "payload_of",
+    "prog",
+    "res",
+    "skip",
+]
+
+_LARGEST = (1 << 53) - 1
+_TRACEBACK = 4096
+_WHY_NOT = frozenset(["declined", "withdrawn", "died"])
+_INFINITY = math.inf
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def payload_of(frames: Iterable[str]) -> bytes:
+    """One message with all of these."""
+    return "\n".join(frames).encode()
+
+
+def ask(
+    number: int,
+    ttl_ms: Optional[float],
+    clock_s: float,
+    topic: str,
+    members: Iterable[int],
+    args: str,
+    kwargs: str,
+    options: str = "{}",
+) -> str:
+    """*args* is the text of an array, *kwargs* and *options* are those of objects."""
+    ttl = "null" if ttl_ms is None else f"{ttl_ms:.3f}"
+    return (
+        f'["ask",{number},{ttl},{clock_s:.6f},{_text(topic)},{_numbers(members)},'
+        f"{args},{kwargs},{options}]"
+    )
+
+
+def ans(number: int, member: int, waited_ms: float, ran_ms: float, value: str) -> str:
+    """*value* is text."""
+    return f'["ans",{number},{member},{waited_ms:.3f},{ran_ms:.3f},{value}]'
+
+
+def err(
+    number: int,
+    member: int,
+    waited_ms: float,
+    ran_ms: float,
+    type_name: str,
+    message: str,
+    traceback: str,
+) -> str:
+    """Of *traceback* the end, as much as may be."""
+    told = f"{_text(type_name)},{_text(message)},{_text(traceback[-_TRACEBACK:])}"
+    return f'["err",{number},{member},{waited_ms:.3f},{ran_ms:.3f},{told}]'
+
+
+def part(number: int, member: int, waited_ms: float, ran_ms: float, value: str) -> str:
+    """*value* is text."""
+    return f'["part",{number},{member},{waited_ms:.3f},{ran_ms:.3f},{value}]'
+
+
+def fin(number: int, member: int, waited_ms: float, ran_ms: float) -> str:
+    """Of a streaming one."""
+    return f'["fin",{number},{member},{waited_ms:.3f},{ran_ms:.3f}]'
+
+
+def not_(number: int, member: int, why: str) -> str:
+    """*why* is "declined", "withdrawn" or "died"."""
+    return f'["not",{number},{member},{_text(why)}]'
+
+
+def skip(number: int, member: int) -> str:
+    """Of one that has not begun."""
+    return f'["skip",{number},{member}]'
+
+
+def late(number: int, member: int, waited_ms: float, ran_ms: float) -> str:
+    """Of one whose answer nobody takes."""
+    return f'["late",{number},{member},{waited_ms:.3f},{ran_ms:.3f}]'
+
+
+def prog(number: int, member: int, fraction: float, text: str) -> str:
+    """*fraction* is from 0 to 1."""
+    return f'["prog",{number},{member},{fraction:.6f},{_text(text)}]'
+
+
+def end(number: int, judged: Iterable[Tuple[int, str, Optional[str]]]) -> str:
+    """Of each that has a verdict: the member, the verdict and the standing."""
+    return f'["end",{number},{json_of([list(each) for each in judged])}]'
+
+
+def can(number: int, members: Optional[Iterable[int]] = None) -> str:
+    """None is for all."""
+    return f'["can",{number},{"null" if members is None else _numbers(members)}]'
+
+
+def here(
+    why: str,
+    instance: str,
+    epoch: int,
+    seq: int,
+    topics: Mapping[str, Iterable[int]],
+    names: Mapping[int, str],
+    listened: Iterable[str],
+    codecs: Iterable[str],
+    version: str,
+) -> str:
+    """All that it has, each time."""
+    offered = ",".join([f"{_text(topic)}:{_numbers(some)}" for topic, some in topics.items()])
+    called = ",".join([f'"{member}":{_text(name)}' for member, name in names.items()])
+    return (
+        f'["here",{_text(why)},{_text(instance)},{epoch},{seq},{{{offered}}},{{{called}}},'
+        f'{_texts(listened)},{{"codecs":{_texts(codecs)},"version":{_text(version)}}}]'
+    )
+
+
+def beat(instance: str, epoch: int, seq: int, clock_s: float) -> str:
+    """As `here`, but short."""
+    return f'["beat",{_text(instance)},{epoch},{seq},{clock_s:.6f}]'
+
+
+def bye() -> str:
+    """The last frame of all."""
+    return '["bye"]'
+
+
+def res(seq: int, topic: str, value: str, request: Optional[int] = None) -> str:
+    """*value* is text; *request* the id of what it answers."""
+    return f'["res",{seq},{_text(topic)},{value},{"null" if request is None else request}]'
+
+
+def again(first: int, last: int) -> str:
+    """Both included."""
+    return f'["again",{first},{last}]'
+
+
+def lost(first: int, last: int) -> str:
+    """Both included."""
+    return f'["lost",{first},{last}]'
+
+
+def _text(text: str) -> str:
+    return json_of(text if is_unicode(text) else text.encode("utf-8", "replace").decode())
+
+
+def _texts(texts: Iterable[str]) -> str:
+    return f"[{','.join([_text(each) for each in texts])}]"
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"
+
+
+# -- what fields are -------------------------------------------------------------------------------
+
+
+def _number(field: Any) -> bool:
+    return type(field) is int and 0 < field <= _LARGEST
+
+
+def _count(field: Any) -> bool:
+    return type(field) is int and 0 <= field <= _LARGEST
+
+
+def _optional_number(field: Any) -> bool:
+    return field is None or _number(field)
+
+
+def _ms(field: Any) -> bool:
+    kind = type(field)
+    return (kind is float or kind is int) and 0 <= field < _INFINITY
+
+
+def _optional_ms(field: Any) -> bool:
+    return field is None or _ms(field)
+
+
+def _seconds(field: Any) -> bool:
+    kind = type(field)
+    return (kind is float or kind is int) and -_INFINITY < field < _INFINITY
+
+
+def _fraction(field: Any) -> bool:
+    return _ms(field) and field <= 1
+
+
+def _string(field: Any) -> bool:
+    return type(field) is str
+
+
+def _traceback(field: Any) -> bool:
+    return type(field) is str and len(field) <= _TRACEBACK
+
+
+def _why_not(field: Any) -> bool:
+    return type(field) is str and field in _WHY_NOT
+
+
+def _array(field: Any) -> bool:
+    return type(field) is list
+
+
+def _object(field: Any) -> bool:
+    return type(field) is dict
+
+
+def _strings(field: Any) -> bool:
+    return type(field) is list and all(map(_string, field))
+
+
+def _members(field: Any) -> bool:
+    return (
+        type(field) is list
+        and len(field) > 0
+        and all(map(_number, field))
+        and len(set(field)) == len(field)
+    )
+
+
+def _optional_members(field: Any) -> bool:
+    return field is None or _members(field)
+
+
+def _judged(field: Any) -> bool:
+    return type(field) is list and all(
+        type(each) is list
+        and len(each) >= 3
+        and _number(each[0])
+        and type(each[1]) is str
+        and (each[2] is None or type(each[2]) is str)
+        for each in field
+    )
+
+
+def _topics(field: Any) -> bool:
+    return type(field) is dict and all(map(_members, field.values()))
+
+
+def _names(field: Any) -> bool:
+    return type(field) is dict and all(
+        _is_member(member) and type(name) is str for member, name in field.items()
+    )
+
+
+def _is_member(text: str) -> bool:
+    # Short first: nobody makes us turn a million digits into a number.
+    return len(text) <= 16 and text.isdecimal() and str(int(text)) == text and _number(int(text))
+
+
+def _about(field: Any) -> bool:
+    return (
+        type(field) is dict and _strings(field.get("codecs")) and type(field.get("version")) is str
+    )
+
+
+_Check = Callable[[Any], bool]
+
+
+def _anything(field: Any) -> bool:
+    """Not called: see `_CHECKS`."""
+    return True
+
+
+_SHAPES: Mapping[str, Tuple[_Check, ...]] = {
+    "ask": (
+        *(_number, _optional_ms, _seconds, _string),
+        *(_members, _array, _object, _object),
+    ),
+    "ans": (_number, _number, _ms, _ms, _anything),
+    "err": (_number, _number, _ms, _ms, _string, _string, _traceback),
+    "part": (_number, _number, _ms, _ms, _anything),
+    "fin": (_number, _number, _ms, _ms),
+    "not": (_number, _number, _why_not),
+    "skip": (_number, _number),
+    "late": (_number, _number, _ms, _ms),
+    "prog": (_number, _number, _fraction, _string),
+    "end": (_number, _judged),
+    "can": (_number, _optional_members),
+    "here": (
+        *(_string, _string, _count, _count),
+        *(_topics, _names, _strings, _about),
+    ),
+    "beat": (_string, _count, _count, _seconds),
+    "bye": (),
+    "res": (_number, _string, _anything, _optional_number),
+    "again": (_number, _number),
+    "lost": (_number, _number),
+}
+"""What each field must be, for each kind."""
+
+KINDS = frozenset(_SHAPES)
+"""The first of each frame that is read."""
+
+_CHECKS: Dict[str, Tuple[int, List[Tuple[int, _Check]]]] = {
+    kind: (
+        len(shape) + 1,
+        [(index, check) for index, check in enumerate(shape, 1) if check is not _anything],
+    )
+    for kind, shape in _SHAPES.items()
+}
+"""How long a frame is, and which of its fields must be looked at."""
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
+    """The frames of a message, in their order, and how many were malformed.
+
+    Each is a list of its kind, one of `KINDS`, and its fields, exactly as the table says. Raises
+    nothing, whatever the payload is, and takes time as that is long. Values are as `json.loads`
+    makes them.
+    """
+    try:
+        lines = payload.decode().split("\n")
+    except UnicodeDecodeError:
+        lines = [_line(each) for each in payload.split(b"\n")]
+    frames: List[List[Any]] = []
+    malformed = 0
+    for line in lines:
+        if line[:1] != "[":
+            malformed += line != ""
+            continue
+        try:
+            # A number or a text of any length is read by the C code in no time, but for this.
+            decode = _decode_carefully if has_long_number(line) else _decode
+            frame, length = decode(line)
+            if "\\ud" in line or "\\uD" in line:
+                # A pair of them is one character, and one alone no text.
+                json_of(frame).encode()
+        except (ValueError, RecursionError):
+            malformed += 1
+            continue
+        if length != len(line) or not frame or type(frame[0]) is not str:
+            malformed += 1
+            continue
+        known = _CHECKS.get(frame[0])
+        if known is None:
+            continue
+        length, checks = known
+        if len(frame) != length:
+            if len(frame) < length:
+                malformed += 1
+                continue
+            del frame[length:]
+        for index, check in checks:
+            if not check(frame[index]):
+                malformed += 1
+                break
+        else:
+            frames.append(frame)
+    return frames, malformed
+
+
+def _line(line: bytes) -> str:
+    """Its text, or something that is no frame."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return "?"
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _short(digits: str) -> int:
+    """So that no Python, however it was set, takes a time of their number squared."""
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(len(digits))
+    return int(digits)
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).raw_decode
+_decode_carefully = json.JSONDecoder(parse_constant=_refuse, parse_int=_short).raw_decode
