@@ -8,7 +8,19 @@ fields are replaced whole (P8).
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Hashable, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Dict,
+    Hashable,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from typing_extensions import Protocol, Self
 

@@ -16,6 +16,7 @@ from .._core.outcomes import Standing, Verdict
 from .._core.request import Guest, Request
 from .._delivery.channel import Channel, Outlet
 from .._delivery.local_member import LocalMember
+from .._delivery.matched import SomeChannel
 from .._observing.translate import event_opened
 from .engine import Engine, Order
 from .gather import announce, apply, forward
@@ -172,7 +173,7 @@ def open_guest(
 class Heard(NamedTuple):
     """A result that was accepted elsewhere, or, without a *request*, a value published there."""
 
-    channel: Channel
+    channel: SomeChannel
     topic: str
     value: Any
     request: Optional[int]

@@ -84,7 +84,7 @@ class Asks:
         """Ask *members*, now or when that is possible again."""
         pending = Pending(request, packed, members, self._shared.now)
         if request.completion is not None:
-            self._settle(request, {each: (Verdict.SKIPPED, None) for each in members})
+            self._settle(request, dict.fromkeys(members, (Verdict.SKIPPED, None)))
             return
         self._pending[request.id] = pending
         self._send(pending)
@@ -156,6 +156,7 @@ class Asks:
     def in_ans(
         self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
     ) -> None:
+        """A value."""
         self._answer(answered, sender, number, key, waited_ms, ran_ms, value, None)
 
     def in_err(
@@ -169,22 +170,22 @@ class Asks:
         message: str,
         trace: str,
     ) -> None:
+        """It has raised."""
         error = RemoteError(kind, message, trace, sender)
         self._answer(answered, sender, number, key, waited_ms, ran_ms, None, error)
 
     def in_part(
         self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
     ) -> None:
+        """A value of its stream."""
         self._answer(part, sender, number, key, waited_ms, ran_ms, value, None)
 
-    def in_fin(
-        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float
-    ) -> None:
+    def in_fin(self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float) -> None:
+        """The end of its stream."""
         self._answer(stream_ended, sender, number, key, waited_ms, ran_ms, None, None)
 
-    def in_late(
-        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float
-    ) -> None:
+    def in_late(self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float) -> None:
+        """It has come to its end after that of the request."""
         pending = self._pending.get(number)
         if pending is not None and pending.request.completion is not None:
             self._answer(answered, sender, number, key, waited_ms, ran_ms, None, None)
@@ -221,6 +222,7 @@ class Asks:
             hand_in(self._engine, answers)
 
     def in_not(self, sender: str, number: int, key: int, why: str) -> None:
+        """It was not asked, or has not begun, and will not."""
         pending, member = self._find(sender, number, key)
         if pending is None or member is None:
             return
@@ -229,11 +231,13 @@ class Asks:
             tell(self._engine, _FACTS[why], pending.request, member)
 
     def in_skip(self, sender: str, number: int, key: int) -> None:
+        """It will not begin: the request was over."""
         pending, member = self._find(sender, number, key)
         if pending is not None and member is not None:
             self._says(number, pending, member, Verdict.SKIPPED, None)
 
     def in_end(self, sender: str, number: int, left: List[List[Any]]) -> None:
+        """The request is over there: where those stood who have not answered."""
         for key, verdict, standing in left:
             pending, member = self._find(sender, number, key)
             if pending is None or member is None:
@@ -242,6 +246,7 @@ class Asks:
             self._says(number, pending, member, final, _STANDINGS.get(standing))
 
     def in_prog(self, sender: str, number: int, key: int, fraction: float, text: str) -> None:
+        """How far it is."""
         pending, member = self._find(sender, number, key)
         if pending is None or member is None or pending.request.completion is not None:
             return
@@ -250,7 +255,9 @@ class Asks:
         if isinstance(away, Elsewhere):
             away.progress[id(member)] = fraction, text
             if engine.hooks:
-                engine.observers.tell(event_progressed, request, member, engine.now(), fraction, text)
+                engine.observers.tell(
+                    event_progressed, request, member, engine.now(), fraction, text
+                )
 
     def gone(self, part_name: str) -> None:
         """It has left: nobody there will answer."""

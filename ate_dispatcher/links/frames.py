@@ -31,7 +31,9 @@ value``
 names listened about``                 changes, and has this to offer: `topics` is an object, of
                                        topic to members; `names` one of member, as text, to name;
                                        `listened` an array of texts; `about` an object with
-                                       ``"codecs"``, an array of names, and ``"version"``
+                                       ``"codecs"``, an array of names, and ``"version"``; and
+                                       perhaps ``"patterns"``, as `topics` but for all topics that
+                                       match, and ``"hears"``, an array of such patterns
 ``beat instance epoch seq clock_s``    Still there, with all as it was in `here` with that `epoch`
 ``bye``                                Not there any more
 ``res seq topic value request``        A value on a topic, the sender's number `seq`; the answer to
@@ -62,7 +64,6 @@ from typing import (
     Mapping,
     NoReturn,
     Optional,
-    Sequence,
     Tuple,
 )
 
@@ -70,6 +71,7 @@ from .values import LONGEST_NUMBER, has_long_number, is_unicode, json_of
 
 __all__ = [
     "KINDS",
+    "PROBE",
     "again",
     "ans",
     "ask",
@@ -95,6 +97,10 @@ _LARGEST = (1 << 53) - 1
 _TRACEBACK = 4096
 _WHY_NOT = frozenset(["declined", "withdrawn", "died"])
 _INFINITY = math.inf
+_NOTHING: Mapping[str, Iterable[int]] = {}
+
+PROBE = '["probe"]'
+"""Means nothing: who sends it wants to know whether anybody is there."""
 
 # -- writing ---------------------------------------------------------------------------------------
 
@@ -191,13 +197,17 @@ def here(
     listened: Iterable[str],
     codecs: Iterable[str],
     version: str,
+    patterns: Mapping[str, Iterable[int]] = _NOTHING,
+    hears: Iterable[str] = (),
 ) -> str:
-    """All that it has, each time."""
-    offered = ",".join([f"{_text(topic)}:{_numbers(some)}" for topic, some in topics.items()])
+    """All that it has, each time; *patterns*, and what *hears*, are those of patterns."""
     called = ",".join([f'"{member}":{_text(name)}' for member, name in names.items()])
+    about = f'"codecs":{_texts(codecs)},"version":{_text(version)}'
+    if patterns or hears:
+        about += f',"patterns":{_table(patterns)},"hears":{_texts(hears)}'
     return (
-        f'["here",{_text(why)},{_text(instance)},{epoch},{seq},{{{offered}}},{{{called}}},'
-        f'{_texts(listened)},{{"codecs":{_texts(codecs)},"version":{_text(version)}}}]'
+        f'["here",{_text(why)},{_text(instance)},{epoch},{seq},{_table(topics)},{{{called}}},'
+        f"{_texts(listened)},{{{about}}}]"
     )
 
 
@@ -228,6 +238,10 @@ def lost(first: int, last: int) -> str:
 
 def _text(text: str) -> str:
     return json_of(text if is_unicode(text) else text.encode("utf-8", "replace").decode())
+
+
+def _table(topics: Mapping[str, Iterable[int]]) -> str:
+    return f"{{{','.join([f'{_text(topic)}:{_numbers(some)}' for topic, some in topics.items()])}}}"
 
 
 def _texts(texts: Iterable[str]) -> str:
@@ -336,7 +350,11 @@ def _is_member(text: str) -> bool:
 
 def _about(field: Any) -> bool:
     return (
-        type(field) is dict and _strings(field.get("codecs")) and type(field.get("version")) is str
+        type(field) is dict
+        and _strings(field.get("codecs"))
+        and type(field.get("version")) is str
+        and _topics(field.get("patterns", _NOTHING))
+        and _strings(field.get("hears", []))
     )
 
 

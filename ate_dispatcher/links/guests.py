@@ -13,7 +13,8 @@ from .._core.durations import NEVER
 from .._core.effects import DISCARDED, ENDED, NOTED
 from .._core.member import Member
 from .._core.outcomes import Verdict
-from .._core.records import BEGAN, ERROR, MEMBER, STAMP, VALUE, Close, Part as StreamPart, Record
+from .._core.records import BEGAN, ERROR, MEMBER, STAMP, VALUE, Close, Record
+from .._core.records import Part as StreamPart
 from .._core.request import Request, Unanswered
 from .._delivery.channel import Channel
 from .._delivery.local_member import LocalMember
@@ -117,8 +118,7 @@ class Guests:
         members = [self.members[key] for key in keys if key in self.members]
         guest = _Guest(self, asker.name, number)
         try:
-            values = [shared.codec.decode(each) for each in args]
-            named = {name: shared.codec.decode(each) for name, each in kwargs.items()}
+            values, named = shared.codec.decode_call(args, kwargs)
             order = shared.codec.decode(options.get("key"))
             hash(order)
         except (BadType, BadValue, TypeError):
@@ -206,7 +206,7 @@ class Guests:
         """It is over here: where those stood who have not answered."""
         self._open.pop((guest.asker, guest.id), None)
         left = [
-            [each.member.number, each.verdict.value, each.standing.value]
+            (each.member.number, each.verdict.value, each.standing.value)
             for each in request.unanswered()
             if each.ending is not None and each.standing is not None
         ]

@@ -7,7 +7,6 @@ from typing import Any, Dict, Hashable, Optional, Sequence, Tuple, Type
 
 from typing_extensions import Self
 
-from .. import _log
 from .._arguments import real
 from .._core.durations import NEVER, milliseconds
 from .._core.request import Request
@@ -136,6 +135,7 @@ class Link:
     def pack(
         self, topic: Hashable, args: Tuple[Any, ...], kwargs: Dict[str, Any], key: Any
     ) -> Packed:
+        """As `_engine.link.Link.pack`; the others likewise."""
         if topic.__class__ is not str:
             raise BadType(f"topic must be a str to reach other machines, not {topic!r}")
         subject_of(topic)
@@ -153,16 +153,20 @@ class Link:
         return packed
 
     def ask(self, request: Request, packed: Any, members: Sequence[RemoteMember]) -> None:
+        """Ask *members*."""
         if members:
             self._shared.do(self._session.asks.ask, request, packed, members)
 
     def over(self, request: Request) -> None:
+        """It has ended."""
         self._shared.do(self._session.asks.over, request)
 
     def withdraw(self, member: RemoteMember) -> None:
+        """It was disabled."""
         self._shared.do(self._session.asks.withdraw, member)
 
     def changed(self) -> None:
+        """Who is registered is not what it was."""
         self._shared.do(self._session.membership.changed)
 
     def progressed(self, asker: str, number: int, key: int, fraction: float, text: str) -> None:
@@ -170,19 +174,17 @@ class Link:
         self._shared.do(self._shared.to, asker, frames.prog(number, key, fraction, text))
 
     def stop(self) -> None:
+        """Leave, behind what is still to be said."""
         self._shared.do(self._session.leave)
 
     def join_until(self, deadline: float) -> None:
+        """Wait until it has left."""
         if not self._is_copy:
             self._transport.join(deadline)
 
     def forked(self) -> None:
+        """Here is a copy."""
         self._is_copy = True
         self._session.is_over = True
         # Nobody reads it: whoever puts something in takes it out again.
         self._shared.outbox.close()
-
-
-def describe_error(error: BaseException) -> str:
-    """In a few words, for the log."""
-    return f"{type(error).__name__}: {_log.text_of(error)}"

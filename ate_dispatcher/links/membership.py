@@ -195,16 +195,18 @@ class Membership:
 
     def _here(self, why: str) -> str:
         said = self._said
-        more = {
-            "version": 1,
-            "codecs": ["json"],
-            "patterns": said.patterns,
-            "hears": said.hears,
-        }
-        names = {str(number): name for number, name in said.names.items()}
         frame = frames.here(
-            *(why, self.instance, self._epoch, self._results.seq),
-            *(said.topics, names, said.listens, more),
+            why,
+            self.instance,
+            self._epoch,
+            self._results.seq,
+            said.topics,
+            said.names,
+            said.listens,
+            ["json"],
+            "1",
+            said.patterns,
+            said.hears,
         )
         if not self._shared.fits(frame):
             _log.lost(
@@ -230,6 +232,7 @@ class Membership:
         listens: List[str],
         more: Dict[str, Any],
     ) -> None:
+        """*sender* says what it has; for the first time, perhaps."""
         if sender == self._shared.part:
             self.is_taken = self.is_taken or instance != self.instance
             return
@@ -254,6 +257,7 @@ class Membership:
             self._shared.count("malformed")
 
     def in_beat(self, sender: str, instance: str, epoch: int, seq: int, clock: float) -> None:
+        """*sender* lives."""
         part = self.parts.get(sender)
         if part is None or part.instance != instance or epoch > part.epoch:
             self._shared.to(sender, self._here("new"))
@@ -287,7 +291,7 @@ class Membership:
         self._guests.gone(name)
 
     def lost(self) -> None:
-        """This part leaves: all others are gone for it."""
+        """All others are gone for this part, which leaves."""
         for name in list(self.parts):
             self.gone(name)
 
@@ -341,13 +345,6 @@ def _said_of(
 ) -> _Said:
     """What arrived, looked at; BadValue for what cannot be."""
     patterns, hears = more.get("patterns", {}), more.get("hears", [])
-    if not isinstance(patterns, dict) or not isinstance(hears, list):
-        raise BadValue("patterns, or hears, of another shape")
-    for keys in patterns.values():
-        if not isinstance(keys, list) or not all(type(key) is int for key in keys):
-            raise BadValue("patterns of another shape")
-    if not all(type(each) is str for each in hears):
-        raise BadValue("hears of another shape")
     if max(len(names), len(topics), len(listens), len(patterns), len(hears)) > _MOST:
         raise BadValue("too much for one part")
     known = {int(number): name for number, name in names.items()}

@@ -1,4 +1,4 @@
-"""In the place of everybody who listens on other machines: one listener, for all of their topics."""
+"""One listener in the place of all who listen on other machines, for all of their topics."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class RemoteListeners:
         self._results.send(topic, response, self._request)
 
     def is_alive(self) -> bool:
+        """Whether it hears anything more."""
         return self._ate_mailbox.attention is not CLOSED
 
     def stop(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional
 
-from .. import _log
 from .._core.durations import NEVER
 from .._delivery.sentinels import IDLE
 from .._engine.link import Link
@@ -26,7 +25,7 @@ _FEW = 512
 
 
 class Session:
-    """A `transport.Receiver`: every method on the transport's thread, but for `wait_until_ready`."""
+    """A `transport.Receiver`; every method on its thread, but where it says otherwise."""
 
     def __init__(self, shared: Shared, link: Link, namespace: str, name: str) -> None:
         self._shared = shared
@@ -71,15 +70,18 @@ class Session:
     # -- what the transport tells --------------------------------------------------------------
 
     def connected(self) -> None:
+        """As `Receiver.connected`; the others likewise."""
         self._shared.connected, self.why = True, None
         self.membership.connected(self._shared.now)
         self.asks.send_rest()
         self._shared.flush()
 
     def disconnected(self, why: str) -> None:
+        """Nothing arrives."""
         self._shared.connected, self.why = False, why
 
     def received(self, sender: str, payload: bytes) -> None:
+        """Take what *sender* says."""
         shared = self._shared
         shared.count("messages_in")
         found, malformed = frames.frames_of(payload)
@@ -98,6 +100,7 @@ class Session:
         self._hand_in()
 
     def unreachable(self, part: str) -> None:
+        """Nobody of that name is there."""
         if part:
             self.membership.unreachable(part)
         else:
@@ -110,6 +113,7 @@ class Session:
         """Not yet: nobody is asked so."""
 
     def step(self) -> float:
+        """See to the outbox, and to what is due."""
         shared = self._shared
         shared.outbox.disarm()
         # Nothing that users let go of here may keep deadlines waiting.
@@ -210,8 +214,3 @@ class Session:
         """What was counted, and what is open. From anywhere."""
         open_now = {"asked": len(self.asks), "guests": len(self.guests)}
         return {**self._shared.counts, **open_now}
-
-
-def refused(name: str, namespace: str) -> str:
-    """Why a second part of one name cannot be."""
-    return f"another part is called {_log.text_of(name)} in the namespace {namespace}"

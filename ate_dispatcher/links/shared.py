@@ -41,14 +41,18 @@ class Shared:
 
     @property
     def now(self) -> float:
+        """The instant."""
         return self.engine.now()
 
     def count(self, what: str, number: int = 1) -> None:
+        """So many more of that."""
         self.counts[what] += number
 
     def fits(self, frame: str) -> bool:
         """Whether *frame* is not too long for a message of its own."""
-        return len(frame) <= self.transport.largest and len(frame.encode()) <= self.transport.largest
+        return (
+            len(frame) <= self.transport.largest and len(frame.encode()) <= self.transport.largest
+        )
 
     def to(self, part: str, frame: str) -> None:
         """Say *frame* to one part, behind what was said to it before."""
@@ -77,7 +81,6 @@ class Shared:
             return
         batches, self._batches = self._batches, []
         self._by_part.clear()
-        send = self.transport.send, self.transport.send_all, self.transport.send_on
         for kind, to, frames, _ in batches:
             if not self.connected:
                 self.count("dropped", len(frames))
@@ -87,8 +90,10 @@ class Shared:
             payload = b"\n".join(frames)
             if kind == _ALL:
                 self.transport.send_all(payload)
+            elif kind == _PART:
+                self.transport.send(to, payload)
             else:
-                send[kind](to, payload)  # type: ignore[operator]
+                self.transport.send_on(to, payload)
 
     def _joins(self, place: int, data: bytes) -> bool:
         _, _, frames, size = self._batches[place]
