@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._delivery.patterns import TopicPattern
     from ._engine.delivery import Delivery
     from ._engine.handle import Handle
+    from ._participants.connection import Connection
     from ._participants.current_request import CurrentRequest, current_request
     from ._participants.subscription import Item, Stream
     from ._time.clock import Clock
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         DispatcherError,
         DispatcherStopped,
         IncompleteError,
+        RemoteError,
         RequestTimeout,
         SlowConsumer,
     )
@@ -42,6 +44,7 @@ else:
         "_delivery.patterns": ("TopicPattern",),
         "_engine.delivery": ("Delivery",),
         "_engine.handle": ("Handle",),
+        "_participants.connection": ("Connection",),
         "_participants.current_request": ("CurrentRequest", "current_request"),
         "_participants.subscription": ("Item", "Stream"),
         "_time.clock": ("Clock",),
@@ -51,6 +54,7 @@ else:
             "DispatcherError",
             "DispatcherStopped",
             "IncompleteError",
+            "RemoteError",
             "RequestTimeout",
             "SlowConsumer",
         ),
@@ -88,6 +92,7 @@ __all__ = [
     "All",
     "Clock",
     "Completion",
+    "Connection",
     "CurrentRequest",
     "Delivery",
     "DeliveryReport",
@@ -104,6 +109,7 @@ __all__ = [
     "Producer",
     "Progress",
     "Quorum",
+    "RemoteError",
     "Reply",
     "Report",
     "RequestTimeout",

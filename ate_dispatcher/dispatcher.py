@@ -59,6 +59,7 @@ from ._engine.scatter import send
 from ._engine.waiting import beside_the_loop
 from ._observing.observers import Hook
 from ._observing.stacks import witness
+from ._participants.connection import Connection, connect
 from ._participants.inline_life import DispatcherLife
 from ._participants.listener import ResultListener
 from ._participants.participant import Life, Participant
@@ -308,6 +309,60 @@ class Dispatcher(Registrar):
         named = (need, only, without or None, ordering_key, barrier or None, context or None)
         return Sender(engine, ttl, options, dict(zip(_NAMES, named)))
 
+    # -- several machines ----------------------------------------------------------------------
+
+    def connect(
+        self,
+        address: Union[str, Sequence[str], object, None] = None,
+        *,
+        namespace: Optional[str] = None,
+        name: Optional[str] = None,
+        wait: bool = True,
+        types: Sequence[object] = (),
+        **options: Any,
+    ) -> Connection:
+        """Be one part of a dispatcher on several machines.
+
+        From now on requests reach the producers of all parts, and listeners hear the results and
+        published values of all, on topics that are text. Waits until the server is reached and it
+        is known who is there: after the last has said so for 50 ms, and no longer than half a
+        second; not with ``wait=False``.
+
+        Parameters
+        ----------
+        address: str, sequence of str, or transport, optional
+            Such as ``"nats://host:4222"``; several servers of one cluster; or an object that
+            carries messages. By default what the environment says.
+        namespace: str, optional
+            Parts with the same belong together. By default ``ATE_DISPATCHER_NAMESPACE``, or
+            ``"default"``.
+        name: str, optional
+            What the other parts call this one, which no other may be called; letters, digits, ``_``
+            and ``-``. By default made of the machine's name and the process's number.
+        wait: bool, optional
+            False: connect in the background, and go on trying.
+        types: sequence of ValueType, optional
+            How values of your own types travel.
+        options
+            Those of the transport, such as ``user`` and ``password``.
+
+        Returns
+        -------
+        Connection
+            To leave it, to look who is there, or for a ``with`` block.
+
+        Raises
+        ------
+        BadType, BadValue
+            Naming the parameter and the value.
+        DispatcherError
+            The server cannot be reached, or refuses; the name is taken; something has to be
+            installed first; or it is connected already.
+        DispatcherStopped
+            After :meth:`stop`.
+        """
+        return connect(self._ate_engine, address, namespace, name, wait, types, options)
+
     # -- watching ------------------------------------------------------------------------------
 
     def add_hook(self, hook: Hook) -> None:
@@ -434,6 +489,7 @@ class Dispatcher(Registrar):
     def _ate_see_off(self, threads: List[Any], until: float) -> None:
         """Wait for *threads* until then, and say who is left behind."""
         _join_all(threads, until)
+        self._ate_join_links(until)
         self._ate_join_observers(until)
         left = [each for each in threads if not each._ate_is_here() and each.is_alive()]
         if left:
@@ -466,6 +522,10 @@ class Dispatcher(Registrar):
         engine, thread = self._ate_engine, self._ate_loop.observers_thread
         if thread is not None and thread is not current_thread():
             engine.clock.join(thread, engine.observers.mailbox.parker, until)
+
+    def _ate_join_links(self, until: float) -> None:
+        for link in list(self._ate_engine.links):
+            link.join_until(until)
 
     def _ate_inline_life(self, clock: InlineClock) -> Life:
         assert isinstance(self._ate_loop, InlineLoop)
@@ -529,6 +589,7 @@ def _stop_all_at_exit() -> None:
         clock = dispatcher._ate_engine.clock
         try:
             _join_all([dispatcher], clock.now() + EXIT_SECONDS + 0.5)
+            dispatcher._ate_join_links(clock.now() + EXIT_SECONDS)
             dispatcher._ate_join_observers(clock.now() + EXIT_SECONDS)
         except DispatcherError as error:
             # Only a virtual clock refuses to wait.

@@ -208,10 +208,10 @@ class Ledger:
     def settled(
         self, request: Request, member: Member, verdict: Verdict, standing: Optional[Standing]
     ) -> int:
-        """What *member*, which was AWAY as *request* ended, came to; once."""
+        """What *member*, which is elsewhere, came to as *request* ended: first where it stood."""
         extras = request.extras
         each = None if extras is None else extras.unanswered.get(id(member))
-        if each is None or each.outcome is not None or each.standing is not Standing.AWAY:
+        if each is None or each.outcome is not None or member.workers:
             return self._refuse()
         if verdict is not Verdict.MISSING:
             self.sums.judge(each, verdict)

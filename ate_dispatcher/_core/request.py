@@ -158,6 +158,10 @@ class Guest(Protocol):
         """Whether *member* may still begin it."""
         ...
 
+    def progressed(self, member: Member, fraction: float, text: str) -> None:
+        """*member* says how far it is. On its thread."""
+        ...
+
 
 class Ending:
     """The end of a request: what the absent members get, said in parts.
@@ -381,6 +385,11 @@ class Request:
     def ending(self) -> Optional[Ending]:
         """Its end, once that has begun."""
         return None if self.extras is None else self.extras.ending
+
+    @property
+    def guest(self) -> Optional[Guest]:
+        """Who has asked it from elsewhere, if somebody has."""
+        return None if self.extras is None else self.extras.guest
 
     @property
     def key(self) -> Any:

@@ -252,9 +252,11 @@ class ControlLoop:
         if sweep(member):
             self._engine.leave(Order.SWEEP, member)
 
-    def _withdraw(self, member: Member, rounds: Optional[int] = None) -> None:
+    def _withdraw(
+        self, member: Member, rounds: Optional[int] = None, elsewhere: bool = False
+    ) -> None:
         engine = self._engine
-        if not is_disabled(engine.disabled, member.producer):
+        if not elsewhere and not is_disabled(engine.disabled, member.producer):
             # The last: or enabled again.
             return
         if isinstance(member, RemoteMember):
@@ -265,10 +267,10 @@ class ControlLoop:
             take_away(engine, member)
             # One that is under way has not looked at all for this reason.
             rounds = 2
-        if not sweep(member):
+        if not sweep(member, off=True):
             rounds -= 1
         if rounds and member.mailbox.attention is not CLOSED:
-            engine.leave(Order.WITHDRAW, member, rounds)
+            engine.leave(Order.WITHDRAW, member, rounds, elsewhere)
 
     def _call_when_done(self, request: Any, callback: Any) -> None:
         self._observers.start()

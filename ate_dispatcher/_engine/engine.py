@@ -168,7 +168,8 @@ class Order(ByIdentity):
     SWEEP = "sweep"
     """*member*: half of its mailbox has ended. Or *member*'s unjudged wait to be judged."""
     WITHDRAW = "withdraw"
-    """*member*: it was disabled; what it has not begun is to be taken from it."""
+    """*member*: it was disabled; what it has not begun is to be taken from it. With *rounds* that
+    are left of that; and whether it was disabled *elsewhere*, for what was asked from there."""
     CALL_WHEN_DONE = "call_when_done"
     """*request*, *callback*: to be called after its end."""
     OBSERVE = "observe"

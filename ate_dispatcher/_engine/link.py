@@ -36,6 +36,36 @@ __all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to"]
 class Link(Protocol):
     """What reaches other machines. From anywhere, and never blocking, unless it says otherwise."""
 
+    @property
+    def namespace(self) -> str:
+        """All parts of one dispatcher have the same."""
+        ...
+
+    @property
+    def part(self) -> str:
+        """The name of this part among them."""
+        ...
+
+    def parts(self) -> Tuple[str, ...]:
+        """The names of the others."""
+        ...
+
+    def is_connected(self) -> bool:
+        """Whether what is sent arrives."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether it has left."""
+        ...
+
+    def describe(self) -> Dict[str, int]:
+        """What was counted, and what is open."""
+        ...
+
+    def leave(self, until: float) -> None:
+        """Take nothing new, and leave when all is answered, or at that instant."""
+        ...
+
     def pack(self, topic: Hashable, args: Tuple[Any, ...], kwargs: Dict[str, Any], key: Any) -> Any:
         """What a request carries, as it travels; with its ordering *key*, or None.
 

@@ -189,6 +189,8 @@ def _named(name: str, wanted: Tuple[Any, ...], there: Tuple[Member, ...]) -> Set
     if any(isinstance(each, str) for each in wanted):
         for member in there:
             by_name.setdefault(member.name, []).append(id(member))
+            if member.part is not None:
+                by_name.setdefault(f"{member.part}/{member.name}", []).append(id(member))
     found: Set[int] = set()
     for each in wanted:
         if isinstance(each, str):

@@ -24,6 +24,7 @@ __all__ = [
     "declined",
     "died",
     "ended",
+    "shall_not_begin",
     "sweep",
     "take_away",
     "withdrawn",
@@ -68,19 +69,20 @@ def declined(member: LocalMember, request: Request) -> None:
         tell(request.engine, Ledger.declined, request, member)
 
 
-def sweep(member: LocalMember) -> bool:
+def sweep(member: LocalMember, off: bool = False) -> bool:
     """Look through a part of *member*'s mailbox: whether the round goes on.
 
-    What has ended comes out, and what it shall not begin because it is disabled is withdrawn.
+    What has ended comes out, and what it shall not begin because it is disabled, or *off* for some
+    requests, is withdrawn.
     """
 
     def is_off(item: Request) -> bool:
         # Asked after it was taken out, so what was sent after an enable is left alone (P7).
-        return is_disabled(item.engine.disabled, member.producer)
+        return shall_not_begin(item, member)
 
     told: List[Tuple[Request, int]] = []
     # A look takes less than a verdict.
-    off = any(is_disabled(engine.disabled, member.producer) for engine in engines_of(member))
+    off = off or any(is_disabled(engine.disabled, member.producer) for engine in engines_of(member))
     with SECTION:
         out, more = member.mailbox.sweep(BUDGET if off else _LOOKS, is_off)
         for request in out:
@@ -97,6 +99,14 @@ def sweep(member: LocalMember) -> bool:
     return more
 
 
+def shall_not_begin(request: Request, member: Member) -> bool:
+    """Whether *member* was disabled: here, or where *request* was sent."""
+    guest = request.guest
+    if guest is not None and not guest.lets_begin(member):
+        return True
+    return is_disabled(request.engine.disabled, member.producer)
+
+
 def withdrawn(member: Member, request: Request) -> None:
     """*request* is in *member*'s mailbox no more, or was never put there."""
     tell(request.engine, Ledger.withdrawn, request, member)
@@ -109,7 +119,7 @@ def take_away(engine: Engine, member: LocalMember) -> None:
         effects = 0
         with SECTION:
             claim = worker.claim
-            if claim is not None and claim.waits and is_disabled(engine.disabled, member.producer):
+            if claim is not None and claim.waits and shall_not_begin(claim.request, member):
                 request = claim.request
                 if request.engine is not engine:
                     continue

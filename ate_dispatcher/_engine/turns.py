@@ -13,13 +13,13 @@ from .._core.ends import BUDGET
 from .._core.member import Claim, Start
 from .._core.outcomes import Standing
 from .._core.request import Request
-from .._delivery.channel import is_disabled
 from .._delivery.local_member import LocalMember
 from .._delivery.sentinels import AGAIN, SWEPT, Sentinel
 from .._observing.deadlocks import LOOKS
 from .engine import Engine
 from .gather import announce, apply, give_back, unpark_all
 from .process import SECTION, nested
+from .sweep import shall_not_begin
 from .waiting import look_for_circle
 
 __all__ = ["Later", "Taken", "begins", "comes_on", "has_begun", "take"]
@@ -58,7 +58,7 @@ def _come_to(worker: Any, request: Any, later: Later) -> Optional[Taken]:
     ledger, stamp = engine.ledger, engine.now()
     call, kwargs, claim = request.call, request.kwargs, None
     effects = ledger.expired(request, stamp, member)
-    if not request.is_over and is_disabled(engine.disabled, member.producer):
+    if not request.is_over and shall_not_begin(request, member):
         # Disabled since it left the mailbox: nobody else has seen it.
         effects = ledger.withdrawn(request, member, stamp)
         apply(engine, request, effects, member)

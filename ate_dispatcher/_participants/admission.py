@@ -10,6 +10,7 @@ from typing_extensions import Protocol
 
 from .. import _log
 from .._arguments import check_awaited, check_callable
+from .._core.member import Member
 from .._delivery.channel import Registration
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.registry import check_hashable
@@ -202,11 +203,11 @@ def to_switch(engine: Engine, producer: Any, by: Optional[str]) -> List[Producer
     """Whom to disable or enable: *producer*, or all that are registered by that name."""
     if by is not None and not isinstance(by, str):
         raise BadType(f"by must be text, not {by!r}")
-    if isinstance(producer, Producer):
+    if isinstance(getattr(producer, "_ate_member", None), Member):
         return [producer]
     if not isinstance(producer, str):
         raise BadType(f"producer must be a Producer or the name of one, not {producer!r}")
-    there: List[Producer] = engine.registry.participants("producers")
+    there: List[Producer] = engine.registry.participants("producers", remote=True)
     found = [each for each in there if _log.name_of(each) == producer]
     if not found:
         names = ", ".join(sorted({repr(_log.name_of(each)) for each in there})) or "nobody"

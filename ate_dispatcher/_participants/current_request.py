@@ -67,6 +67,8 @@ class CurrentRequest:
         if not request.is_over:
             engine: Engine = request.engine
             self._worker.progress = id(engine), request.id, done, text
+            if request.guest is not None:
+                request.guest.progressed(self._member, done, text)
             if engine.hooks:
                 told = (request, self._member, engine.now(), done, text)
                 engine.observers.tell(event_progressed, *told)

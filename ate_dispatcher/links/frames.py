@@ -35,7 +35,7 @@ names listened about``                 changes, and has this to offer: `topics` 
                                        perhaps ``"patterns"``, as `topics` but for all topics that
                                        match, and ``"hears"``, an array of such patterns
 ``beat instance epoch seq clock_s``    Still there, with all as it was in `here` with that `epoch`
-``bye``                                Not there any more
+``bye instance``                       That one is not there any more
 ``res seq topic value request``        A value on a topic, the sender's number `seq`; the answer to
                                        a request with that id, or null if it was published
 ``again first last``                   Send me again your values with these numbers
@@ -216,9 +216,9 @@ def beat(instance: str, epoch: int, seq: int, clock_s: float) -> str:
     return f'["beat",{_text(instance)},{epoch},{seq},{clock_s:.6f}]'
 
 
-def bye() -> str:
+def bye(instance: str) -> str:
     """The last frame of all."""
-    return '["bye"]'
+    return f'["bye",{_text(instance)}]'
 
 
 def res(seq: int, topic: str, value: str, request: Optional[int] = None) -> str:
@@ -386,7 +386,7 @@ _SHAPES: Mapping[str, Tuple[_Check, ...]] = {
         *(_topics, _names, _strings, _about),
     ),
     "beat": (_string, _count, _count, _seconds),
-    "bye": (),
+    "bye": (_string,),
     "res": (_number, _string, _anything, _optional_number),
     "again": (_number, _number),
     "lost": (_number, _number),

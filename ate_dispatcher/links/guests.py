@@ -68,6 +68,10 @@ class _Guest:
     def lets_begin(self, member: Member) -> bool:
         return id(member) not in self._off
 
+    def progressed(self, member: Member, fraction: float, text: str) -> None:
+        shared = self._guests.shared
+        shared.do(shared.to, self.asker, frames.prog(self.id, member.number, fraction, text))
+
     def withdraw(self, members: List[LocalMember]) -> None:
         """*members* shall not begin it, if they have not."""
         self._off = self._off.union([id(each) for each in members])
@@ -151,7 +155,7 @@ class Guests:
         members = [self.members[key] for key in keys if key in self.members]
         guest.withdraw(members)
         for member in members:
-            self._engine.post(Order.WITHDRAW, member)
+            self._engine.post(Order.WITHDRAW, member, None, True)
 
     def gone(self, asker: str) -> None:
         """Nobody waits any more for what it has asked."""

@@ -1,19 +1,14 @@
-"""A dispatcher as one part of a logical one: what `Dispatcher.connect` returns."""
+"""What the engine asks of a link, on whatever thread; nearly all of it is for the link's own."""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Dict, Hashable, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Hashable, Sequence, Tuple
 
-from typing_extensions import Self
-
-from .._arguments import real
-from .._core.durations import NEVER, milliseconds
+from .._core.durations import NEVER
 from .._core.request import Request
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
 from ..errors import BadType, BadValue, DispatcherError
-from . import frames
 from .asks import Packed
 from .session import Session
 from .shared import Shared
@@ -26,12 +21,12 @@ __all__ = ["Link"]
 _HEAD = 4096
 """So many bytes a message needs beside arguments: the names of members, options, addresses."""
 
+_PATIENCE = 2.0
+"""Seconds that who connects waits at most for others to say that they are there."""
+
 
 class Link:
-    """One part's connection to the others; also as ``with dispatcher.connect(...) as link:``.
-
-    Every method may be called from any thread; those that wait say so.
-    """
+    """An `_engine.link.Link`: it hands everything on to its thread."""
 
     def __init__(
         self,
@@ -50,70 +45,6 @@ class Link:
         self._session = Session(self._shared, self, namespace, f"link {namespace}/{part}")
         self._is_copy = False
 
-    # -- for users -----------------------------------------------------------------------------
-
-    @property
-    def parts(self) -> Tuple[str, ...]:
-        """The names of the other parts that are there, sorted."""
-        return tuple(sorted(self._session.membership.parts.copy()))
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether what is sent arrives."""
-        return self._shared.connected and not self._session.is_over
-
-    def statistics(self) -> Dict[str, int]:
-        """What came and went over its life, by name; and how much is open.
-
-        ``malformed`` frames were ignored, ``duplicates`` came twice or too late, ``stale`` requests
-        had no time left, ``gaps`` in what listeners hear were filled by what was ``sent_again``, or
-        are ``lost``; ``dropped`` frames were for others while nothing could arrive.
-        """
-        return self._session.describe()
-
-    def disconnect(self, *, drain: Optional[float] = 2000) -> None:
-        """Be no part any more; returns at once, `join` waits.
-
-        Nobody is asked on other machines, and nobody there asks this one, from now on. What is open
-        has *drain* milliseconds to be answered, None without limit; then others are GONE. Twice is
-        harmless.
-
-        Raises
-        ------
-        BadType, BadValue
-            *drain* is no number, negative or NaN.
-        """
-        until = self._engine.now() + milliseconds("drain", drain)
-        if self in self._engine.links:
-            self._engine.links.remove(self)
-        self._shared.do(self._session.begin_to_leave, until)
-
-    def join(self, timeout: Optional[float] = None) -> bool:
-        """Wait until it has left, *timeout* seconds at most; whether it has."""
-        if timeout is not None:
-            real("timeout", timeout, "a number of seconds")
-        until = NEVER if timeout is None else self._engine.now() + timeout
-        self.join_until(until)
-        return self._session.is_over
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        self.disconnect(drain=2000 if kind is None else 0)
-        self.join(5.0)
-
-    def __repr__(self) -> str:
-        state = "connected" if self.is_connected else "not connected"
-        return f"<Link {self.namespace}/{self.part}, {state}>"
-
-    # -- for `Dispatcher.connect` --------------------------------------------------------------
-
     def open(self, wait: bool) -> None:
         """Connect. With *wait* return when it is known who is there, after 0.5 s at the latest."""
         engine, session = self._engine, self._session
@@ -121,16 +52,34 @@ class Link:
         try:
             self._transport.open(session, engine.clock, wait)
             if wait:
-                session.wait_until_ready(engine.now() + 2.0)
+                session.wait_until_ready(engine.now() + _PATIENCE)
             if session.membership.is_taken:
                 raise DispatcherError(
                     f"name {self.part!r} is taken by another part of {self.namespace!r}"
                 )
         except BaseException:
-            self.disconnect(drain=0)
+            self.leave(-NEVER)
             raise
 
-    # -- for the engine ------------------------------------------------------------------------
+    def parts(self) -> Tuple[str, ...]:
+        """The names of the others; as `_engine.link.Link`, and so are the following."""
+        return tuple(sorted(self._session.membership.parts.copy()))
+
+    def is_connected(self) -> bool:
+        """Whether what is sent arrives."""
+        return self._shared.connected and not self._session.is_over
+
+    def is_over(self) -> bool:
+        """Whether it has left."""
+        return self._session.is_over
+
+    def describe(self) -> Dict[str, int]:
+        """What was counted."""
+        return self._session.describe()
+
+    def leave(self, until: float) -> None:
+        """Leave when all is answered, or then."""
+        self._shared.do(self._session.begin_to_leave, until)
 
     def pack(
         self, topic: Hashable, args: Tuple[Any, ...], kwargs: Dict[str, Any], key: Any
@@ -168,10 +117,6 @@ class Link:
     def changed(self) -> None:
         """Who is registered is not what it was."""
         self._shared.do(self._session.membership.changed)
-
-    def progressed(self, asker: str, number: int, key: int, fraction: float, text: str) -> None:
-        """A producer says how far it is with what was asked from elsewhere."""
-        self._shared.do(self._shared.to, asker, frames.prog(number, key, fraction, text))
 
     def stop(self) -> None:
         """Leave, behind what is still to be said."""

@@ -234,7 +234,8 @@ class Membership:
     ) -> None:
         """*sender* says what it has; for the first time, perhaps."""
         if sender == self._shared.part:
-            self.is_taken = self.is_taken or instance != self.instance
+            if instance != self.instance:
+                self._met_namesake(why)
             return
         part, now = self.parts.get(sender), self._shared.now
         if part is not None and part.instance != instance:
@@ -266,6 +267,21 @@ class Membership:
         part.heard = self._shared.now
         part.delayed(clock, part.heard)
         self._results.told(sender, seq)
+
+    def in_bye(self, sender: str, instance: str) -> None:
+        """That instance has left."""
+        part = self.parts.get(sender)
+        if part is not None and part.instance == instance:
+            self.gone(sender)
+
+    def _met_namesake(self, why: str) -> None:
+        """Another part has this name: whoever was here first keeps it."""
+        if not self.is_ready:
+            self.is_taken = True
+        elif why == "new":
+            # It shall know, and those who take it for this one, restarted.
+            self._shared.to(self._shared.part, self._here("you"))
+            self._shared.to_all(self._here("new"))
 
     def heard_of(self, sender: str) -> None:
         """Something has come from it."""

@@ -62,7 +62,7 @@ class Session:
             "can": self.guests.cancel,
             "here": membership.in_here,
             "beat": membership.in_beat,
-            "bye": membership.gone,
+            "bye": membership.in_bye,
             "again": self.results.again,
             "lost": self.results.lost,
         }
@@ -177,7 +177,7 @@ class Session:
         if self.is_over:
             return
         shared = self._shared
-        shared.to_all(frames.bye())
+        shared.to_all(frames.bye(self.membership.instance))
         shared.flush()
         self.is_over = True
         self.membership.lost()

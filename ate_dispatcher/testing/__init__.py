@@ -45,6 +45,7 @@ from .scripts import (
     hangs,
     raises,
 )
+from .wire import Wire, WireTransport
 
 __all__ = [
     "Asked",
@@ -59,6 +60,8 @@ __all__ = [
     "Timeline",
     "VirtualClock",
     "VirtualTimeStuck",
+    "Wire",
+    "WireTransport",
     "answers",
     "assert_accepted",
     "assert_ended",

@@ -31,7 +31,7 @@ WINGS = {
 the wings above and from its own. The tops are no wing of one piece, see `BETWEEN_TOPS`."""
 
 BETWEEN_TOPS = {
-    "testing": {"views.timeline"},
+    "testing": {"views.timeline", "links.transport"},
     "pytest_plugin": {"testing"},
     # What a user would write, who has the daily names from there.
     "example_rig": {"__init__"},

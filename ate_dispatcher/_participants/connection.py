@@ -1,0 +1,135 @@
+"""What `Dispatcher.connect` returns: a dispatcher as one part of one on several machines."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Dict, Optional, Sequence, Tuple, Type
+
+from typing_extensions import Self
+
+from .._arguments import real
+from .._core.durations import NEVER, milliseconds
+from .._engine.engine import Engine
+from .._engine.inline import InlineEngine
+from .._engine.link import Link
+from ..errors import BadValue, DispatcherError, DispatcherStopped
+
+__all__ = ["Connection", "connect"]
+
+_LEAVES = 5.0
+"""Seconds that the end of a ``with`` block waits for it to have left."""
+
+
+class Connection:
+    """One part's connection to the others; also as ``with dispatcher.connect(...) as connection:``.
+
+    Made by :meth:`Dispatcher.connect`. Every method may be called from any thread; those that wait
+    say so.
+    """
+
+    __slots__ = ("_engine", "_link")
+
+    def __init__(self, engine: Engine, link: Link) -> None:
+        self._engine = engine
+        self._link = link
+
+    @property
+    def namespace(self) -> str:
+        """What all parts of the logical dispatcher have in common."""
+        return self._link.namespace
+
+    @property
+    def name(self) -> str:
+        """What the others call this part."""
+        return self._link.part
+
+    @property
+    def parts(self) -> Tuple[str, ...]:
+        """The names of the other parts that are there, sorted."""
+        return self._link.parts()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether what is sent arrives."""
+        return self._link.is_connected()
+
+    def statistics(self) -> Dict[str, int]:
+        """What came and went over its life, by name, and how much is open.
+
+        ``malformed`` frames were ignored, ``duplicates`` came twice or too late, ``stale`` requests
+        had no time left, ``gaps`` in what listeners hear were filled by what was ``sent_again``, or
+        are ``lost``; ``gone`` counts parts, ``dropped`` frames that were for others while nothing
+        could arrive. ``asked`` are the open requests with members elsewhere, ``guests`` those of
+        other parts here.
+        """
+        return self._link.describe()
+
+    def disconnect(self, *, drain: Optional[float] = 2000) -> None:
+        """Be no part any more. Returns at once; :meth:`join` waits.
+
+        From now on nobody is asked on other machines, and nobody there asks this one. What is open
+        has *drain* milliseconds to be answered, None without limit; then the others are GONE. Twice
+        is harmless, and the shorter time counts.
+
+        Raises
+        ------
+        BadType, BadValue
+            *drain* is no number, negative or NaN.
+        """
+        until = self._engine.now() + milliseconds("drain", drain)
+        if self._link in self._engine.links:
+            self._engine.links.remove(self._link)
+        self._link.leave(until)
+
+    def join(self, timeout: Optional[float] = None) -> bool:
+        """Wait until it has left, *timeout* seconds at most; whether it has."""
+        until = NEVER
+        if timeout is not None:
+            until = self._engine.now() + real("timeout", timeout, "a number of seconds")
+        self._link.join_until(until)
+        return self._link.is_over()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.disconnect(drain=2000 if kind is None else 0)
+        self.join(_LEAVES)
+
+    def __repr__(self) -> str:
+        state = "connected" if self.is_connected else "not connected"
+        return f"<Connection {self.namespace}/{self.name}, {state}>"
+
+
+def connect(
+    engine: Engine,
+    address: object,
+    namespace: Optional[str],
+    name: Optional[str],
+    wait: bool,
+    types: Sequence[object],
+    options: Dict[str, Any],
+) -> Connection:
+    """See `Dispatcher.connect`."""
+    if engine.gate.refusal is not None:
+        raise DispatcherStopped(engine.gate.refusal)
+    if isinstance(engine, InlineEngine):
+        raise BadValue("connect: an inline dispatcher has no thread for it")
+    if engine.links:
+        there = engine.links[0]
+        raise DispatcherError(f"connect: it is part {there.part!r} of {there.namespace!r} already")
+    # A top, which is found by its name as those of other packages are.
+    opening = import_module(f"{__name__.split('.')[0]}.links.opening")
+    link: Link = opening.open_link(engine, address, namespace, name, wait, types, options)
+    engine.links.append(link)
+    if engine.gate.refusal is not None:
+        # A stop came in between, and may not have seen it.
+        link.stop()
+        raise DispatcherStopped(engine.gate.refusal)
+    return Connection(engine, link)

@@ -1,0 +1,277 @@
+"""Who is there, and that they are gone; on virtual time."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+import pytest
+from parts import NAMESPACE, Parts, parts
+
+from ate_dispatcher import (
+    Completion,
+    Dispatcher,
+    DispatcherError,
+    DispatcherStopped,
+    Standing,
+    TopicPattern,
+    Verdict,
+)
+from ate_dispatcher.errors import BadType, BadValue
+from ate_dispatcher.testing import Wire
+
+__all__ = ["parts"]
+
+
+def verdicts(handle: Any) -> List[Verdict]:
+    return [each.verdict for each in handle.report().members]
+
+
+def test_who_is_alone_is_connected_at_once(parts: Parts) -> None:
+    """Nobody is there, which the transport says; with others it takes 50 ms after the last."""
+    parts.part("a")
+    assert parts.clock.now() == 0
+    parts.part("b")
+    assert 0.05 <= parts.clock.now() <= 0.06
+    assert (parts.connections["a"].parts, parts.connections["b"].parts) == (("b",), ("a",))
+    assert parts.connections["b"].is_connected
+    assert parts.connections["b"].namespace == NAMESPACE
+    assert parts.connections["b"].name == "b"
+
+
+def test_a_silent_wire_keeps_nobody_longer_than_half_a_second(parts: Parts) -> None:
+    """Whoever answers no more is not waited for."""
+    parts.part("a")
+    parts.wire.silence("a")
+    parts.part("b")
+    assert parts.clock.now() == pytest.approx(0.5, abs=0.01)
+
+
+def test_registrations_are_seen_elsewhere_as_they_change(parts: Parts) -> None:
+    """Within about a millisecond; by name and by pattern, both ways."""
+    parts.part("a")
+    parts.part("b")
+    assert parts.ask("a").completion is Completion.NO_PRODUCERS
+    far = parts.producer("b", 0, "far")
+    assert parts.ask("a").results() == ["far"]
+    parts.dispatchers["b"].deregister_result_producer(far, "volts")
+    parts.clock.advance(1)
+    assert parts.ask("a").completion is Completion.NO_PRODUCERS
+    parts.dispatchers["b"].register_result_producer(far, TopicPattern("site.*.volts"))
+    parts.clock.advance(1)
+    assert parts.dispatchers["a"].send_request("site.7.volts", ttl=100).results() == ["far"]
+    assert parts.dispatchers["a"].send_request("site.7", ttl=100).results() == []
+    parts.dispatchers["b"].deregister_result_producer(far)
+    parts.clock.advance(1)
+    assert parts.dispatchers["a"].send_request("site.7.volts", ttl=100).results() == []
+
+
+def test_namespaces_do_not_see_each_other(parts: Parts) -> None:
+    """On one wire."""
+    parts.part("a")
+    other = parts.part("x", connect=False)
+    parts.connect("x", namespace="other")
+    parts.producer("x", 0, "other")
+    assert parts.connections["a"].parts == ()
+    assert parts.ask("a").completion is Completion.NO_PRODUCERS
+    assert other.send_request("volts", ttl=100).results() == ["other"]
+
+
+def test_who_leaves_is_gone_at_once(parts: Parts) -> None:
+    """By a stop, or by `disconnect`; what it owes is answered first, if there is time."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 20, "far")
+    handle = parts.ask("a")
+    parts.clock.advance(1)
+    parts.connections["b"].disconnect()
+    parts.clock.advance(5)
+    assert parts.ask("a").completion is Completion.NO_PRODUCERS
+    assert handle.results() == ["far"]
+    assert parts.connections["b"].join(1)
+    parts.clock.advance(1)
+    assert parts.connections["a"].parts == ()
+    parts.connect("b")
+    assert parts.ask("a").results() == ["far"]
+    late = parts.ask("a")
+    parts.clock.advance(1)
+    parts.dispatchers["b"].stop(immediate=True)
+    parts.clock.advance(5)
+    assert parts.connections["a"].parts == ()
+    assert verdicts(late) == [Verdict.GONE]
+    assert late.completion is Completion.ALL_REPLIED
+
+
+def test_who_is_cut_off_is_gone(parts: Parts) -> None:
+    """Nobody is there of its name any more: that is noticed by what owes an answer."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("a", 0, "here")
+    parts.producer("b", 10_000, "far")
+    handle = parts.ask("a", ttl=5000)
+    parts.clock.advance(2500)
+    parts.wire.cut("b")
+    parts.clock.advance(450)
+    assert verdicts(handle) == [Verdict.OK, Verdict.GONE]
+    assert handle.completion is Completion.ALL_REPLIED
+    assert parts.connections["a"].parts == ()
+    assert not parts.connections["b"].is_connected
+    assert parts.ask("a").results() == ["here"]
+
+
+def test_who_is_silent_is_gone_after_three_beats(parts: Parts) -> None:
+    """And no request hangs beyond its deadline meanwhile."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, "far")
+    parts.clock.advance(3000)
+    parts.wire.silence("b")
+    handle = parts.ask("a", ttl=100)
+    handle.wait()
+    assert (verdicts(handle), handle.report().members[0].standing) == (
+        [Verdict.MISSING],
+        Standing.AWAY,
+    )
+    endless = parts.ask("a", ttl=None)
+    parts.clock.advance(5000)
+    assert verdicts(endless) == [Verdict.GONE]
+    assert parts.connections["a"].parts == ()
+    assert parts.counted("a", "gone") == 1
+    parts.wire.heal("b")
+    parts.clock.advance(2500)
+    assert parts.connections["a"].parts == ("b",)
+    assert parts.ask("a").results() == ["far"]
+
+
+def test_a_cut_heals(parts: Parts) -> None:
+    """Everybody is there again, and what is asked meanwhile waits for it, as long as it may."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 0, "far")
+    parts.clock.advance(3000)
+    parts.wire.cut("a")
+    parts.clock.settle()
+    over, kept = parts.ask("a", ttl=50), parts.ask("a", ttl=5000)
+    parts.clock.advance(200)
+    parts.wire.heal("a")
+    parts.clock.advance(500)
+    assert verdicts(over) == [Verdict.SKIPPED]
+    assert verdicts(kept) == [Verdict.OK]
+    assert len(far.asked) == 1
+    assert parts.connections["b"].parts == ("a",)
+
+
+def test_a_restart_is_another_part_of_that_name(parts: Parts) -> None:
+    """What the one before owed is GONE; the new one has what it says."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 10_000, "before")
+    handle = parts.ask("a", ttl=20_000)
+    parts.clock.advance(10)
+    parts.wire.silence("b")
+    parts.wire._named("b")[0].close()
+    parts.clock.settle()
+    parts.part("b")
+    parts.producer("b", 0, "after")
+    parts.clock.advance(5)
+    assert verdicts(handle) == [Verdict.GONE]
+    assert parts.ask("a").results() == ["after"]
+
+
+def test_a_name_is_taken_once(parts: Parts) -> None:
+    """The second part of that name is refused at its connect; the first one goes on."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, "far")
+    second = parts.part("second", connect=False)
+    with pytest.raises(DispatcherError, match="'b' is taken"):
+        second.connect(parts.wire.transport(), namespace=NAMESPACE, name="b")
+    parts.clock.advance(3000)
+    assert parts.ask("a").results() == ["far"]
+    assert parts.connections["a"].parts == ("b",)
+
+
+def test_connect_says_what_is_wrong(parts: Parts) -> None:
+    """At the call, naming parameter and value."""
+    dispatcher = parts.part("a", connect=False)
+    for wrong in ("", "a b", "a.b", "ü", "x" * 65):
+        with pytest.raises(BadValue, match="name"):
+            dispatcher.connect(parts.wire.transport(), name=wrong)
+        with pytest.raises(BadValue, match="namespace"):
+            dispatcher.connect(parts.wire.transport(), namespace=wrong or " ", name="a")
+    with pytest.raises(BadValue, match="address must begin with"):
+        dispatcher.connect("carrier-pigeon://coop")
+    with pytest.raises(BadType, match="address"):
+        dispatcher.connect(7)
+    with pytest.raises(BadType, match="wait"):
+        dispatcher.connect(parts.wire.transport(), wait=1)  # type: ignore[arg-type]
+    with pytest.raises(BadType, match="colour"):
+        dispatcher.connect(parts.wire.transport(), colour="red")
+    parts.connect("a")
+    with pytest.raises(DispatcherError, match="already"):
+        dispatcher.connect(parts.wire.transport())
+    with pytest.raises(BadValue, match="inline"):
+        Dispatcher(inline=True).connect(parts.wire.transport())
+    dispatcher.stop()
+    with pytest.raises(DispatcherStopped):
+        dispatcher.connect(parts.wire.transport())
+
+
+def test_a_transport_is_for_one_connection(parts: Parts) -> None:
+    """A second one is refused."""
+    transport = parts.wire.transport()
+    one, two = parts.part("a", connect=False), parts.part("b", connect=False)
+    one.connect(transport, name="a")
+    with pytest.raises(DispatcherError, match="one connection"):
+        two.connect(transport, name="b")
+
+
+def test_the_environment_has_the_namespace(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none is given; and the name is made of the machine's and the process's."""
+    monkeypatch.setenv("ATE_DISPATCHER_NAMESPACE", "lab9")
+    dispatcher = parts.part("a", connect=False)
+    with dispatcher.connect(parts.wire.transport()) as connection:
+        assert connection.namespace == "lab9"
+        assert connection.name
+        assert "lab9" in repr(connection)
+    assert not connection.is_connected
+
+
+def test_who_is_disconnected_twice_is_disconnected(parts: Parts) -> None:
+    """Also behind the end of its dispatcher."""
+    parts.part("a")
+    connection = parts.connections["a"]
+    connection.disconnect()
+    connection.disconnect(drain=0)
+    assert connection.join(1)
+    parts.dispatchers["a"].stop()
+    parts.dispatchers["a"].join()
+    connection.disconnect()
+    assert connection.join(1)
+    with pytest.raises(BadValue, match="drain"):
+        connection.disconnect(drain=-1)
+
+
+def test_remote_producers_are_none_of_ours(parts: Parts) -> None:
+    """They are not in `producers()`, and a stop here does not stop them."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 0, "far")
+    assert parts.dispatchers["a"].producers() == []
+    assert parts.dispatchers["a"].listeners() == []
+    parts.dispatchers["a"].stop()
+    parts.dispatchers["a"].join()
+    assert far.is_alive()
+    assert parts.dispatchers["b"].send_request("volts", ttl=100).results() == ["far"]
+
+
+def test_wires_are_of_one_clock() -> None:
+    """Another one is refused."""
+    wire = Wire()
+    from ate_dispatcher.testing import VirtualClock
+
+    first = Dispatcher(clock=VirtualClock())
+    first.connect(wire.transport(), name="a")
+    second = Dispatcher()
+    with pytest.raises(BadValue, match="clock"):
+        second.connect(wire.transport(), name="b")
+    first.stop()

@@ -1,0 +1,397 @@
+"""Requests over several parts come to what they come to in one; on virtual time."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+import pytest
+from parts import Parts, parts
+
+from ate_dispatcher import (
+    Completion,
+    DispatcherError,
+    First,
+    Producer,
+    Quorum,
+    RemoteError,
+    Standing,
+    Verdict,
+    current_request,
+)
+from ate_dispatcher.errors import BadType, BadValue
+from ate_dispatcher.testing import ScriptedProducer, computes
+
+__all__ = ["parts"]
+
+
+def verdicts(handle: Any) -> List[Verdict]:
+    return [each.verdict for each in handle.report().members]
+
+
+def standings(handle: Any) -> List[Standing]:
+    return [each.standing for each in handle.report().members]
+
+
+def test_producers_of_every_part_answer(parts: Parts) -> None:
+    """In the roster of the one who asks, which is in the order in which they came to be known."""
+    parts.part("a")
+    parts.part("b")
+    parts.part("c")
+    parts.producer("a", 30, "from a")
+    parts.producer("b", 20, "from b")
+    parts.producer("c", 10, "from c")
+    for part in ("a", "b", "c"):
+        handle = parts.ask(part)
+        assert handle.results() == ["from c", "from b", "from a"]
+        assert handle.completion is Completion.ALL_REPLIED
+        assert verdicts(handle) == [Verdict.OK] * 3
+
+
+def test_arguments_and_answers_come_as_they_are(parts: Parts) -> None:
+    """Also what JSON does not have; the topic too."""
+    parts.part("a")
+    parts.part("b")
+    asked = []
+
+    def answer(topic: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append((topic, args, kwargs))
+        return args
+
+    parts.producer("b", 0, answer)
+    values = (1, 2.5, "é\n", None, True, [1, (2, 3)], {"a": {1, 2}}, b"\x00", float("inf"), {1: 2})
+    handle = parts.dispatchers["a"].send_request("volts", *values, ttl=1000, speed=3, unit=("V",))
+    assert handle.results() == [values]
+    assert asked == [("volts", values, {"speed": 3, "unit": ("V",)})]
+
+
+def test_an_error_there_is_a_value_here(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """With type, message and traceback text; the far side has logged it."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, ValueError("no probe"), name="dmm")
+    handle = parts.ask("a")
+    handle.wait()
+    (reply,) = handle.replies
+    error = reply.error
+    assert isinstance(error, RemoteError)
+    assert isinstance(error, DispatcherError)
+    assert (error.kind, error.message, error.part) == ("ValueError", "no probe", "b")
+    assert "answered" in error.traceback_text
+    assert "ValueError: no probe" in error.traceback_text
+    assert str(error) == "ValueError: no probe"
+    assert verdicts(handle) == [Verdict.ERROR]
+    assert (reply.producer.name, reply.producer.part) == ("dmm", "b")
+
+
+def test_what_cannot_travel_is_refused_at_the_call(parts: Parts) -> None:
+    """Naming the argument; nothing is sent, and nobody asked."""
+    parts.part("a")
+    parts.part("b")
+    asked = []
+    parts.producer("a", 0, lambda *_: asked.append(1))
+    parts.producer("b", 0, lambda *_: asked.append(1))
+    for args, kwargs, place in (
+        ((object(),), {}, r"args\[0\]"),
+        ((1, [0, {"x": object()}]), {}, r"args\[1\]\[1\]\['x'\]"),
+        ((), {"probe": object()}, r"kwargs\['probe'\]"),
+    ):
+        with pytest.raises(BadType, match=place):
+            parts.dispatchers["a"].send_request("volts", *args, **kwargs)
+    with pytest.raises(BadValue, match="bytes as text"):
+        parts.ask("a", "x" * 2_000_000)
+    parts.clock.advance(10)
+    assert not asked
+    assert parts.dispatchers["a"].statistics().requests == 0
+
+
+def test_what_cannot_travel_reaches_who_is_here(parts: Parts) -> None:
+    """Encoding happens only if somebody elsewhere is asked."""
+    parts.part("a")
+    parts.part("b")
+    mine = parts.producer("a", 0, lambda topic, thing: thing)
+    parts.producer("b", 0, "far")
+    thing = object()
+    assert parts.ask("a", thing, only=mine).results() == [thing]
+
+
+def test_an_answer_that_cannot_travel_is_an_error(parts: Parts) -> None:
+    """Which says so; the asker hears it at once."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, lambda *_: object())
+    handle = parts.ask("a")
+    handle.wait()
+    error = handle.replies[0].error
+    assert isinstance(error, RemoteError)
+    assert error.kind == "BadType"
+    assert "the answer" in error.message
+
+
+def test_the_ttl_passes_here_whatever_happens_there(parts: Parts) -> None:
+    """Who is at it there is late, by this clock; who has not begun is skipped."""
+    parts.part("a")
+    parts.part("b")
+    busy = parts.producer("b", 60, "slow", name="busy")
+    first, second = parts.ask("a", ttl=50), parts.ask("a", ttl=50)
+    first.wait()
+    second.wait()
+    assert parts.clock.now() == pytest.approx(first.sent + 0.05, abs=1e-3)
+    assert (first.completion, second.completion) == (Completion.DEADLINE,) * 2
+    parts.clock.settle()
+    assert standings(first) == [Standing.RUNNING]
+    assert standings(second) == [Standing.QUEUED]
+    parts.clock.advance(100)
+    assert verdicts(first) == [Verdict.LATE]
+    assert first.report().members[0].late_ms == pytest.approx(10, abs=1)
+    assert verdicts(second) == [Verdict.SKIPPED]
+    assert len(busy.asked) == 1
+    sums = parts.dispatchers["a"].statistics()
+    assert sums.verdicts[Verdict.LATE] == sums.verdicts[Verdict.SKIPPED] == 1
+
+
+def test_what_waited_on_the_way_is_not_executed_after_its_end(parts: Parts) -> None:
+    """The delay beyond the least that was seen counts; clocks are not compared."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 0, "far")
+    assert parts.ask("a").results() == ["far"]
+    parts.wire.delay(80, "a", "b")
+    handle = parts.ask("a", ttl=50)
+    handle.wait()
+    assert (verdicts(handle), standings(handle)) == ([Verdict.MISSING], [Standing.AWAY])
+    parts.clock.advance(100)
+    assert verdicts(handle) == [Verdict.SKIPPED]
+    assert len(far.asked) == 1
+    assert parts.counted("b", "stale") == 1
+
+
+def test_a_report_keeps_the_network_apart(parts: Parts) -> None:
+    """From the send to the stamp: waited and ran there, and the rest on the way."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 10, "far")
+    parts.wire.delay(5)
+    parts.ask("a")
+    handle = parts.ask("a")
+    handle.wait()
+    (member,) = handle.report().members
+    assert member.part == "b"
+    assert member.network_ms == pytest.approx(10, abs=0.1)
+    assert member.waited_ms == pytest.approx(10, abs=0.1)
+    assert member.ran_ms == pytest.approx(10, abs=0.1)
+    assert handle.report().elapsed_ms == pytest.approx(30, abs=0.1)
+
+
+def test_who_has_enough_stops_the_others(parts: Parts) -> None:
+    """A policy is met here; there it is not begun any more, or is surplus."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("a", 10, "here")
+    busy = parts.producer("b", 30, "far")
+    parts.ask("b")
+    handle = parts.ask("a", need=First())
+    handle.wait()
+    assert handle.completion is Completion.QUORUM
+    assert verdicts(handle) == [Verdict.OK, Verdict.MISSING]
+    parts.clock.advance(100)
+    assert verdicts(handle) == [Verdict.OK, Verdict.SKIPPED]
+    assert len(busy.asked) == 1
+    handle = parts.ask("a", need=First())
+    parts.clock.advance(100)
+    assert verdicts(handle) == [Verdict.OK, Verdict.SURPLUS]
+    assert parts.ask("a", need=Quorum(2)).results() == ["here", "far"]
+
+
+def test_a_cancel_reaches_who_has_not_begun(parts: Parts) -> None:
+    """They are CANCELLED, as in one process; who runs it sees that it is over."""
+    parts.part("a")
+    parts.part("b")
+    seen = []
+
+    def answer(topic: Any) -> str:
+        request = current_request()
+        assert request is not None
+        parts.clock.sleep(0.05)
+        seen.append(request.cancelled)
+        return "far"
+
+    parts.producer("b", 0, answer)
+    first, second = parts.ask("a"), parts.ask("a")
+    parts.clock.advance(10)
+    first.cancel()
+    second.cancel()
+    parts.clock.advance(100)
+    assert (verdicts(first), verdicts(second)) == ([Verdict.SURPLUS], [Verdict.CANCELLED])
+    assert seen == [True]
+
+
+def test_streams_come_part_by_part(parts: Parts) -> None:
+    """Each value is a reply as it comes; the end is the answer."""
+    parts.part("a")
+    parts.part("b")
+
+    class Sweep(Producer):
+        def produce_dispatcher_output(self, topic: Any, *args: Any) -> Any:
+            for each in args:
+                parts.clock.sleep(0.01)
+                yield each
+            if not args:
+                raise ValueError("nothing to sweep")
+
+    sweep = Sweep(stream=True)
+    parts.dispatchers["b"].register_result_producer(sweep, "volts", start=True)
+    parts.clock.advance(5)
+    handle = parts.ask("a", 1, 2, 3)
+    times = [(each.value, round((parts.clock.now() - handle.sent) * 1000)) for each in handle]
+    assert times == [(1, 10), (2, 20), (3, 30)]
+    assert handle.completion is Completion.ALL_REPLIED
+    assert verdicts(handle) == [Verdict.OK]
+    failing = parts.ask("a")
+    failing.wait()
+    assert verdicts(failing) == [Verdict.ERROR]
+    cut = parts.ask("a", *range(10), ttl=35)
+    cut.wait()
+    parts.clock.advance(200)
+    assert [each.value for each in cut.replies] == [0, 1, 2]
+
+
+def test_only_and_without_choose_by_name(parts: Parts) -> None:
+    """Whoever has the name, on whatever part; a part before it says which."""
+    parts.part("a")
+    parts.part("b")
+    parts.part("c")
+    parts.producer("a", 0, "a", name="dmm")
+    parts.producer("b", 0, "b", name="dmm")
+    parts.producer("c", 0, "c", name="psu")
+    assert sorted(parts.ask("a", only="dmm").results()) == ["a", "b"]
+    assert parts.ask("a", only="psu").results() == ["c"]
+    assert parts.ask("a", without="dmm").results() == ["c"]
+    assert parts.ask("a", only="b/dmm").results() == ["b"]
+    chosen = [each.producer for each in parts.ask("a").roster if each.part == "c"]
+    assert parts.ask("a", only=chosen).results() == ["c"]
+    with pytest.raises(BadValue, match="scope"):
+        parts.ask("a", only="scope")
+
+
+def test_progress_is_seen_elsewhere(parts: Parts) -> None:
+    """In ``handle.progress``, while it is at it."""
+    parts.part("a")
+    parts.part("b")
+
+    def answer(topic: Any) -> str:
+        request = current_request()
+        assert request is not None
+        request.progress(0.5, "half way")
+        parts.clock.sleep(0.05)
+        return "done"
+
+    parts.producer("b", 0, answer, name="slow")
+    handle = parts.ask("a")
+    parts.clock.advance(20)
+    assert handle.progress == (("slow", 0.5, "half way"),)
+    handle.wait()
+    assert handle.progress == ()
+
+
+def test_a_barrier_over_several_parts_is_refused_at_the_call(parts: Parts) -> None:
+    """With who is elsewhere; among those of one part it works."""
+    parts.part("a")
+    parts.part("b")
+    mine = parts.producer("a", 0, "here")
+    parts.producer("b", 0, "far", name="dmm")
+    with pytest.raises(BadValue, match="barrier: dmm is on b"):
+        parts.ask("a", barrier=True)
+    assert parts.ask("a", barrier=True, only=mine).results() == ["here"]
+
+
+def test_an_ordering_key_is_kept_there(parts: Parts) -> None:
+    """Requests of one key one after the other, of others meanwhile."""
+    parts.part("a")
+    parts.part("b")
+    running: List[Any] = []
+    most = []
+
+    def answer(topic: Any, key: Any) -> Any:
+        running.append(key)
+        most.append((running.count(key), len(running)))
+        parts.clock.sleep(0.01)
+        running.remove(key)
+        return key
+
+    parts.producer("b", 0, answer, workers=3)
+    handles = [parts.ask("a", key, ordering_key=key) for key in ("x", "x", "y", "x", "y")]
+    for handle in handles:
+        assert handle.wait(10)
+    assert max(each for each, _ in most) == 1
+    assert max(each for _, each in most) == 2
+    with pytest.raises(BadType, match="ordering_key"):
+        parts.ask("a", 1, ordering_key=frozenset([object()]))
+
+
+def test_a_disabled_producer_is_not_asked_from_elsewhere(parts: Parts) -> None:
+    """By its own part, or by the one that asks; what it has begun counts."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 20, "far", name="dmm")
+    running, queued = parts.ask("a"), parts.ask("a")
+    parts.clock.advance(5)
+    parts.dispatchers["a"].disable("dmm")
+    parts.clock.advance(50)
+    assert (verdicts(running), verdicts(queued)) == ([Verdict.OK], [Verdict.WITHDRAWN])
+    later = parts.ask("a")
+    assert later.completion is Completion.NO_PRODUCERS
+    assert later.report().off == ("dmm",)
+    parts.dispatchers["a"].enable("dmm")
+    assert parts.ask("a").results() == ["far"]
+    parts.dispatchers["b"].disable("dmm")
+    parts.clock.advance(5)
+    assert parts.ask("a").completion is Completion.NO_PRODUCERS
+    parts.dispatchers["b"].enable("dmm")
+    parts.clock.advance(5)
+    assert parts.ask("a").results() == ["far"]
+
+
+def test_instruments_are_of_their_part(parts: Parts) -> None:
+    """Exclusive ones wait there for each other, also for who asks there."""
+    parts.part("a")
+    parts.part("b")
+    for name in ("one", "two"):
+        parts.producer("b", 20, name, name=name, exclusive="psu")
+    handle = parts.ask("a")
+    assert handle.results() == ["one", "two"]
+    assert handle.report().elapsed_ms == pytest.approx(40, abs=0.1)
+
+
+def test_requests_before_the_start_of_a_part_wait_there(parts: Parts) -> None:
+    """As in one process: held until then, their deadline runs."""
+    parts.part("a")
+    late = parts.dispatchers["late"] = type(parts.dispatchers["a"])(clock=parts.clock, name="late")
+    parts._all.append(late)
+    parts.connect("late")
+    producer = ScriptedProducer(computes(lambda *_: "late"))
+    late.register_result_producer(producer, "volts", start=True)
+    parts.clock.advance(5)
+    gone, kept = parts.ask("a", ttl=10), parts.ask("a", ttl=1000)
+    parts.clock.advance(50)
+    late.start()
+    assert kept.results() == ["late"]
+    assert verdicts(gone)[0] in (Verdict.SKIPPED, Verdict.MISSING)
+    assert len(producer.asked) == 1
+
+
+def test_a_second_copy_of_anything_changes_nothing(parts: Parts) -> None:
+    """A request is executed once, an answer counted once."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 5, "far")
+    parts.producer("b", 10, "other")
+    parts.wire.repeat(1000)
+    for _ in range(3):
+        handle = parts.ask("a")
+        assert handle.results() == ["far", "other"]
+        assert verdicts(handle) == [Verdict.OK, Verdict.OK]
+    parts.clock.advance(100)
+    assert len(far.asked) == 3
+    sums = parts.dispatchers["a"].statistics()
+    assert (sums.fan_out, sums.verdicts[Verdict.OK]) == (6, 6)
+    assert parts.counted("a", "duplicates") > 0
