@@ -13,8 +13,8 @@ an object with one key, its tag:
 ``{"$bytes": "aGk="}``             bytes, in base64 with ``+``, ``/`` and padding
 ``{"$float": "nan"}``              a float that is none of JSON's: ``nan``, ``inf`` or ``-inf``
 ``{"$complex": [1.5, -2.0]}``      a complex number: two numbers, or ``$float``
-``{"$int": "-1f"}``                an int of more than 2,048 bits, in hexadecimal digits; no JSON
-                                   number has more than 640 digits
+``{"$int": "-1f"}``                an int in hexadecimal digits, if it would have more than 640
+                                   decimal ones; perhaps also if not
 ``{"$tag": ...}``                  of a type of the user's, see `ValueType`: a value again
 =================================  ================================================================
 
@@ -362,6 +362,16 @@ _KEYS, _ELEMENT = _Step(".keys()"), _Step("{...}")
 _SHOWN = 12
 
 
+def _shown(step: Any) -> str:
+    if type(step) is _Step:
+        return step
+    try:
+        return f"[{reprlib.repr(step)}]"
+    except ValueError:
+        # Python shows no int that is as large as that.
+        return f"[<{type(step).__name__}>]"
+
+
 class _Writer:
     """Writes one value in JSON's types, and knows where it is."""
 
@@ -402,10 +412,7 @@ class _Writer:
         raise BadValue(f"{self._place()} cannot be sent elsewhere: it {why}")
 
     def _place(self) -> str:
-        steps = [
-            each if type(each) is _Step else f"[{reprlib.repr(each)}]"
-            for each in self._path[:_SHOWN]
-        ]
+        steps = map(_shown, self._path[:_SHOWN])
         return f"{self._where}{''.join(steps)}{'...' if len(self._path) > _SHOWN else ''}"
 
     def _str(self, value: str) -> str:
