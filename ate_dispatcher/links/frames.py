@@ -67,7 +67,7 @@ from typing import (
     Tuple,
 )
 
-from .values import LONGEST_NUMBER, has_long_number, is_unicode, json_of
+from .values import LONGEST_NUMBER, is_unicode, json_of, may_have_long_number
 
 __all__ = [
     "KINDS",
@@ -426,12 +426,13 @@ def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
             malformed += line != ""
             continue
         try:
-            # A number or a text of any length is read by the C code in no time, but for this.
-            decode = _decode_carefully if has_long_number(line) else _decode
-            frame, length = decode(line)
+            if len(line) > LONGEST_NUMBER and may_have_long_number(line):
+                frame, length = _decode_carefully(line)
+            else:
+                frame, length = _decode(line)
             if "\\ud" in line or "\\uD" in line:
                 # A pair of them is one character, and one alone no text.
-                json_of(frame).encode()
+                _rewrite(frame).encode()
         except (ValueError, RecursionError):
             malformed += 1
             continue
@@ -475,5 +476,6 @@ def _short(digits: str) -> int:
     return int(digits)
 
 
+_rewrite = json.JSONEncoder(check_circular=False, ensure_ascii=False).encode
 _decode = json.JSONDecoder(parse_constant=_refuse).raw_decode
 _decode_carefully = json.JSONDecoder(parse_constant=_refuse, parse_int=_short).raw_decode

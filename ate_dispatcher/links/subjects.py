@@ -4,8 +4,8 @@ A topic is any text that can be UTF-8; its tokens are what stands between its do
 many tokens. In each of them the bytes of UTF-8 stand for themselves if they are ``!`` to ``~`` of
 ASCII, but for ``%``, ``*`` and ``>``, and of course the dot; each other byte is ``%`` and two
 hexadecimal digits, in capitals. An empty token is a lone ``%``. So each topic has one subject, and
-each subject of that form one topic: ``"rail 3.3V"`` is ``"rail%203.3V"``, ``"a..b"`` is ``"a.%.b"``,
-``""`` is ``"%"``, ``"Spannung.ü"`` is ``"Spannung.%C3%BC"``.
+each subject of that form is of one topic: ``"rail 3.3V"`` has ``"rail%203.3V"``, ``"a..b"`` has
+``"a.%.b"``, ``""`` has ``"%"``, ``"Spannung.ü"`` has ``"Spannung.%C3%BC"``.
 
 Beyond ASCII, too, all is encoded: servers take it, but what permissions, tools and clients in other
 languages make of it differs, and what looks the same need not be.

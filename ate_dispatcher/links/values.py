@@ -13,15 +13,16 @@ an object with one key, its tag:
 ``{"$bytes": "aGk="}``             bytes, in base64 with ``+``, ``/`` and padding
 ``{"$float": "nan"}``              a float that is none of JSON's: ``nan``, ``inf`` or ``-inf``
 ``{"$complex": [1.5, -2.0]}``      a complex number: two numbers, or ``$float``
-``{"$int": "-1f"}``                an int of more than 2,048 bits, in hexadecimal digits; no JSON
-                                   number has more than 640 digits
+``{"$int": "-1f"}``                an int in hexadecimal digits, if it would have more than 640
+                                   decimal ones; perhaps also if not
 ``{"$tag": ...}``                  of a type of the user's, see `ValueType`: a value again
 =================================  ================================================================
 
 An object with a key that begins with ``$`` and is none of these is malformed. Values are nested at
 most 64 deep: arrays and plain objects count, and tags with what belongs to them, but for
-``$bytes``, ``$float``, ``$complex`` and ``$int``. Text is at most three times as deep. Of the elements of one set, or the keys of one map, at
-most 256 have the same hash, so that nobody is kept busy by what they would do to a table.
+``$bytes``, ``$float``, ``$complex`` and ``$int``. Text is at most three times as deep. Of the
+elements of one set, or the keys of one map, at most 256 have the same hash in Python, so that
+nobody is kept busy by what they would do to a table.
 
 Never pickle: nothing is executed but the hooks that a user has handed in.
 """
@@ -41,6 +42,7 @@ from typing import (
     Collection,
     Dict,
     Generic,
+    Iterable,
     List,
     Mapping,
     NoReturn,
@@ -57,7 +59,7 @@ from typing_extensions import final
 from .._arguments import check_callable
 from ..errors import BadType, BadValue
 
-__all__ = ["LONGEST_NUMBER", "Codec", "ValueType", "has_long_number", "is_unicode", "json_of"]
+__all__ = ["LONGEST_NUMBER", "Codec", "ValueType", "is_unicode", "json_of", "may_have_long_number"]
 
 T = TypeVar("T")
 
@@ -69,9 +71,7 @@ LONGEST_NUMBER = 640
 """Digits that every Python reads, whatever it was told of how many it shall."""
 
 _ATOMS = frozenset([str, int, float, bool, type(None)])
-_PLAIN = _ATOMS | {list, dict}
 _NESTED = frozenset([list, dict])
-_STRINGS = frozenset([str])
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 # Not by escapes: it is text in UTF-8, and so it is seen at once if all of it can be.
@@ -80,15 +80,18 @@ json_of = json.JSONEncoder(
 ).encode
 """JSON text, in one line, of what consists of JSON's types; ValueError if it does not."""
 
-# Each run of digits is looked at once, at its first: the time grows with the text, and no faster.
-_LONG_NUMBER = re.compile(f"[0-9](?<![0-9][0-9])[0-9]{{{LONGEST_NUMBER}}}").search
 _TAG = re.compile("[A-Za-z][A-Za-z0-9_.-]{0,63}").fullmatch
 _HEXADECIMAL = re.compile("-?[0-9a-f]+").fullmatch
 
 
-def has_long_number(text: str) -> bool:
-    """Whether somewhere in *text* are more digits in a row than a number may have."""
-    return len(text) > LONGEST_NUMBER and _LONG_NUMBER(text) is not None
+def may_have_long_number(text: str) -> bool:
+    """Whether somewhere in *text* may be more digits in a row than a number may have.
+
+    If it has not half of that, it says so.
+    """
+    # So many in a row fill at least one of these pieces.
+    size = LONGEST_NUMBER // 2
+    return any(text[at : at + size].isdecimal() for at in range(0, len(text) - size, size))
 
 
 def is_unicode(text: str) -> bool:
@@ -193,10 +196,14 @@ class Codec:
             A text that cannot be UTF-8, too deep, in itself, a hook that raised. Names the place.
         """
         kind = type(value)
-        if kind is float and value - value == 0.0:
-            return float.__repr__(value)
+        if value is None:
+            return "null"
+        if kind is bool:
+            return "true" if value else "false"
         if kind is int and -_LARGE < value < _LARGE:
             return int.__repr__(value)
+        if kind is float and value - value == 0.0:
+            return float.__repr__(value)
         if _is_plain(value, _DEEPEST):
             try:
                 text = json_of(value)
@@ -205,7 +212,11 @@ class Codec:
                 pass
             else:
                 # A key that looks like a tag, or any other string that begins so: seldom.
-                if '"$' not in text and is_unicode(text) and not has_long_number(text):
+                if (
+                    '"$' not in text
+                    and (text.isascii() or is_unicode(text))
+                    and (len(text) <= LONGEST_NUMBER or not may_have_long_number(text))
+                ):
                     return text
         return json_of(_Writer(where, self._by_type).write(value))
 
@@ -292,37 +303,43 @@ def _is_plain(value: Any, levels: int) -> bool:
     """Whether it has JSON's types alone, exactly, and at most so many *levels*."""
     kind = type(value)
     if kind is list:
-        items: Collection[Any] = value
+        items: Iterable[Any] = value
+        if _ATOMS.issuperset(map(type, items)):
+            return levels > 0
     elif kind is dict:
-        if not _STRINGS.issuperset(map(type, value)):
-            return False
+        for key in value:
+            if type(key) is not str:
+                return False
         items = value.values()
     else:
         return kind in _ATOMS
     if not levels:
         return False
-    if _ATOMS.issuperset(map(type, items)):
-        return True
     for each in items:
         kind = type(each)
-        if kind not in _PLAIN or (kind in _NESTED and not _is_plain(each, levels - 1)):
+        if kind not in _ATOMS and (kind not in _NESTED or not _is_plain(each, levels - 1)):
             return False
     return True
 
 
 def _is_untagged(value: Any, levels: int) -> bool:
     """Whether a list or a dict has no tags anywhere, and at most so many *levels*."""
-    items: Collection[Any] = value
-    if type(value) is dict:
-        if "$" in "".join(value):
-            return False
-        items = value.values()
     if not levels:
         return False
-    if _NESTED.isdisjoint(map(type, items)):
+    if type(value) is list:
+        if _NESTED.isdisjoint(map(type, value)):
+            return True
+        for each in value:
+            kind = type(each)
+            if kind in _NESTED and not _is_untagged(each, levels - 1):
+                return False
         return True
-    for each in items:
-        if type(each) in _NESTED and not _is_untagged(each, levels - 1):
+    for key, each in value.items():
+        # Or anywhere in it: seldom.
+        if "$" in key:
+            return False
+        kind = type(each)
+        if kind in _NESTED and not _is_untagged(each, levels - 1):
             return False
     return True
 
@@ -343,6 +360,16 @@ class _Step(str):
 
 _KEYS, _ELEMENT = _Step(".keys()"), _Step("{...}")
 _SHOWN = 12
+
+
+def _shown(step: Any) -> str:
+    if type(step) is _Step:
+        return step
+    try:
+        return f"[{reprlib.repr(step)}]"
+    except ValueError:
+        # Python shows no int that is as large as that.
+        return f"[<{type(step).__name__}>]"
 
 
 class _Writer:
@@ -385,10 +412,7 @@ class _Writer:
         raise BadValue(f"{self._place()} cannot be sent elsewhere: it {why}")
 
     def _place(self) -> str:
-        steps = [
-            each if type(each) is _Step else f"[{reprlib.repr(each)}]"
-            for each in self._path[:_SHOWN]
-        ]
+        steps = map(_shown, self._path[:_SHOWN])
         return f"{self._where}{''.join(steps)}{'...' if len(self._path) > _SHOWN else ''}"
 
     def _str(self, value: str) -> str:
