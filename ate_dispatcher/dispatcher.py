@@ -17,18 +17,7 @@ import weakref
 from functools import partial
 from threading import Thread, current_thread
 from types import TracebackType
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Hashable,
-    List,
-    Optional,
-    Sequence,
-    Tuple,
-    Type,
-    Union,
-)
+from typing import Any, Callable, Dict, Hashable, List, Optional, Sequence, Tuple, Type, Union
 
 from typing_extensions import Literal, Self
 
@@ -59,7 +48,7 @@ from ._engine.scatter import send
 from ._engine.waiting import beside_the_loop
 from ._observing.observers import Hook
 from ._observing.stacks import witness
-from ._participants.connection import Connection, connect
+from ._participants.connection import Connecting
 from ._participants.inline_life import DispatcherLife
 from ._participants.listener import ResultListener
 from ._participants.participant import Life, Participant
@@ -82,7 +71,7 @@ _NAMES = ("need", "only", "without", "ordering_key", "barrier", "context")
 _STOPPED = Completion.STOPPED
 
 
-class Dispatcher(Registrar):
+class Dispatcher(Connecting):
     """Sends each request to the producers of its topic and their timely answers to its listeners.
 
     A thread, like producers and listeners: ``start()``, ``stop()``, ``join()``, in any order with
@@ -309,60 +298,6 @@ class Dispatcher(Registrar):
         named = (need, only, without or None, ordering_key, barrier or None, context or None)
         return Sender(engine, ttl, options, dict(zip(_NAMES, named)))
 
-    # -- several machines ----------------------------------------------------------------------
-
-    def connect(
-        self,
-        address: Union[str, Sequence[str], object, None] = None,
-        *,
-        namespace: Optional[str] = None,
-        name: Optional[str] = None,
-        wait: bool = True,
-        types: Sequence[object] = (),
-        **options: Any,
-    ) -> Connection:
-        """Be one part of a dispatcher on several machines.
-
-        From now on requests reach the producers of all parts, and listeners hear the results and
-        published values of all, on topics that are text. Waits until the server is reached and it
-        is known who is there: after the last has said so for 50 ms, and no longer than half a
-        second; not with ``wait=False``.
-
-        Parameters
-        ----------
-        address: str, sequence of str, or transport, optional
-            Such as ``"nats://host:4222"``; several servers of one cluster; or an object that
-            carries messages. By default what the environment says.
-        namespace: str, optional
-            Parts with the same belong together. By default ``ATE_DISPATCHER_NAMESPACE``, or
-            ``"default"``.
-        name: str, optional
-            What the other parts call this one, which no other may be called; letters, digits, ``_``
-            and ``-``. By default made of the machine's name and the process's number.
-        wait: bool, optional
-            False: connect in the background, and go on trying.
-        types: sequence of ValueType, optional
-            How values of your own types travel.
-        options
-            Those of the transport, such as ``user`` and ``password``.
-
-        Returns
-        -------
-        Connection
-            To leave it, to look who is there, or for a ``with`` block.
-
-        Raises
-        ------
-        BadType, BadValue
-            Naming the parameter and the value.
-        DispatcherError
-            The server cannot be reached, or refuses; the name is taken; something has to be
-            installed first; or it is connected already.
-        DispatcherStopped
-            After :meth:`stop`.
-        """
-        return connect(self._ate_engine, address, namespace, name, wait, types, options)
-
     # -- watching ------------------------------------------------------------------------------
 
     def add_hook(self, hook: Hook) -> None:
@@ -522,10 +457,6 @@ class Dispatcher(Registrar):
         engine, thread = self._ate_engine, self._ate_loop.observers_thread
         if thread is not None and thread is not current_thread():
             engine.clock.join(thread, engine.observers.mailbox.parker, until)
-
-    def _ate_join_links(self, until: float) -> None:
-        for link in list(self._ate_engine.links):
-            link.join_until(until)
 
     def _ate_inline_life(self, clock: InlineClock) -> Life:
         assert isinstance(self._ate_loop, InlineLoop)

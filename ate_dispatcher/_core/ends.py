@@ -88,6 +88,20 @@ class Ends:
         if ending is not None:
             judge_early(request, ending, member, self.witness)
 
+    def settle(
+        self, request: Request, member: Member, verdict: Verdict, standing: Optional[Standing]
+    ) -> bool:
+        """What a *member* elsewhere came to as *request* ended; False if that cannot be."""
+        extras = request.extras
+        each = None if extras is None else extras.unanswered.get(id(member))
+        if each is None or each.outcome is not None or member.workers:
+            return False
+        if verdict is not Verdict.MISSING:
+            self._sums.judge(each, verdict)
+        elif standing is not None:
+            each.standing = standing
+        return True
+
     def _complete(self, request: Request, completion: Completion, now: float) -> int:
         self._sums.add(request, completion)
         request.end(completion, now)

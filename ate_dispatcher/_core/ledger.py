@@ -67,7 +67,8 @@ from .open_requests import OpenRequests
 from .outcomes import AT_IT, AT_THE_END, WITHDRAWN_AT_ONCE, Completion, Standing, Verdict
 from .policy_state import PolicyState
 from .records import Close, Part
-from .request import OVER, Request, StartLine, Unanswered
+from .request import OVER, Request, Unanswered
+from .start_line import StartLine
 from .statistics import Sums
 from .verdicts import check, is_judged, is_run_by, lacks_answer_of
 
@@ -209,15 +210,7 @@ class Ledger:
         self, request: Request, member: Member, verdict: Verdict, standing: Optional[Standing]
     ) -> int:
         """What *member*, which is elsewhere, came to as *request* ended: first where it stood."""
-        extras = request.extras
-        each = None if extras is None else extras.unanswered.get(id(member))
-        if each is None or each.outcome is not None or member.workers:
-            return self._refuse()
-        if verdict is not Verdict.MISSING:
-            self.sums.judge(each, verdict)
-        elif standing is not None:
-            each.standing = standing
-        return 0
+        return 0 if self.ends.settle(request, member, verdict, standing) else self._refuse()
 
     def died(self, request: Request, member: Member, now: float) -> int:
         """*member* has ended while the request waited for it."""

@@ -24,11 +24,12 @@ from typing import (
 
 from typing_extensions import Protocol, Self
 
-from .member import Claim, HeldUp, Member, Spent, Worker
+from .member import HeldUp, Member, Spent, Worker
 from .outcomes import Completion, Standing, Verdict
 from .policy_state import PolicyState
 from .records import MEMBER, Part, Record, newest_first
 from .snapshots import copied
+from .start_line import StartLine
 
 __all__ = [
     "EVALUATED",
@@ -38,7 +39,6 @@ __all__ = [
     "Extras",
     "Guest",
     "Request",
-    "StartLine",
     "Unanswered",
 ]
 
@@ -57,20 +57,9 @@ class Unanswered:
     """A member's verdict that is not a reply. What became of it afterwards is added once."""
 
     __slots__ = (
-        "answered",
-        "began",
-        "ending",
-        "held_up_by",
-        "id",
-        "late",
-        "member",
-        "outcome",
-        "places",
-        "spent",
-        "stamp",
-        "standing",
-        "topic",
-        "verdict",
+        *("answered", "began", "ending", "held_up_by", "id"),
+        *("late", "member", "outcome", "places", "spent"),
+        *("stamp", "standing", "topic", "verdict"),
     )
 
     def __init__(
@@ -110,25 +99,6 @@ class Unanswered:
         #: When it began and answered, if it did so after the end; by how much too late.
         self.answered: Optional[Tuple[float, float]] = None
         self.late: float = 0.0
-
-
-class StartLine:
-    """The members of a request wait there for each other, and begin together."""
-
-    __slots__ = ("after", "cell", "present", "started")
-
-    def __init__(self, after: float) -> None:
-        #: So many seconds after the send those who are there need not wait for the others.
-        self.after: float = after
-        self.present: List[Claim] = []
-        self.started: bool = False
-        #: Where that instant is kept, see `OpenRequests`.
-        self.cell: Optional[List[Any]] = None
-
-    @property
-    def endless(self) -> bool:
-        """Whether it waits for all until the deadline."""
-        return self.after == math.inf
 
 
 class Away(Protocol):
@@ -172,15 +142,8 @@ class Ending:
     """
 
     __slots__ = (
-        "answers",
-        "completion",
-        "guest",
-        "instant",
-        "judged",
-        "over",
-        "roster",
-        "told_behind",
-        "verdicts",
+        *("answers", "completion", "guest", "instant", "judged"),
+        *("over", "roster", "told_behind", "verdicts"),
     )
 
     def __init__(
@@ -212,20 +175,9 @@ class Extras:
     """What few requests have: verdicts without a reply, errors, done callbacks, options."""
 
     __slots__ = (
-        "answered",
-        "answered_until",
-        "away",
-        "callbacks",
-        "disabled",
-        "ending",
-        "errors",
-        "guest",
-        "key",
-        "line",
-        "need",
-        "tally",
-        "unanswered",
-        "valued",
+        *("answered", "answered_until", "away", "callbacks", "disabled"),
+        *("ending", "errors", "guest", "key", "line"),
+        *("need", "tally", "unanswered", "valued"),
     )
 
     def __init__(self) -> None:
@@ -261,23 +213,10 @@ class Request:
     """
 
     __slots__ = (
-        "awaited",
-        "call",
-        "cell",
-        "chain",
-        "channel",
-        "completion",
-        "deadline",
-        "ended",
-        "engine",
-        "extras",
-        "id",
-        "kwargs",
-        "pending",
-        "roster",
-        "sent",
-        "topic",
-        "until",
+        *("awaited", "call", "cell", "chain", "channel"),
+        *("completion", "deadline", "ended", "engine", "extras"),
+        *("id", "kwargs", "pending", "roster", "sent"),
+        *("topic", "until"),
     )
 
     shares: bool = False

@@ -16,7 +16,6 @@ from .._core.durations import NEVER, past
 from .._core.ledger import Ledger
 from .._core.member import Member
 from .._core.request import Request
-from .._delivery.channel import is_disabled
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CALM, CLOSED
 from .._time.clock import this_thread
@@ -25,13 +24,12 @@ from .delivery import Delivery
 from .engine import Engine, Order, Phase
 from .gather import announce, apply, tell
 from .high_water import HighWater
-from .link import RemoteMember
 from .observers_thread import ObserversThread
 from .process import SECTION, unhurried
 from .publish import go_on, hand_out_value
 from .scatter import hand_out_held
 from .stopping import Stopping
-from .sweep import buried, declined, sweep, take_away
+from .sweep import buried, declined, sweep, withdraw
 
 __all__ = ["ControlLoop"]
 
@@ -255,22 +253,9 @@ class ControlLoop:
     def _withdraw(
         self, member: Member, rounds: Optional[int] = None, elsewhere: bool = False
     ) -> None:
-        engine = self._engine
-        if not elsewhere and not is_disabled(engine.disabled, member.producer):
-            # The last: or enabled again.
-            return
-        if isinstance(member, RemoteMember):
-            member.link.withdraw(member)
-        if not isinstance(member, LocalMember):
-            return
-        if rounds is None:
-            take_away(engine, member)
-            # One that is under way has not looked at all for this reason.
-            rounds = 2
-        if not sweep(member, off=True):
-            rounds -= 1
-        if rounds and member.mailbox.attention is not CLOSED:
-            engine.leave(Order.WITHDRAW, member, rounds, elsewhere)
+        rounds = withdraw(self._engine, member, rounds, elsewhere)
+        if rounds:
+            self._engine.leave(Order.WITHDRAW, member, rounds, elsewhere)
 
     def _call_when_done(self, request: Any, callback: Any) -> None:
         self._observers.start()

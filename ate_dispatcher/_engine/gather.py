@@ -26,7 +26,8 @@ from .._core.member import Claim, Member
 from .._core.outcomes import HELD, NOT_BEGUN, Standing
 from .._core.records import Close, newest_first
 from .._core.reporting import replies_between, report_of
-from .._core.request import Ending, Extras, Request, StartLine, Unanswered
+from .._core.request import Ending, Extras, Request, Unanswered
+from .._core.start_line import StartLine
 from .._delivery.channel import Outlet, Roster
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import Mailbox

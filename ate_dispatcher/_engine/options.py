@@ -10,7 +10,8 @@ from .._core.durations import NEVER, milliseconds
 from .._core.member import Member
 from .._core.outcomes import Completion, Verdict
 from .._core.policy_state import PolicyState
-from .._core.request import Request, StartLine, Unanswered
+from .._core.request import Request, Unanswered
+from .._core.start_line import StartLine
 from .._delivery.ordering_keys import Key
 from ..errors import BadType, BadValue
 from ..policies import All, Policy, policy_of

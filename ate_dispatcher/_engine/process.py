@@ -24,7 +24,7 @@ from typing_extensions import Protocol
 
 from .. import _log
 from .._core.member import Member
-from .._core.request import StartLine
+from .._core.start_line import StartLine
 from .._delivery.mailbox import NO_GIL
 from .._delivery.posts import Posts, posts_of
 from .._delivery.waiters import Wake

@@ -195,7 +195,9 @@ def let_hear(engine: Engine, heard: Sequence[Heard], but: object) -> None:
                 plain = topic, value
                 if posts.follow(outlet, plain, engine):
                     outlet = None
-                while outlet is not None:
+                while True:
+                    if outlet is None:
+                        break
                     outlet.mailbox.deliver(plain)
                     outlet = outlet.next
                 message = RemoteResult(engine, channel, topic, value, request, at)

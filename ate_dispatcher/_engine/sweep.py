@@ -5,7 +5,7 @@ On any thread of ours, which is in no section when it comes. Every pass is bound
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 from .._core.ends import BUDGET
 from .._core.ledger import Ledger
@@ -13,8 +13,10 @@ from .._core.member import Member, Worker
 from .._core.request import Request
 from .._delivery.channel import is_disabled
 from .._delivery.local_member import LocalMember
+from .._delivery.mailbox import CLOSED
 from .engine import Engine, Order
 from .gather import announce, apply, engines_of, give_back, skipped, tell
+from .link import RemoteMember
 from .process import SECTION
 
 __all__ = [
@@ -26,7 +28,7 @@ __all__ = [
     "ended",
     "shall_not_begin",
     "sweep",
-    "take_away",
+    "withdraw",
     "withdrawn",
 ]
 
@@ -112,7 +114,28 @@ def withdrawn(member: Member, request: Request) -> None:
     tell(request.engine, Ledger.withdrawn, request, member)
 
 
-def take_away(engine: Engine, member: LocalMember) -> None:
+def withdraw(engine: Engine, member: Member, rounds: Optional[int], elsewhere: bool) -> int:
+    """*member* was disabled, here or *elsewhere*: what it has not begun is taken from it, in part.
+
+    How many *rounds* through its mailbox are left. The control loop.
+    """
+    if not elsewhere and not is_disabled(engine.disabled, member.producer):
+        # The last: or enabled again.
+        return 0
+    if isinstance(member, RemoteMember):
+        member.link.withdraw(member)
+    if not isinstance(member, LocalMember):
+        return 0
+    if rounds is None:
+        _take_away(engine, member)
+        # One that is under way has not looked at all for this reason.
+        rounds = 2
+    if not sweep(member, off=True):
+        rounds -= 1
+    return 0 if member.mailbox.attention is CLOSED else rounds
+
+
+def _take_away(engine: Engine, member: LocalMember) -> None:
     """What *member*'s workers have come to, but not begun, is withdrawn too."""
     for worker in member.workers:
         request: Any = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Dict, Optional, Sequence, Tuple, Type
+from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
 
 from typing_extensions import Self
 
@@ -14,8 +14,9 @@ from .._engine.engine import Engine
 from .._engine.inline import InlineEngine
 from .._engine.link import Link
 from ..errors import BadValue, DispatcherError, DispatcherStopped
+from .registrar import Registrar
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connecting", "Connection"]
 
 _LEAVES = 5.0
 """Seconds that the end of a ``with`` block waits for it to have left."""
@@ -107,7 +108,67 @@ class Connection:
         return f"<Connection {self.namespace}/{self.name}, {state}>"
 
 
-def connect(
+class Connecting(Registrar):
+    """A dispatcher, as far as it may be one of several on as many machines."""
+
+    def connect(
+        self,
+        address: Union[str, Sequence[str], object, None] = None,
+        *,
+        namespace: Optional[str] = None,
+        name: Optional[str] = None,
+        wait: bool = True,
+        types: Sequence[object] = (),
+        **options: Any,
+    ) -> Connection:
+        """Be one part of a dispatcher on several machines.
+
+        From now on requests reach the producers of all parts, and listeners hear the results and
+        published values of all, on topics that are text. Waits until the server is reached and it
+        is known who is there: after the last has said so for 50 ms, and no longer than half a
+        second; not with ``wait=False``.
+
+        Parameters
+        ----------
+        address: str, sequence of str, or transport, optional
+            Such as ``"nats://host:4222"``; several servers of one cluster; or an object that
+            carries messages. By default what the environment says.
+        namespace: str, optional
+            Parts with the same belong together. By default ``ATE_DISPATCHER_NAMESPACE``, or
+            ``"default"``.
+        name: str, optional
+            What the other parts call this one, which no other may be called; letters, digits, ``_``
+            and ``-``. By default made of the machine's name and the process's number.
+        wait: bool, optional
+            False: connect in the background, and go on trying.
+        types: sequence of ValueType, optional
+            How values of your own types travel.
+        options
+            Those of the transport, such as ``user`` and ``password``.
+
+        Returns
+        -------
+        Connection
+            To leave it, to look who is there, or for a ``with`` block.
+
+        Raises
+        ------
+        BadType, BadValue
+            Naming the parameter and the value.
+        DispatcherError
+            The server cannot be reached, or refuses; the name is taken; something has to be
+            installed first; or it is connected already.
+        DispatcherStopped
+            After :meth:`stop`.
+        """
+        return _connect(self._ate_engine, address, namespace, name, wait, types, options)
+
+    def _ate_join_links(self, until: float) -> None:
+        for link in list(self._ate_engine.links):
+            link.join_until(until)
+
+
+def _connect(
     engine: Engine,
     address: object,
     namespace: Optional[str],
@@ -116,7 +177,7 @@ def connect(
     types: Sequence[object],
     options: Dict[str, Any],
 ) -> Connection:
-    """See `Dispatcher.connect`."""
+    """See `Connecting.connect`."""
     if engine.gate.refusal is not None:
         raise DispatcherStopped(engine.gate.refusal)
     if isinstance(engine, InlineEngine):

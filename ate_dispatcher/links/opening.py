@@ -7,7 +7,7 @@ import platform
 import re
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 from typing_extensions import Protocol
 
@@ -35,7 +35,9 @@ class Opener(Protocol):
     ENVIRONMENT: str
     """The variables that it looks at, in words."""
 
-    def transport_for(self, address: str, options: Dict[str, Any]) -> Transport:
+    def transport_for(
+        self, address: Union[str, Sequence[str]], options: Dict[str, Any]
+    ) -> Transport:
         """BadValue for an address that is none, or an option that it has not."""
         ...
 

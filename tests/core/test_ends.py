@@ -19,7 +19,8 @@ from ate_dispatcher._core.member import Claim, Member
 from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
 from ate_dispatcher._core.policy_state import PolicyState
 from ate_dispatcher._core.reporting import report_of
-from ate_dispatcher._core.request import Request, StartLine
+from ate_dispatcher._core.request import Request
+from ate_dispatcher._core.start_line import StartLine
 
 HOW = ["deadline", "cancel", "stop", "stop at once"]
 

@@ -19,7 +19,8 @@ from ledger_books import kept, next_instant
 from ate_dispatcher._core import open_requests
 from ate_dispatcher._core.open_requests import OpenRequests
 from ate_dispatcher._core.outcomes import Completion
-from ate_dispatcher._core.request import Request, StartLine
+from ate_dispatcher._core.request import Request
+from ate_dispatcher._core.start_line import StartLine
 
 T = TypeVar("T")
 

@@ -60,7 +60,12 @@ LATE = {
     "__init__": {
         *("_core.delivery_report", "_core.outcomes", "_core.report", "_core.statistics"),
         *("_delivery.overflow", "_delivery.patterns", "_engine.delivery", "_engine.handle"),
-        *("_participants.current_request", "_participants.subscription", "_time.clock"),
+        *(
+            "_participants.connection",
+            "_participants.current_request",
+            "_participants.subscription",
+            "_time.clock",
+        ),
         *("dispatcher", "errors", "policies"),
     },
     "_core.tables": {"rich"},
