@@ -75,7 +75,7 @@ def test_no_other_subject_has_a_topic(subject: str) -> None:
 
 
 @pytest.mark.thorough
-@settings(max_examples=5000)
+@settings(max_examples=1000)
 @given(topics, st.text(st.sampled_from("ab.%*> 2050AaCFEcf\u00fc\x7f"), max_size=8))
 def test_topics_and_subjects_always_belong_together(topic: str, subject: str) -> None:
     """More of the same."""
@@ -100,7 +100,7 @@ def test_the_subject_of_no_topic_is_refused(subject: str) -> None:
 
 def test_a_topic_that_is_too_long_is_refused_by_its_name() -> None:
     """1,024 bytes are not, as they travel."""
-    for topic in ("a" * 1024, "\u00fc" * 170 + "abcd", "." * 511 + "a"):
+    for topic in ("a" * 1024, "\u00fc" * 170 + "abcd", "." * 511 + "aa"):
         assert len(subject_of(topic)) == 1024
         assert topic_of(subject_of(topic)) == topic
         with pytest.raises(BadValue, match=r"^topic '.*\.\.\..*1,02[5-9] bytes, of at most 1,024"):
@@ -207,7 +207,7 @@ def test_a_name_is_itself(name: str) -> None:
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     """Naming the parameter, and what was given."""
-    with pytest.raises(BadValue, match="^part must be 1 to 64 .*, not '"):
+    with pytest.raises(BadValue, match=r"^part must be 1 to 64 .*, not '"):
         check_name("part", name)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import decimal
 import enum
 import json
 import math
 import sys
 import threading
-from collections import Counter, OrderedDict, namedtuple
+from collections import OrderedDict, namedtuple
 from typing import Any, Dict, List
 
 import pytest
@@ -32,19 +32,21 @@ def there_and_back(value: Any, codec: Codec = CODEC) -> Any:
     return codec.decode(json.loads(text.encode()))
 
 
+def shown(value: Any) -> Any:
+    """All that tells it from others: its types all the way down, and its order if it has one."""
+    kind = type(value).__name__
+    if isinstance(value, (list, tuple)):
+        return kind, [shown(each) for each in value]
+    if isinstance(value, dict):
+        return kind, [(shown(key), shown(each)) for key, each in value.items()]
+    if isinstance(value, (set, frozenset)):
+        return kind, sorted(repr(shown(each)) for each in value)
+    return kind, hex(value) if isinstance(value, int) else repr(value)
+
+
 def same(one: Any, other: Any) -> bool:
-    """Equal, and of the same types all the way down, and in the same order if they have one."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, dict):
-        return same(list(one.items()), list(other.items()))
-    if isinstance(one, (set, frozenset)):
-        return Counter(map(repr, one)) == Counter(map(repr, other))
-    if isinstance(one, (float, complex)):
-        return repr(one) == repr(other)
-    return bool(one == other)
+    """Whether nothing tells one from the other."""
+    return bool(shown(one) == shown(other))
 
 
 def nested(deep: int) -> Any:
@@ -113,7 +115,7 @@ def test_what_is_sent_comes_back_as_it_was(value: Any) -> None:
 
 
 @pytest.mark.thorough
-@settings(max_examples=5000)
+@settings(max_examples=1000)
 @given(values)
 def test_what_is_sent_comes_back_as_it_was_always(value: Any) -> None:
     """More of the same."""
@@ -196,10 +198,14 @@ def test_a_call_is_encoded_value_by_value() -> None:
 
 
 class Color(enum.IntEnum):
+    """Ints of its own."""
+
     RED = 1
 
 
 class Text(str):
+    """It could be anything."""
+
     __slots__ = ()
 
 
@@ -401,7 +407,7 @@ def test_what_could_not_be_read_for_its_hashes_is_not_sent() -> None:
 
 
 @pytest.mark.thorough
-@settings(max_examples=5000)
+@settings(max_examples=1000)
 @given(json_values)
 def test_nothing_else_is_raised_whatever_ever_arrives(value: Any) -> None:
     """More of the same."""
@@ -415,6 +421,8 @@ def test_nothing_else_is_raised_whatever_ever_arrives(value: Any) -> None:
 
 
 class Point:
+    """A user's."""
+
     def __init__(self, x: Any, y: Any) -> None:
         self.x, self.y = x, y
 
@@ -426,19 +434,19 @@ class Point:
 
 
 POINT = ValueType("point", Point, lambda it: (it.x, it.y), lambda it: Point(*it))
-DATE = ValueType("date", datetime.date, datetime.date.isoformat, datetime.date.fromisoformat)
+DATE = ValueType("date", dt.date, dt.date.isoformat, dt.date.fromisoformat)
 COLOR = ValueType("color", Color, int, Color)
 OWN = Codec([POINT, DATE, COLOR])
 
 
 def test_types_of_users_travel_by_their_hooks() -> None:
     """In each other, as keys, as elements."""
-    day = datetime.date(2024, 2, 29)
+    day = dt.date(2024, 2, 29)
     value = {"a": [Point(1, Point(day, {2})), Color.RED], "b": {Point(1, 2): {day}}}
     assert OWN.encode("value", Point(1, day)) == '{"$point":{"$tuple":[1,{"$date":"2024-02-29"}]}}'
     assert there_and_back(value, OWN) == value
-    with pytest.raises(BadType, match="datetime.datetime"):
-        OWN.encode("value", datetime.datetime(2024, 2, 29))  # noqa: DTZ001
+    with pytest.raises(BadType, match=r"datetime\.datetime"):
+        OWN.encode("value", dt.datetime(2024, 2, 29))  # noqa: DTZ001
 
 
 def test_what_hooks_raise_names_the_place() -> None:
@@ -460,7 +468,7 @@ def test_a_hook_that_comes_to_no_end_is_refused() -> None:
     """It gives itself, or always another."""
     for to_plain in (lambda it: it, lambda it: Point(it.x, it.y), lambda it: [it]):
         endless = Codec([ValueType("point", Point, to_plain, lambda it: it)])
-        with pytest.raises(BadValue, match="in itself|64 deep"):
+        with pytest.raises(BadValue, match=r"in itself|64 deep"):
             endless.encode("value", Point(1, 2))
 
 
@@ -500,11 +508,11 @@ def test_a_value_type_is_checked_when_it_is_made(error: Any, match: str, argumen
 def test_a_codec_is_checked_when_it_is_made() -> None:
     """Two for one are none."""
     for types in (POINT, "ab", 1, [Point], [None]):
-        with pytest.raises(BadType, match="^types must"):
+        with pytest.raises(BadType, match=r"^types must"):
             Codec(types)  # type: ignore[arg-type]
-    with pytest.raises(BadValue, match="^types must have one for the tag 'point'"):
+    with pytest.raises(BadValue, match=r"^types must have one for the tag 'point'"):
         Codec([POINT, ValueType("point", decimal.Decimal, str, decimal.Decimal)])
-    with pytest.raises(BadValue, match="^types must have one for .*Point"):
+    with pytest.raises(BadValue, match=r"^types must have one for .*Point"):
         Codec([POINT, ValueType("point2", Point, id, id)])
     with pytest.raises(AttributeError):
         POINT.tag = "other"  # type: ignore[misc]
