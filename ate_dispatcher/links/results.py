@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Deque, Dict, List, Optional, Tuple
 
-from .. import _log
+from .._core.durations import NEVER
 from .._delivery.matched import SomeChannel
+from .._engine.engine import Order
 from .._engine.remote import Heard, let_hear
 from ..errors import BadType, BadValue
 from . import frames
@@ -26,6 +27,9 @@ _KEPT, _BYTES = 5_000, 16 * 1024 * 1024
 _PATIENCE = 0.05
 """Seconds after which what is missing is asked for once more."""
 
+_SAYS = 1.0
+"""Seconds after which it is said again that something was lost."""
+
 _HELD = 10_000
 """So many are held of one part behind a gap; beyond, what is missing is given up."""
 
@@ -33,7 +37,7 @@ _HELD = 10_000
 class _Source:
     """What was heard of one part."""
 
-    __slots__ = ("asked", "held", "seq", "told")
+    __slots__ = ("asked", "held", "lost", "said", "seq", "told")
 
     def __init__(self, seq: int) -> None:
         #: The last one that was handed on.
@@ -44,6 +48,9 @@ class _Source:
         self.held: Dict[int, Tuple[str, Any, Optional[int]]] = {}
         #: When what is missing is to be asked for again.
         self.asked: float = 0.0
+        #: How many were lost since that was said, and when it was.
+        self.lost: int = 0
+        self.said: float = -NEVER
 
 
 class Results:
@@ -99,10 +106,9 @@ class Results:
         """It has left; what is held of it is all that will come."""
         source = self._sources.pop(sender, None)
         if source is not None and source.held:
-            for number in sorted(source.held):
-                self._missed(sender, number - source.seq - 1)
-                source.seq = number
-                self._take(source.held[number])
+            self._pass_over(source, max(source.held))
+        if source is not None:
+            self._say_lost(sender, source)
 
     def came(self, sender: str, seq: int, topic: str, value: Any, request: Optional[int]) -> None:
         """One of them."""
@@ -113,21 +119,13 @@ class Results:
         if seq <= source.seq or seq in source.held:
             self._shared.count("duplicates")
             return
-        item = topic, value, request
         source.told = max(source.told, seq)
+        source.held[seq] = topic, value, request
         if seq == source.seq + 1:
-            source.seq = seq
-            self._take(item)
-            while source.held:
-                following = source.held.pop(source.seq + 1, None)
-                if following is None:
-                    break
-                source.seq += 1
-                self._take(following)
+            self._take_held(source)
             return
-        source.held[seq] = item
         if len(source.held) > _HELD:
-            self.lost(sender, source.seq + 1, min(source.held) - 1)
+            self._pass_over(source, min(source.held) - 1)
         self._ask_for_missing(sender, source)
 
     def told(self, sender: str, seq: int) -> None:
@@ -140,31 +138,23 @@ class Results:
     def lost(self, sender: str, first: int, last: int) -> None:
         """Those are lost for good."""
         source = self._sources.get(sender)
-        if source is None or not first <= source.seq + 1 <= last:
-            return
-        last = min(last, source.told)
-        missing = [each for each in range(source.seq + 1, last + 1) if each not in source.held]
-        self._missed(sender, len(missing))
-        for number in range(source.seq + 1, last + 1):
-            held = source.held.pop(number, None)
-            if held is not None:
-                self._take(held)
-        source.seq = last
-        while source.held:
-            following = source.held.pop(source.seq + 1, None)
-            if following is None:
-                break
-            source.seq += 1
-            self._take(following)
+        if source is not None and first <= source.seq + 1 <= last:
+            self._pass_over(source, min(last, source.told))
 
     def look(self, now: float) -> float:
         """Ask once more for what is still missing; when to look again."""
-        until = float("inf")
+        until = NEVER
         for sender, source in self._sources.items():
             if source.told > source.seq:
                 if source.asked <= now:
                     self._ask_for_missing(sender, source)
                 until = min(until, source.asked)
+            if source.lost:
+                if source.said + _SAYS <= now:
+                    source.said = now
+                    self._say_lost(sender, source)
+                else:
+                    until = min(until, source.said + _SAYS)
         return until
 
     def hand_on(self) -> None:
@@ -198,7 +188,28 @@ class Results:
         last = min(source.held, default=source.told + 1) - 1
         self._shared.to(sender, frames.again(source.seq + 1, last))
 
-    def _missed(self, sender: str, number: int) -> None:
-        if number > 0:
-            self._shared.count("lost", number)
-            _log.lost("%d results and values of part %s were lost on the way here", number, sender)
+    def _pass_over(self, source: _Source, last: int) -> None:
+        """What is missing until *last* does not come; takes no longer the more that is."""
+        there = sorted([number for number in source.held if number <= last])
+        missing = last - source.seq - len(there)
+        self._shared.count("lost", missing)
+        source.lost += missing
+        for number in there:
+            self._take(source.held.pop(number))
+        source.seq = last
+        self._take_held(source)
+
+    def _take_held(self, source: _Source) -> None:
+        while True:
+            following = source.held.pop(source.seq + 1, None)
+            if following is None:
+                return
+            source.seq += 1
+            self._take(following)
+
+    def _say_lost(self, sender: str, source: _Source) -> None:
+        number, source.lost = source.lost, 0
+        if number:
+            said = "%d results and values of part %s were lost on the way here"
+            self._shared.engine.observers.lost(said, number, sender)
+            self._shared.engine.post(Order.OBSERVE)

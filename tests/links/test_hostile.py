@@ -1,0 +1,218 @@
+"""Whatever arrives: nothing crashes, each is counted, and what is right goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, List
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from parts import NAMESPACE, Parts, parts
+
+from ate_dispatcher.links.frames import KINDS
+from ate_dispatcher.testing import WireTransport
+
+__all__ = ["parts"]
+
+
+class Stranger:
+    """Speaks on the wire without this package's manners; remembers what it hears."""
+
+    namespace = NAMESPACE
+
+    def __init__(self, parts: Parts, name: str = "stranger") -> None:
+        self.part = name
+        self.heard: List[Any] = []
+        self.says: List[bytes] = []
+        self.wire: WireTransport = parts.wire.transport()
+        self.wire.open(self, parts.clock, True)
+        parts.clock.settle()
+
+    def say(self, *payloads: bytes) -> None:
+        self.says += payloads
+        self.wire.unpark()
+
+    def connected(self) -> None:
+        pass
+
+    def disconnected(self, why: str) -> None:
+        pass
+
+    def received(self, sender: str, payload: bytes) -> None:
+        self.heard += [json.loads(line) for line in payload.split(b"\n")]
+
+    def unreachable(self, part: str) -> None:
+        pass
+
+    def asked(self, topic: str, payload: bytes, reply: str) -> None:
+        pass
+
+    def answered(self, number: int, payload: bytes) -> None:
+        pass
+
+    def step(self) -> float:
+        says, self.says = self.says, []
+        for payload in says:
+            self.wire.send("a", payload)
+            self.wire.send_all(payload)
+            self.wire.send_on("volts", payload)
+        return float("inf")
+
+
+def here(instance: str = "i", epoch: int = 1, **fields: Any) -> bytes:
+    topics = fields.get("topics", {})
+    names = fields.get("names", {})
+    listened = fields.get("listened", [])
+    about = {"codecs": ["json"], "version": "1", **fields.get("about", {})}
+    frame = ["here", "changed", instance, epoch, fields.get("seq", 0), topics, names, listened]
+    return json.dumps([*frame, about]).encode()
+
+
+@pytest.fixture
+def stranger(parts: Parts) -> Stranger:
+    """Beside parts a and b, which has a producer; a has one, too."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("a", 0, "here", name="here")
+    parts.producer("b", 0, "far", name="far")
+    return Stranger(parts)
+
+
+def works(parts: Parts) -> None:
+    parts.clock.advance(20)
+    assert sorted(parts.ask("a", only=["b/far", "here"]).results()) == ["far", "here"]
+
+
+numbers = st.integers(min_value=-1, max_value=2**53) | st.integers(1, 4)
+scalars = st.none() | st.booleans() | numbers | st.floats() | st.text(max_size=8)
+anything = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+frames = st.tuples(st.sampled_from(sorted(KINDS)), st.lists(anything, max_size=9)).map(
+    lambda it: json.dumps([it[0], *it[1]]).encode()
+)
+well_shaped = st.one_of(
+    st.tuples(st.just("ans"), numbers, numbers, st.just(0), st.just(1), anything),
+    st.tuples(st.just("part"), numbers, numbers, st.just(0), st.just(1), anything),
+    st.tuples(st.just("fin"), numbers, numbers, st.just(0), st.just(1)),
+    st.tuples(st.just("late"), numbers, numbers, st.just(0), st.just(1)),
+    st.tuples(st.just("skip"), numbers, numbers),
+    st.tuples(st.just("not"), numbers, numbers, st.sampled_from(["declined", "died", "withdrawn"])),
+    st.tuples(st.just("end"), numbers, st.lists(st.tuples(numbers, st.text(), st.text()))),
+    st.tuples(st.just("can"), numbers, st.none() | st.lists(numbers, min_size=1, unique=True)),
+    st.tuples(
+        *(
+            st.just("ask"),
+            numbers,
+            st.none() | st.floats(0, 9),
+            st.floats(-9, 9),
+            st.text(max_size=5),
+        ),
+        *(st.lists(numbers, min_size=1, unique=True), st.lists(anything, max_size=2)),
+        *(st.dictionaries(st.text(max_size=3), anything, max_size=2), st.just({"key": {}})),
+    ),
+    st.tuples(
+        *(st.just("here"), st.text(max_size=4), st.text(max_size=2), numbers, numbers),
+        st.dictionaries(st.text(max_size=5), st.lists(numbers, min_size=1, unique=True)),
+        st.dictionaries(numbers.map(str), st.text(max_size=4)),
+        st.lists(st.text(max_size=5), max_size=3),
+        st.fixed_dictionaries(
+            {"codecs": st.just([]), "version": st.just("")},
+            optional={
+                "patterns": st.dictionaries(st.text("a.*>"), st.lists(numbers, min_size=1)),
+                "hears": st.lists(st.text("a.*>")),
+            },
+        ),
+    ),
+    st.tuples(st.just("beat"), st.text(max_size=2), numbers, numbers, st.floats(-9, 9)),
+    st.tuples(st.just("res"), numbers, st.text(max_size=4), anything, st.none() | numbers),
+    st.tuples(st.sampled_from(["again", "lost"]), numbers, numbers),
+    st.tuples(st.just("bye"), st.text(max_size=2)),
+).map(lambda it: json.dumps(it).encode())
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(st.binary(max_size=40) | frames | well_shaped, min_size=1, max_size=8))
+def test_nothing_that_arrives_stops_a_part(
+    parts: Parts, stranger: Stranger, payloads: List[bytes]
+) -> None:
+    """Whatever it is: who is there is still asked and heard, and no request hangs."""
+    stranger.say(*payloads)
+    works(parts)
+    assert parts.connections["a"].is_connected
+    assert "b" in parts.connections["a"].parts
+
+
+def test_what_is_malformed_is_counted(parts: Parts, stranger: Stranger) -> None:
+    """Each frame; well-formed ones in the same message are taken."""
+    stranger.say(b'["ans",1]\nnonsense\n\xff\n["beat","i",0,0,1.5]')
+    parts.clock.advance(5)
+    # It comes three ways.
+    assert parts.counted("a", "malformed") >= 2 * 3
+    assert any(frame[0] == "here" for frame in stranger.heard)
+
+
+def test_nobody_answers_for_another(parts: Parts, stranger: Stranger) -> None:
+    """Only who was asked can answer, whatever number and member it names."""
+    slow = parts.producer("b", 50, "true", topic="ohms", name="slow")
+    handle = parts.dispatchers["a"].send_request("ohms", ttl=1000)
+    parts.clock.advance(5)
+    key = slow._ate_member.number
+    for kind in ("ans", "part"):
+        stranger.say(json.dumps([kind, handle.id, key, 0, 0, "forged"]).encode())
+    stranger.say(json.dumps(["err", handle.id, key, 0, 0, "E", "forged", ""]).encode())
+    stranger.say(json.dumps(["skip", handle.id, key]).encode())
+    assert handle.results() == ["true"]
+    assert parts.counted("a", "duplicates") >= 4
+
+
+def test_a_part_has_no_more_than_it_may(parts: Parts, stranger: Stranger) -> None:
+    """Topics and producers are limited for each; it is not taken, and counted."""
+    topics = {f"t{number}": [1] for number in range(20_000)}
+    stranger.say(here(topics=topics, names={"1": "x"}))
+    parts.clock.advance(5)
+    assert parts.dispatchers["a"].send_request("t1", ttl=10).results() == []
+    stranger.say(here(epoch=2, topics={"t1": [1]}, names={}))
+    parts.clock.advance(5)
+    assert parts.counted("a", "malformed") >= 2
+    stranger.say(here(epoch=3, topics={"t1": [1]}, names={"1": "x"}))
+    parts.clock.advance(5)
+    assert len(parts.dispatchers["a"].send_request("t1", ttl=10).roster) == 1
+
+
+def test_a_flood_of_results_holds_up_nobody(parts: Parts, stranger: Stranger) -> None:
+    """Of numbers that never come, and of some far ahead."""
+    stranger.say(here(seq=0, listened=["volts"]))
+    listener = parts.listener("a")
+    for number in range(2, 40):
+        stranger.say(json.dumps(["res", number * 1_000_000_000, "volts", 1, None]).encode())
+    works(parts)
+    stranger.say(json.dumps(["lost", 1, 2**53 - 1]).encode())
+    works(parts)
+    stranger.say(json.dumps(["again", 1, 2**53 - 1]).encode())
+    works(parts)
+    assert len(listener.heard) >= 2
+
+
+def test_malformed_tags_are_refused(parts: Parts, stranger: Stranger) -> None:
+    """In arguments, answers and values: counted, and nobody is called."""
+    heard = parts.listener("a").heard
+    stranger.say(here(topics={"mine": [7]}, names={"7": "x"}))
+    parts.clock.advance(5)
+    handle = parts.dispatchers["a"].send_request("mine", ttl=100)
+    parts.clock.advance(1)
+    stranger.say(json.dumps(["ans", handle.id, 7, 0, 0, {"$bytes": 7}]).encode())
+    stranger.say(json.dumps(["res", 1, "volts", {"$tuple": 1}, None]).encode())
+    handle.wait()
+    assert handle.replies[0].error is not None
+    assert heard == []
+    assert parts.counted("a", "malformed") >= 2
