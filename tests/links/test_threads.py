@@ -1,0 +1,159 @@
+"""Links between real threads: forks, signal handlers, stops that cross what comes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Iterator, List, Tuple
+
+import pytest
+
+from ate_dispatcher import Connection, Dispatcher, Producer, ResultListener, Verdict
+from ate_dispatcher.testing import Wire
+
+Pair = Tuple[Dispatcher, Dispatcher, Connection, Connection]
+
+
+class Adds(Producer):
+    """Answers with the sum."""
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        return sum(args)
+
+
+class Collects(ResultListener):
+    """Says when it has heard *wanted*."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__()
+        self.heard: List[Any] = []
+        self.wanted = wanted
+        self.done = threading.Event()
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self.heard.append(response)
+        if len(self.heard) == self.wanted:
+            self.done.set()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two parts, a and b, on real time; b adds, with three producers."""
+    wire = Wire()
+    a, b = Dispatcher(name="a"), Dispatcher(name="b")
+    a.start()
+    b.start()
+    for _ in range(3):
+        b.register_result_producer(Adds(), "add", start=True)
+    at_a = a.connect(wire.transport(), namespace="n", name="a")
+    at_b = b.connect(wire.transport(), namespace="n", name="b")
+    yield a, b, at_a, at_b
+    for each in (a, b):
+        each.stop(immediate=True)
+    for each in (a, b):
+        each.join(5)
+
+
+def test_many_threads_ask_at_once(pair: Pair) -> None:
+    """Every request is answered by all, whoever sends it from where."""
+    a, b, at_a, _ = pair
+    wrong: List[Any] = []
+
+    def ask(dispatcher: Dispatcher, number: int) -> None:
+        for each in range(100):
+            found = dispatcher.send_request("add", number, each, ttl=20_000).results()
+            if found != [number + each] * 3:
+                wrong.append((number, each, found))
+
+    threads = [threading.Thread(target=ask, args=(a if n % 2 else b, n)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+    sums = a.statistics()
+    assert (sums.requests, sums.verdicts[Verdict.OK]) == (300, 900)
+    assert at_a.statistics()["asked"] == 0
+
+
+def test_many_publish_and_all_is_heard_in_order(pair: Pair) -> None:
+    """Of each publisher, on the other machine."""
+    a, b, at_a, _ = pair
+    listener = b.register_result_listener(Collects(2_000), "log", start=True)
+    for _ in range(2_000):
+        if a.publish("log", None).listeners:
+            break
+        threading.Event().wait(0.001)
+    listener.heard.clear()
+
+    def publish(number: int) -> None:
+        for each in range(500):
+            a.publish("log", (number, each))
+
+    threads = [threading.Thread(target=publish, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert listener.done.wait(20)
+    found = [each for each in listener.heard if each is not None]
+    for number in range(4):
+        assert [each for who, each in found if who == number][-490:] == list(range(10, 500))
+
+
+@pytest.mark.parametrize("immediate", [False, True])
+def test_a_stop_of_either_side_ends_every_request(pair: Pair, immediate: bool) -> None:
+    """Whatever crosses it: nothing hangs, and every member has a verdict."""
+    a, b, _, _ = pair
+    handles = [a.send_request("add", each, ttl=None) for each in range(200)]
+    b.stop(immediate=immediate)
+    for handle in handles:
+        assert handle.wait(10)
+    assert all(sum(map(handle.report().count, Verdict)) == 3 for handle in handles)
+    more = [a.send_request("add", each, ttl=200) for each in range(50)]
+    a.stop(immediate=immediate)
+    for handle in more:
+        assert handle.wait(10)
+    a.join(10)
+    b.join(10)
+    assert not a.is_alive()
+    assert not b.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_says_nothing_on_the_link(pair: Pair) -> None:
+    """Its copy takes nothing, and its end does not say bye for the parent."""
+    a, b, at_a, at_b = pair
+    handle = a.send_request("add", 1, ttl=5000)
+    child = os.fork()
+    if child == 0:
+        try:
+            refused = False
+            try:
+                a.send_request("add", 1)
+            except RuntimeError:
+                refused = True
+            at_a.disconnect()
+            at_a.join(1)
+            os._exit(0 if refused and not at_a.is_connected else 1)
+        except BaseException:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert handle.results() == [1, 1, 1]
+    assert at_b.parts == ("a",)
+    assert a.send_request("add", 2, ttl=5000).results() == [2, 2, 2]
+
+
+def test_who_has_left_may_come_again(pair: Pair) -> None:
+    """Its thread has ended; the next connection is a new one."""
+    a, b, _, at_b = pair
+    before = threading.active_count()
+    at_b.disconnect(drain=1000)
+    assert at_b.join(5)
+    assert threading.active_count() == before - 1
+    assert a.send_request("add", 1, ttl=50).wait(5)
+    with b.connect(Wire().transport(), namespace="n", name="b") as elsewhere:
+        assert elsewhere.parts == ()
+    assert b.send_request("add", 1, ttl=5000).results() == [1, 1, 1]
