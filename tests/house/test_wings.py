@@ -52,7 +52,9 @@ ONLY_IN = {
         *("_engine.coroutine_parker", "_engine.coroutines", "_engine.hearing"),
         *("_engine.waiting", "_participants.event_loop"),
         *("_time.running_loop", "_time.virtual_loop"),
+        *("links.nats_client", "links.nats_thread"),
     },
+    "nats": {"links.nats_client"},
 }
 """Who may import what makes a module depend on real time, real threads or an event loop."""
 
@@ -77,6 +79,8 @@ LATE = {
     "_participants.participant": {"_participants.event_loop"},
     "_participants.producer": {"_participants.event_loop"},
     "_time.running_loop": {"asyncio"},
+    "links.nats_arrivals": {"links.nats_client"},
+    "links.nats_thread": {"links.nats_client"},
     "pytest_plugin": {
         *("testing.leaks", "dispatcher", "errors", "testing", "_participants.producer"),
     },
@@ -84,7 +88,10 @@ LATE = {
 """What is imported when it is first needed: the names by whoever asks for one, so that the pytest
 plugin costs nothing where it is not used, and an event loop's machinery where there is a loop."""
 
-THIRD_PARTIES = {"typing_extensions": set(WINGS), "pytest": {"tops"}, "rich": {"core"}}
+THIRD_PARTIES = {
+    "typing_extensions": set(WINGS),
+    **{"pytest": {"tops"}, "rich": {"core"}, "nats": {"tops"}},
+}
 """What is not of the standard library, and the wings that may import it."""
 
 ANY_ENGINE = {"_engine.serve.serve"}

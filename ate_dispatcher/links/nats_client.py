@@ -1,0 +1,226 @@
+"""One connection to a NATS server, by nats-py, from its making to its loss.
+
+Another connection is another object: what waits to leave in a client would leave, stale, after it
+has connected again. What nats-py does not see to, this does: what waits before a flush, a loss of
+which it never tells, a frozen server that still owes room for what was written, messages on which
+its reading would end. All of it runs on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Callable, Container, Dict, List, Mapping, Optional, Tuple
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error, StaleConnectionError
+
+__all__ = ["Connection", "Handler", "Msg"]
+
+Handler = Callable[[Msg], None]
+
+Wanted = Mapping[str, Tuple[str, Handler]]
+"""Subjects, each with its queue group or "", and whoever is handed what arrives."""
+
+_LOOK = 0.1
+"""Seconds between looks whether nats-py has closed without a word."""
+
+_EAGER = 64 << 10
+"""Bytes after which what is written leaves, while more is written."""
+
+_FULL = 1 << 20
+"""Bytes that wait in nats-py, at most, but for one payload."""
+
+
+class _Sink(asyncio.Future):  # type: ignore[type-arg]
+    """The future of a subscription that is told of every message as it is read.
+
+    nats-py would give each subscription a queue and a task: the order over several were lost.
+    """
+
+    def __init__(self, connection: Connection, handler: Handler) -> None:
+        super().__init__()
+        self._connection = connection
+        self._handler = handler
+
+    def set_result(self, result: Msg) -> None:
+        held = self._connection.held
+        if held is None:
+            self._handler(result)
+        else:
+            held.append((self._handler, result))
+
+
+class _Client(Client):
+    """One that goes on reading after a message of which nats-py makes nothing, or a Handler."""
+
+    def __init__(self, malformed: Callable[[Exception], None]) -> None:
+        super().__init__()
+        self._malformed = malformed
+
+    async def _process_msg(self, *args: Any) -> None:
+        try:
+            await super()._process_msg(*args)
+        except Exception as error:
+            self._malformed(error)
+
+
+class Connection:
+    """To one server.
+
+    Parameters
+    ----------
+    reported:
+        Called with what goes wrong while it is connected, but for its loss.
+    malformed:
+        Called for a message that cannot be read.
+
+    Attributes
+    ----------
+    lost: asyncio.Future
+        Why it was lost, as text, when it is.
+    held: list or None
+        What has arrived before `release`.
+    """
+
+    def __init__(
+        self, reported: Callable[[Exception], None], malformed: Callable[[Exception], None]
+    ) -> None:
+        self._client = _Client(malformed)
+        self._reported = reported
+        self._connecting = True
+        self.held: Optional[List[Tuple[Handler, Msg]]] = []
+        self._refused: List[Exception] = []
+        self._error: Optional[Exception] = None
+        self._have: Dict[str, Tuple[str, Subscription]] = {}
+        self._watcher: Optional[asyncio.Task[None]] = None
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes of one payload, as the server said."""
+        return self._client.max_payload
+
+    async def open(
+        self, server: str, options: Mapping[str, Any], wanted: Wanted, vital: Container[str]
+    ) -> None:
+        """Connect, and subscribe to what is wanted.
+
+        Whatever goes wrong is raised, also that the server refuses what is vital of that; `close`
+        is to be called all the same.
+        """
+        await self._client.connect(
+            [server],
+            error_cb=self._failed,
+            disconnected_cb=self._lose,
+            closed_cb=self._lose,
+            allow_reconnect=False,
+            max_reconnect_attempts=-1,
+            no_echo=True,
+            # What waits is bounded here; nats-py would wait inside of a publish, perhaps for ever.
+            pending_size=1 << 30,
+            **options,
+        )
+        if not self._client.is_connected:
+            # A server that ends it while greetings are exchanged is taken for connected.
+            raise self._error or ConnectionError("the server has ended the connection")
+        self._connecting = False
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        await self.subscribe(wanted)
+        await self.settle()
+        for error in self._refused:
+            # nats-py has made it all small letters.
+            subjects = [each for each in wanted if f'"{each.lower()}"' in str(error)]
+            if any(each in vital for each in subjects):
+                raise error
+            self._reported(error)
+
+    def release(self) -> None:
+        """Hand over what has arrived, and from now on at once what arrives."""
+        held, self.held = self.held or [], None
+        for handler, msg in held:
+            handler(msg)
+
+    def servers(self) -> List[str]:
+        """The other servers of its cluster, as it has told."""
+        return [url.geturl() for url in self._client.discovered_servers]
+
+    async def subscribe(self, wanted: Wanted) -> None:
+        """To these subjects, and to no others."""
+        for subject in [each for each in self._have if each not in wanted]:
+            await self._have.pop(subject)[1].unsubscribe()
+        for subject, (queue, handler) in wanted.items():
+            had, subscription = self._have.get(subject, (None, None))
+            if had == queue:
+                continue
+            if subscription is not None:
+                await subscription.unsubscribe()
+            made = await self._client.subscribe(subject, queue=queue, future=_Sink(self, handler))
+            self._have[subject] = (queue, made)
+
+    async def publish(self, subject: str, payload: bytes, reply: str) -> None:
+        """Leave it to be written; waits for room if the server takes nothing."""
+        client = self._client
+        await client.publish(subject, payload, reply)
+        if client.pending_data_size > _EAGER:
+            await asyncio.sleep(0)
+            while client.pending_data_size > _FULL and not self.lost.done():
+                await asyncio.sleep(0.001)
+
+    async def settle(self) -> None:
+        """Until the server has all that was published and subscribed to.
+
+        The ping of nats-py's flush overtakes what waits in the client: that first.
+        """
+        while self._client.pending_data_size and not self.lost.done():
+            await asyncio.sleep(0)
+        await self._client.flush()
+
+    async def close(self, seconds: float) -> None:
+        """Within that time; what has not left by then does not."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._client.is_closed or self._connecting or self.lost.done():
+            self._abort()
+        try:
+            await asyncio.wait_for(self._client.close(), seconds)
+        except Exception:
+            # Nothing of it is of use to anybody now.
+            pass
+        self._abort()
+
+    def _abort(self) -> None:
+        """Have the socket closed with what waits in it: nats-py would wait for that to leave.
+
+        There is no public way; without this one, a frozen server would keep the socket.
+        """
+        writer = getattr(getattr(self._client, "_transport", None), "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def _failed(self, error: Exception) -> None:
+        if self._connecting:
+            # Ends nats-py's own, endless trying.
+            raise error
+        if isinstance(error, (OSError, StaleConnectionError)):
+            self._error = error
+            await self._lose()
+        elif self.held is not None and "subscription" in str(error):
+            self._refused.append(error)
+        else:
+            self._reported(error)
+
+    async def _lose(self) -> None:
+        if not self.lost.done():
+            error = self._error or self._client.last_error or Error("nats: connection closed")
+            self.lost.set_result(str(error) or type(error).__name__)
+
+    async def _watch(self) -> None:
+        """Look whether it is closed: of some losses nats-py never tells.
+
+        It waits before for what was written to leave, or fails at that.
+        """
+        while not self._client.is_closed:
+            await asyncio.sleep(_LOOK)
+        await self._lose()

@@ -1,0 +1,142 @@
+"""Which NATS servers, and what a connection to one of them is made with."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from importlib import import_module
+from random import shuffle
+from typing import Any, Dict, List, Sequence, Tuple, Union
+from urllib.parse import urlparse
+
+from .._arguments import real
+from .._core.durations import NEVER, milliseconds
+from ..errors import BadType, BadValue, DispatcherError
+
+__all__ = ["Options", "shown"]
+
+_OURS = frozenset(
+    [
+        *("self", "servers", "name", "no_echo", "connect_timeout", "pending_size"),
+        *("allow_reconnect", "max_reconnect_attempts", "reconnect_to_server_handler"),
+        *("error_cb", "disconnected_cb", "closed_cb", "reconnected_cb", "discovered_server_cb"),
+        *("lame_duck_mode_cb", "flusher_queue_size", "flush_timeout", "drain_timeout"),
+        *("skip_subject_validation", "verbose", "inbox_prefix"),
+    ]
+)
+"""What nats-py's connect takes and the transport decides."""
+
+_RECONNECT_WAIT = 0.1
+
+_PINGS: Dict[str, Any] = {"ping_interval": 0.5, "max_outstanding_pings": 3}
+"""A frozen server is a loss within two seconds: before others seem to be silent for too long."""
+
+
+def shown(server: str) -> str:
+    """The address, without what it says of users and passwords."""
+    try:
+        url = urlparse(server)
+        if not url.hostname:
+            url = urlparse(f"nats://{server}")
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        return f"{url.scheme}://{host}:{url.port or 4222}"
+    except ValueError:
+        return server.rpartition("@")[2]
+
+
+class Options:
+    """What one transport was made with, checked.
+
+    Attributes
+    ----------
+    timeout, reconnect_wait: float
+        Seconds that one attempt to connect may take, and between attempts.
+    """
+
+    def __init__(
+        self,
+        servers: Union[str, Sequence[str], None],
+        connect_timeout: Any,
+        uvloop: Any,
+        more: Dict[str, Any],
+    ) -> None:
+        self._servers = _servers(servers)
+        self._discovered: Dict[str, str] = {}
+        self.timeout = milliseconds("connect_timeout", connect_timeout)
+        if not 0 < self.timeout < NEVER:
+            raise BadValue(f"connect_timeout must be more than 0 ms, not {connect_timeout!r}")
+        if not isinstance(uvloop, bool):
+            raise BadType(f"uvloop must be True or False, not {uvloop!r}")
+        self._uvloop = uvloop
+        known = inspect.signature(_library("nats.aio.client").Client.connect).parameters
+        for name in more:
+            if name in _OURS or name not in known:
+                why = "is the transport's own" if name in _OURS else "is no option of nats-py"
+                raise BadValue(f"{name} {why}: {name}={more[name]!r}")
+        self._more = {**_PINGS, **more}
+        wait = self._more.pop("reconnect_time_wait", _RECONNECT_WAIT)
+        self.reconnect_wait = real("reconnect_time_wait", wait, "a number of seconds")
+
+    def servers(self) -> List[str]:
+        """All that may be tried, in the order for one round."""
+        every = [*self._servers, *(each for each in self._discovered if each not in self._servers)]
+        if not self._more.get("dont_randomize"):
+            shuffle(every)
+        return every
+
+    def discovered(self, told: List[str], server: str) -> None:
+        """Other servers of a cluster, as *server* has told."""
+        host = urlparse(server).hostname
+        for each in told:
+            self._discovered.setdefault(each, host or "")
+
+    def of(self, server: str, name: str) -> Dict[str, Any]:
+        """What nats-py connects to *server* with, as *name*."""
+        options = {**self._more, "name": name, "connect_timeout": self.timeout}
+        if self._discovered.get(server) and server not in self._servers:
+            # Told by its number, but its certificate has a name.
+            options.setdefault("tls_hostname", self._discovered[server])
+        return options
+
+    def new_loop(self) -> Any:
+        """An event loop of the kind that was asked for."""
+        return _library("uvloop" if self._uvloop else "asyncio").new_event_loop()
+
+    def __str__(self) -> str:
+        return ", ".join(shown(each) for each in self._servers)
+
+
+def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
+    """The addresses, from the environment if there are none."""
+    if given is None:
+        host = os.environ.get("ATE_DISPATCHER_NATS_HOST", "127.0.0.1")
+        port = os.environ.get("ATE_DISPATCHER_NATS_PORT", "4222")
+        given = os.environ.get("ATE_DISPATCHER_NATS_URL") or f"nats://{host}:{port}"
+    every: List[Any] = [given] if isinstance(given, str) else list(given)
+    # One text may name several, as a list of NATS servers in an environment does.
+    parts: Tuple[str, ...] = ()
+    for each in every:
+        if not isinstance(each, str):
+            raise BadType(f"servers must be addresses like nats://host:4222, not {each!r}")
+        parts += tuple(filter(None, map(str.strip, each.split(","))))
+    for each in parts:
+        try:
+            url = urlparse(each if "://" in each else f"nats://{each}")
+            good = url.hostname and url.scheme in ("nats", "tls", "ws", "wss") and url.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise BadValue(f"servers must be addresses like nats://host:4222, not {each!r}")
+    if not parts:
+        raise BadValue(f"servers must name at least one, not {given!r}")
+    return list(parts)
+
+
+def _library(name: str) -> Any:
+    """A module that may be missing."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        top = name.partition(".")[0]
+        needs = "pip install ate-dispatcher[nats]" if top == "nats" else f"pip install {top}"
+        raise DispatcherError(f"{top} cannot be imported ({error}): {needs}") from error

@@ -1,0 +1,301 @@
+"""The thread of a transport over NATS: its event loop, its connection, its calls of the link."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from random import random
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Set, Tuple
+
+from .. import _log
+from .._core.durations import NEVER
+from .._time.clock import REAL, spawn
+from ..errors import DispatcherError
+from .nats_arrivals import Arrivals
+from .nats_options import Options, shown
+from .nats_service import Service
+from .nats_subjects import LONGEST_SUBJECT, Subjects
+from .transport import Receiver
+
+if TYPE_CHECKING:
+    from .nats_client import Connection
+
+__all__ = ["NatsThread"]
+
+_USUAL_PAYLOAD = 1 << 20
+"""Bytes of one payload that a server takes if it says nothing else."""
+
+_LAST = 1.0
+"""Seconds that what was sent has to leave at the end, and then the connection to close."""
+
+
+class NatsThread:
+    """All but `start`, `wait`, `unpark`, `close` and `join` is for itself.
+
+    Attributes
+    ----------
+    max_payload: int
+        Bytes that the server takes, or the last one took.
+    """
+
+    def __init__(self, options: Options, receiver: Receiver, subjects: Subjects) -> None:
+        self.max_payload = _USUAL_PAYLOAD
+        self._options = options
+        self._receiver = receiver
+        self.service = Service(receiver.namespace, receiver.part, f"{subjects.to_us}*")
+        self.arrivals = Arrivals(receiver, subjects, self.service, self)
+        self._connection: Optional[Connection] = None
+        self._outgoing: Deque[Tuple[str, bytes, str]] = deque()
+        self._changed = False
+        self._told: Set[str] = set()
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._timer_at = self._due = NEVER
+        # What other threads share with it; each is replaced whole. A fresh attention is put up
+        # before it looks for what waits; whoever has it look uses up that one, afterwards.
+        self._attention: List[bool] = []
+        self._closing = False
+        self._outcomes: List[Optional[DispatcherError]] = []
+        self._opener = REAL.parker()
+        self._parker = REAL.parker()
+        self._loop = options.new_loop()
+        self._thread: Optional[Thread] = None
+
+    # -- from any thread ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """RuntimeError if there can be no thread."""
+        name = f"{self._receiver.part}-nats"
+        try:
+            self._thread = spawn(REAL, self._run, name, self._parker)
+        except RuntimeError:
+            self._loop.close()
+            raise
+
+    def wait(self) -> None:
+        """Until it is connected; DispatcherError, and its end, if no server will have it."""
+        try:
+            while True:
+                if self._outcomes:
+                    break
+                self._opener.park_until(NEVER)
+        except BaseException:
+            self.close()
+            raise
+        error = self._outcomes[0]
+        if error is not None:
+            self.close()
+            self.join(REAL.now() + 2 * _LAST)
+            raise error
+
+    def unpark(self) -> None:
+        """Have the receiver's step called soon."""
+        attention = self._attention
+        if attention:
+            try:
+                self._loop.call_soon_threadsafe(self._attend)
+            except RuntimeError:
+                # It has ended.
+                pass
+            attention.clear()
+
+    def close(self) -> None:
+        """Let out what was sent, then end."""
+        self._closing = True
+        self.unpark()
+
+    def join(self, deadline: float) -> None:
+        """Wait until it has ended, or until that instant."""
+        if self._thread is not None:
+            REAL.join(self._thread, self._parker, deadline)
+
+    def forget(self) -> None:
+        """In a forked child: there is no such thread."""
+        self._attention = []
+
+    # -- what leaves -------------------------------------------------------------------------------
+
+    def post(self, subject: str, payload: bytes, reply: str) -> None:
+        """Leave by that subject, if it is connected and the server takes it.
+
+        From a call of the receiver, or followed by `stir`.
+        """
+        if self._connection is None:
+            return
+        if len(payload) > self.max_payload:
+            message = "%d bytes for %.60s are dropped: the server takes %d"
+            self.lost("payload", message, len(payload), subject, self.max_payload)
+        elif len(subject.encode()) + len(reply) > LONGEST_SUBJECT:
+            message = "nothing is sent on %.60s..., a subject of %d characters"
+            self.lost("subject", message, subject, len(subject))
+        else:
+            self._outgoing.append((subject, payload, reply))
+
+    def resubscribe(self) -> None:
+        """Before anything else leaves: what is wanted of arrivals has changed. Likewise."""
+        self._changed = True
+
+    def stir(self) -> None:
+        """Look what waits."""
+        self._stirred.set()
+
+    def lost(self, kind: str, message: str, *args: Any) -> None:
+        """Say so, once per kind and connection."""
+        if kind not in self._told:
+            self._told.add(kind)
+            part = self._receiver.part
+            _log.lost(f"NATS, part %s: {message} (told once)", part, *args)
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        loop = self._loop
+        loop.set_exception_handler(_unheard)
+        try:
+            loop.run_until_complete(self._live())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
+
+    async def _live(self) -> None:
+        self._stirred = asyncio.Event()
+        connecting = self._loop.create_task(self._connect())
+        self._attend()
+        await self._work()
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close(_LAST)
+        if self._timer is not None:
+            self._timer.cancel()
+        self.arrivals.receiver = None
+
+    async def _work(self) -> None:
+        """Call the receiver, and let out what it sends, until the end."""
+        while not self._closing:
+            await self._stirred.wait()
+            self._stirred.clear()
+            if not self._closing:
+                self._step()
+            await self._let_out()
+        if self._connection is not None:
+            try:
+                await asyncio.wait_for(self._connection.settle(), _LAST)
+            except Exception as error:
+                self.lost("last", "the last messages, perhaps: %s", str(error) or "no answer")
+
+    def _attend(self) -> None:
+        self._attention = [True]
+        self.stir()
+
+    def _step(self) -> None:
+        try:
+            at = self._receiver.step()
+        except Exception as error:
+            _log.failed("a link failed", error)
+            return
+        self._due = at
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._arm(at)
+
+    def _arm(self, at: float) -> None:
+        self._timer_at = at
+        self._timer = self._loop.call_later(max(0.0, at - REAL.now()), self._ring)
+
+    def _ring(self) -> None:
+        # The instant may have moved since: later ones need no timer of their own.
+        self._timer, self._timer_at = None, NEVER
+        if self._due <= REAL.now():
+            self.stir()
+        elif self._due < NEVER:
+            self._arm(self._due)
+
+    async def _let_out(self) -> None:
+        connection, outgoing = self._connection, self._outgoing
+        try:
+            if self._changed and connection is not None:
+                self._changed = False
+                await connection.subscribe(self.arrivals.wanted())
+            while True:
+                if not outgoing or connection is None or connection is not self._connection:
+                    break
+                await connection.publish(*outgoing.popleft())
+        except Exception as error:
+            if connection is not None and not connection.lost.done():
+                self._reported(error)
+
+    async def _connect(self) -> None:
+        """Be connected, again and again."""
+        while True:
+            try:
+                connection = await self._one_of_all()
+            except DispatcherError as error:
+                self._tell_opener(error)
+                self.lost(f"connect {error}", "%s; it goes on trying", error)
+                await asyncio.sleep(self._options.reconnect_wait * (1 + random()))
+                continue
+            self._connection = connection
+            self.max_payload = connection.max_payload
+            self._changed = True
+            self._told.clear()
+            if self._closing:
+                return
+            self._receiver.connected()
+            connection.release()
+            self.stir()
+            self._tell_opener(None)
+            why = await asyncio.shield(connection.lost)
+            self._connection = None
+            self._outgoing.clear()
+            if not self._closing:
+                self._receiver.disconnected(why)
+                self.stir()
+            await connection.close(_LAST)
+
+    def _tell_opener(self, error: Optional[DispatcherError]) -> None:
+        """How the first attempt has ended."""
+        if not self._outcomes:
+            self._outcomes.append(error)
+            self._opener.unpark(None)
+
+    async def _one_of_all(self) -> Connection:
+        """A connection to one of the servers, set up; DispatcherError if none will have us."""
+        from .nats_client import Connection
+
+        reasons: List[str] = []
+        cause: Optional[Exception] = None
+        for server in self._options.servers():
+            connection = Connection(self._reported, self.arrivals.malformed)
+            options = self._options.of(server, self._receiver.part)
+            wanted = self.arrivals.wanted()
+            opening = connection.open(server, options, wanted, self.arrivals.vital)
+            try:
+                await asyncio.wait_for(opening, self._options.timeout)
+                self._options.discovered(connection.servers(), server)
+                return connection
+            except asyncio.TimeoutError as error:
+                cause, reason = error, f"no answer within {self._options.timeout * 1000:g} ms"
+            except Exception as error:
+                cause, reason = error, str(error) or type(error).__name__
+            except BaseException:
+                await connection.close(_LAST)
+                raise
+            await connection.close(_LAST)
+            reasons.append(f"no connection to {shown(server)}: {reason}")
+        raise DispatcherError("; ".join(reasons)) from cause
+
+    # -- what went wrong ---------------------------------------------------------------------------
+
+    def _reported(self, error: Exception) -> None:
+        """The server or nats-py says so, while it is connected."""
+        text = str(error) or type(error).__name__
+        self.lost(text.partition('"')[0], "the server or its client says: %s", text)
+
+
+def _unheard(_: Any, context: Dict[str, Any]) -> None:
+    """What went wrong in a task of nats-py that nobody awaits: the loss that follows is told."""
+    _log.report(logging.DEBUG, "NATS: %s", context.get("message"), error=context.get("exception"))
