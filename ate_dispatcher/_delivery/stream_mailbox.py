@@ -55,7 +55,7 @@ class StreamMailbox(BoundedMailbox):
     def accept(self, message: Union[Message, Word]) -> None:
         if isinstance(message, Word):
             super().accept(message)
-            self._lets_look()
+            self._lets_look(self.readers)
             return
         self._arriving = message
         if self.is_disconnected:
@@ -66,13 +66,7 @@ class StreamMailbox(BoundedMailbox):
                 self._gaps[id(message)], self._refused = self._refused, 0
             super().accept(message)
         self._arriving = None
-        self._lets_look()
-
-    def _lets_look(self) -> None:
-        """A reader is to look again; outside, since an event loop may take long for it (P16)."""
-        wake = self.readers.next_to_wake()
-        if wake is not None:
-            self._left.append(wake)
+        self._lets_look(self.readers)
 
     def _lose(self, message: Message) -> None:
         gap = 1 + self._gaps.pop(id(message), 0)
