@@ -185,7 +185,7 @@ class Order(ByIdentity):
     STOP = "stop"
     """*at_once*, *until*: end, and wait for what is open until then at most."""
     STOPPER_DONE = "stopper_done"
-    """A participant's overridden ``stop()`` has returned; or *heard*: a listener has heard all."""
+    """A participant's overridden ``stop()`` has returned; or *heard*: that one has heard all."""
 
 
 class State(NamedTuple):
