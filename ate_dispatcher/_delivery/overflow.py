@@ -124,8 +124,10 @@ class Bounded(Mailbox):
             if has_place:
                 room.give()
                 self._lets_look(room.waiting)
-            elif message.is_refused(self):
+            if not has_place and message.is_refused(self):
                 self._lose(message)
+            else:
+                self._passes(message)
             return
         if has_place:
             items.append(message)
@@ -172,6 +174,9 @@ class Bounded(Mailbox):
         if wake is not None:
             self._left.append(wake)
         return wake is not None
+
+    def _passes(self, message: Message) -> None:
+        """It was given up: it neither came nor was lost."""
 
     def _lose(self, message: Message) -> None:
         self.lost += 1

@@ -255,7 +255,7 @@ class Stream:
             # A word from who stops the dispatcher.
             message.hear(self)
             return None
-        item = self._item_of(message, self._ate_mailbox.lost_before(message))
+        item = self._item_of(message)
         if item is not None and next(self._read_so_far) == self._count:
             self.close()
         return item
@@ -268,16 +268,16 @@ class Stream:
         elif isinstance(message, Word):
             message.missed_by(self._ate_mailbox)
 
-    def _item_of(self, message: Any, lost: int) -> Optional[Item]:
+    def _item_of(self, message: Any) -> Optional[Item]:
         self._ident = this_thread()
+        mailbox = self._ate_mailbox
+        number, lost = mailbox.lost_before(message)
         if isinstance(message, ResultMessage):
             return Item(message.topic, message.value, message.request, message.stamp, lost)
-        value = message.read_from(self._ate_mailbox)
+        value = message.read_from(mailbox)
         if value is not None:
             return Item(message.topic, value[0], None, message.sent, lost)
-        if lost:
-            # The next one tells.
-            self._ate_mailbox.missed(lost)
+        mailbox.pass_on(number, lost)
         return None
 
     def _is_over(self) -> bool:
