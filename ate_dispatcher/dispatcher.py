@@ -123,10 +123,8 @@ class Dispatcher(Connecting):
         self._ate_loop = loop_of(self._ate_engine, _log.NameOf(self))
         #: The thread, with its parker, that has stopped it before it was started.
         self._ate_aside: Optional[Tuple[Any, Any]] = None
-        # A producer that is parked may know the engine, and so would keep everybody else.
-        # Straight into C, where no signal handler comes in between.
-        for forget in self._ate_engine.registry.tables():
-            weakref.finalize(self, forget.clear).atexit = False
+        for each in self._ate_engine.at_drop():
+            weakref.finalize(self, each).atexit = False
         if diagnose:
             self._ate_engine.ledger.ends.witness = witness
         if callable(hooks):

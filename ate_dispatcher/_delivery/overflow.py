@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Callable, Deque, List, Union
 from .._core.outcomes import ByIdentity
 from ..errors import BadType
 from .keyed_mailbox import KeyedMailbox
-from .mailbox import Mailbox
+from .mailbox import CLOSED, Mailbox
 from .message import Message
 from .room import Room
 from .sentinels import IDLE, NOTHING, Word
+from .waiters import Waiters
 
 __all__ = ["Bounded", "BoundedKeyedMailbox", "BoundedMailbox", "Overflow", "check_overflow"]
 
@@ -97,6 +98,9 @@ class Bounded(Mailbox):
         # Others have looked at the same moment: that place was owed.
         places.remove(key)
         room.give()
+        if room.waiting:
+            # Who has looked meanwhile has not seen it.
+            room.waiting.wake()
         return False
 
     def is_exceeded(self) -> bool:
@@ -119,8 +123,11 @@ class Bounded(Mailbox):
             # Given up since, or refused.
             if has_place:
                 room.give()
-            elif message.is_refused(self):
+                self._lets_look(room.waiting)
+            if not has_place and message.is_refused(self):
                 self._lose(message)
+            else:
+                self._passes(message)
             return
         if has_place:
             items.append(message)
@@ -153,8 +160,23 @@ class Bounded(Mailbox):
 
     def _came_out(self, count: int) -> None:
         super()._came_out(count)
-        for _ in range(min(count, len(self._room.waiting))):
-            self._room.waiting.wake()
+        # When it is closed nobody waits any more, nor does anybody leave the section after this.
+        for _ in range(0 if self.attention is CLOSED else count):
+            if not self._lets_look(self._room.waiting):
+                break
+
+    def _lets_look(self, waiting: Waiters) -> bool:
+        """The first of those is to look again, if there is one: outside, for it may be a coroutine.
+
+        An event loop may take long for that (P16).
+        """
+        wake = waiting.next_to_wake()
+        if wake is not None:
+            self._left.append(wake)
+        return wake is not None
+
+    def _passes(self, message: Message) -> None:
+        """It was given up: it neither came nor was lost."""
 
     def _lose(self, message: Message) -> None:
         self.lost += 1

@@ -14,11 +14,15 @@ from collections import deque
 from functools import partial
 from itertools import chain, compress, islice, repeat
 from operator import itemgetter
-from typing import Any, Callable, Deque, Iterator, List, Union
+from typing import Any, Callable, Deque, Iterator, List, Tuple, Union
 
 from .waiters import Waiters
 
-__all__ = ["Room"]
+__all__ = ["Reserved", "Room", "give_all_back"]
+
+Reserved = Tuple[List[int], List[Tuple[int, "Room"]]]
+"""The places of a value, by keys of theirs, and the rooms that they are in, by the same. Nothing of
+a user's: what has the list may outlive the dispatcher."""
 
 _UNLIKE = object()
 """Equal to nothing that is ever compared with it."""
@@ -101,6 +105,21 @@ class Room:
             _reraise(error)
             return False
         return True
+
+
+def give_all_back(reserved: Deque[Reserved]) -> None:
+    """The dispatcher was dropped before its start: nobody hands out what has those places.
+
+    Others that share its listeners have them. From anywhere.
+    """
+    for _ in range(len(reserved)):
+        places, rooms = reserved.popleft()
+        for key, room in rooms:
+            # Who takes it out of the places has it.
+            if key in places:
+                places.remove(key)
+                room.give()
+                room.waiting.wake()
 
 
 def _reraise(error: IndexError) -> None:

@@ -15,7 +15,7 @@ from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.matched import SomeChannel
 from .._delivery.sentinels import STOP
 from .._time.clock import REAL, QueueParker
-from .engine import Engine
+from .engine import Engine, Phase
 from .process import SECTION
 from .published import Published
 
@@ -99,6 +99,9 @@ def find_places(
     for mailbox in apart:
         if not _finds(engine, delivery, channel, mailbox, until):
             delivery.refuse(mailbox)
+    if engine.phase is Phase.NEW:
+        rooms = [(id(each), each.room) for each in apart if each.room is not None]
+        engine.reserved.append((delivery.places, rooms))
 
 
 def _finds(

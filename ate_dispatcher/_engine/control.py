@@ -284,6 +284,7 @@ class ControlLoop:
         if engine.phase is Phase.NEW:
             engine.phase = Phase.OPEN
         engine.gate.open()
+        engine.reserved.clear()
         self._hand_out_some()
 
     def _hand_out_some(self) -> None:

@@ -77,8 +77,9 @@ P18  What was published leaves the posts only after it is in all mailboxes; what
      (``posts``, ``publish``, `process.see_to`, `Busy`)
 P19  A place in a bounded mailbox is taken with what takes it, and given back with what leaves it,
      by one operation each: no lock, and nothing in between. What is lost is decided inside the
-     section. Who waits for one of several alike enlists, looks, parks; who brings one wakes the
-     first; one that was woken and does not take it wakes the next. (``room``, ``waiters``)
+     section. A dispatcher that is dropped before its start gives back what its values have. Who
+     waits for one of several alike enlists, looks, parks; who brings one wakes the first; one that
+     was woken and does not take it wakes the next. (``room``, ``waiters``)
 
 Gone: P3 (a flag in the attention field), P11 (two kinds of sections), P13 and P16 of old (orders of
 fields and of effect bits).
@@ -88,6 +89,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import deque
 from functools import partial
 from typing import (
     Any,
@@ -117,6 +119,7 @@ from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.ordering_keys import Keys
 from .._delivery.posts import Posts, posts_of
 from .._delivery.registry import Registry
+from .._delivery.room import Reserved, give_all_back
 from .._observing.observers import Observers
 from .._observing.translate import event_lost, event_opened
 from .._time.clock import REAL, Clock, spawn, spawn_raw
@@ -184,7 +187,7 @@ class Order(ByIdentity):
     STOP = "stop"
     """*at_once*, *until*: end, and wait for what is open until then at most."""
     STOPPER_DONE = "stopper_done"
-    """A participant's overridden ``stop()`` has returned; or *heard*: a listener has heard all."""
+    """A participant's overridden ``stop()`` has returned; or *heard*: that one has heard all."""
 
 
 class State(NamedTuple):
@@ -240,6 +243,8 @@ class Engine:
         self.orders.owner = self
         self.waiting: Dict[int, Dict[int, Tuple[Any, bool]]] = {}
         self.gate: Gate = Gate()
+        #: What the values have that are held before the start; given back if that never comes.
+        self.reserved: Deque[Reserved] = deque()
         self.wakeup: float = -NEVER
         self.phase: Phase = Phase.NEW
         #: Whether its thread was started, or is about to be: somebody will hand out what is held.
@@ -429,6 +434,13 @@ class Engine:
             absence = self.disabled.get(id(member.producer))
             if absence is not None and absence.reasons:
                 self.post(Order.WITHDRAW, member)
+
+    def at_drop(self) -> List[Callable[[], Any]]:
+        """What is to be done when nobody has the dispatcher any more, be it as a finalizer."""
+        # A producer that is parked may know the engine, and so would keep everybody else.
+        # Straight into C, where no signal handler comes in between.
+        tables = [table.clear for table in self.registry.tables()]
+        return [*tables, partial(give_all_back, self.reserved)]
 
     # -- for tests and for people --------------------------------------------------------------
 

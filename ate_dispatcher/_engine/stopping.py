@@ -6,6 +6,8 @@ own each time.
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from typing import Any, Callable, List, Set
 
 from .. import _log
@@ -41,8 +43,9 @@ class Stopping:
         self._grace_until = NEVER
         self._told: Set[int] = set()
         self._stoppers = 0
-        #: Listeners that have still to hear what was published.
-        self._hearing = 0
+        #: Listeners that have still to hear what was published; each by a number of its own.
+        self._hearing: Set[int] = set()
+        self._numbers = itertools.count(1)
         self._hear_until = NEVER
 
     @property
@@ -96,10 +99,10 @@ class Stopping:
             who = _log.Later(_log.name_of, listener)
             self._engine.observers.lost(said, who, unread)
 
-    def stopper_done(self, heard: bool = False) -> None:
-        """An overridden ``stop()`` has come back; or a listener has *heard* all."""
+    def stopper_done(self, heard: int = 0) -> None:
+        """An overridden ``stop()`` has come back; or that one has *heard* all; twice is once."""
         if heard:
-            self._hearing -= 1
+            self._hearing.discard(heard)
         else:
             self._stoppers -= 1
 
@@ -157,19 +160,19 @@ class Stopping:
                 continue
             if posted:
                 # Behind it, as all that goes to listeners (P18).
-                self._hearing += 1
-                word = [Outlet(mailbox, None, None), Word(self._heard_all), engine]
-                engine.posts.items.append(word)
+                engine.posts.items.append([Outlet(mailbox, None, None), self._word(), engine])
             elif listener._ate_hearing() or has_values(engine, mailbox):
-                self._hearing += 1
-                mailbox.put(Word(self._heard_all))
+                mailbox.put(self._word())
         # Who has the turn looks again after giving it back.
         see_to(engine.posts)
-        return self._hearing > 0
+        return bool(self._hearing)
 
-    def _heard_all(self) -> None:
-        """In its mailbox, behind all that was published. Perhaps inside the section."""
-        self._engine.leave(Order.STOPPER_DONE, True)
+    def _word(self) -> Word:
+        """For a mailbox, behind all that was published: that this was heard."""
+        number = next(self._numbers)
+        self._hearing.add(number)
+        # Perhaps inside the section.
+        return Word(partial(self._engine.leave, Order.STOPPER_DONE, number))
 
     def give_up_values(self) -> None:
         """Nobody waits any more for what was published and not heard; with a word for each."""

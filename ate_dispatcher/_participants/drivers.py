@@ -14,7 +14,7 @@ from .. import _log
 from .._core.outcomes import Verdict
 from .._core.snapshots import copied
 from .._delivery.keyed_mailbox import KeyedMailbox
-from .._delivery.mailbox import Mailbox
+from .._delivery.mailbox import NO_GIL, Mailbox
 from .._delivery.posts import Posts
 from .._delivery.sentinels import AGAIN, IDLE, STOP, Word
 from .._engine.messages import tell_of
@@ -22,11 +22,14 @@ from .._engine.process import SECTION, see_to
 from .._engine.published import Published
 from .._engine.threads import work_together
 from .._observing.stacks import LOOPS
-from .._time.clock import Clock, Parker, this_thread
+from .._time.clock import REAL, Clock, Parker, QueueParker, this_thread
 
 __all__ = ["Deliverer", "ListenerWorker", "hear_all"]
 
 Call = Callable[[], None]
+
+_NOW_AND_THEN = 0.1
+"""Seconds between two looks of one who has to."""
 
 
 class Listening(Protocol):
@@ -115,33 +118,42 @@ class Deliverer:
 
     def __init__(self, deliver: Callable[[Call], Any]) -> None:
         self._deliver = deliver
-        self._calls: Tuple[_Call, ...] = ()
+        self._sent: Tuple[_Sent, ...] = ()
         #: The thread that has made the last call.
         self._thread: Optional[int] = None
 
     def deliver(self, listener: Any, worker: Any, item: Any) -> None:
         """Have *item* heard there, and wait for that. On the listener's thread."""
         parker = listener._ate_mailbox.parker if worker is listener else worker._parker
-        call = _Call(self, listener, worker, item, parker)
+        sent = _Sent(self, listener, worker, item, parker)
         # Several workers may be at it; replaced whole.
-        self._calls = (*(each for each in self._calls if not each.is_over), call)
+        self._sent = (*(each for each in self._sent if not each.is_over), sent)
         try:
-            self._deliver(call)
+            # Whoever has the call has it alone: nobody calls it any more when that lets go of it.
+            self._deliver(_Call(sent))
         except BaseException as error:
-            call.give_up()
+            sent.give_up()
             tell_of(listener, item, error)
-        while not call.is_over:
-            park = parker.park
-            park()
+        # Without a GIL a thread lets go of what it has made itself, whoever had it last: when it
+        # runs.
+        looks = NO_GIL and isinstance(parker, QueueParker)
+        while not sent.is_over:
+            if looks:
+                parker.park_until(REAL.now() + _NOW_AND_THEN)
+            else:
+                park = parker.park
+                park()
+        if not sent.was_heard:
+            sent.settle(item)
 
     def on_their_way(self) -> List[Published]:
         """The published values that wait to be called."""
-        left = [item for call in self._calls for item in copied(call.left)]
+        left = [item for sent in self._sent for item in copied(sent.left)]
         return [item for item in left if isinstance(item, Published)]
 
     def waits_for_this_thread(self) -> bool:
         """Whether something waits to be called here, as far as one knows."""
-        outstanding = any(not call.is_over for call in self._calls)
+        outstanding = any(not sent.is_over for sent in self._sent)
         return outstanding and self._thread == this_thread()
 
     def called_here(self) -> None:
@@ -149,8 +161,12 @@ class Deliverer:
         self._thread = this_thread()
 
 
-class _Call:
-    """One callback on its way: called once, anywhere; what it raises is logged."""
+class _Sent:
+    """What is on its way to be heard.
+
+    Attributes: *left*, the item; empty from when it is heard. *is_over*, whether the listener may
+    go on; *was_heard*, whether nothing has cut that short.
+    """
 
     def __init__(
         self, deliverer: Deliverer, listener: Any, worker: Any, item: Any, parker: Parker
@@ -158,45 +174,83 @@ class _Call:
         self._deliverer = deliverer
         self._listener = listener
         self._worker = worker
-        #: What is to be heard; empty from when it is.
         self.left: List[Any] = [item]
         self._parker = parker
-        #: Who calls it, the first to come.
+        #: Who hears it, the first to come.
         self._caller: Dict[str, object] = {}
         self.is_over: bool = False
+        self.was_heard: bool = False
+        self._is_told: bool = False
 
-    def __call__(self) -> None:
-        me = object()
+    def is_mine(self, me: object) -> bool:
+        """Whether nobody else was there before."""
+        return self._caller.setdefault("", me) is me
+
+    def hear(self) -> None:
+        """Let the listener hear it; what that raises is logged."""
         item: Any = None
         try:
-            if self._caller.setdefault("", me) is me and self.left:
+            try:
                 self._deliverer.called_here()
                 item = self.left.pop()
                 if item.is_wanted(self._listener):
                     item.hear(self._worker)
-        except Exception as error:
-            tell_of(self._listener, item, error)
+            except Exception as error:
+                tell_of(self._listener, item, error)
+            self.was_heard = True
         finally:
             # Also if a signal handler has raised, on a thread that is not ours: that goes on there.
             item = None
-            if self._caller.get("") is me:
-                self.is_over = True
-                self._parker.unpark(None)
+            self.ends()
+
+    def ends(self) -> None:
+        """The listener goes on."""
+        self.is_over = True
+        self._parker.unpark(None)
+        self._is_told = True
 
     def give_up(self) -> None:
-        """It will not be called."""
-        me = object()
-        if self._caller.setdefault("", me) is not me:
-            # It was called before that was raised.
-            return
-        item = self.left.pop()
+        """It will not be called, unless it was before that was said."""
+        if self.is_mine(object()):
+            self.left.clear()
+            self.is_over = self._is_told = True
+
+    def dropped(self) -> None:
+        """Nobody has the call any more, who could call it or go on with it. From anywhere."""
+        if not self._is_told:
+            self.ends()
+
+    def settle(self, item: Any) -> None:
+        """*item* was not heard, or not to the end: it has its verdict. On the listener's thread."""
+        self._worker._ate_hears = None
+        if self.left:
+            self.left.clear()
+            said = "listener %s: what deliver was to have called was dropped"
+            _log.lost(said, _log.name_of(self._listener))
         if isinstance(item, Published):
-            item.end_for(self._listener._ate_mailbox, Verdict.ERROR)
-        self.is_over = True
+            item.end_for(self._listener._ate_mailbox, Verdict.ERROR, running=True)
+            # It may have a verdict that nobody has told of.
+            item.ends_if_over()
+
+
+class _Call:
+    """One callback on its way: called once, anywhere."""
+
+    def __init__(self, sent: _Sent) -> None:
+        self._sent = sent
+
+    def __call__(self) -> None:
+        sent = self._sent
+        if sent.is_mine(object()):
+            sent.hear()
+
+    def __del__(self) -> None:
+        self._sent.dropped()
 
     def __repr__(self) -> str:
-        return f"<what {_log.name_of(self._listener)} hears next>"
+        return f"<what {_log.name_of(self._sent._listener)} hears next>"
 
 
 LOOPS.add(_hear.__code__)
+LOOPS.add(_Sent.hear.__code__)
 LOOPS.add(_Call.__call__.__code__)

@@ -67,7 +67,8 @@ class ResultListener(Participant):
         Where its callbacks are to be called: ``deliver(call)`` is called on its thread with a
         function without arguments, which is to be called once, on whatever thread; meanwhile the
         listener waits, so one is on its way at a time and bounds hold. For GUIs and main threads:
-        ``deliver=main_queue.put``. After a deregistration no further callback is begun.
+        ``deliver=main_queue.put``. After a deregistration no further callback is begun. What is
+        dropped without having been called is lost (``ERROR``), and the listener goes on.
 
     Raises
     ------

@@ -17,13 +17,12 @@ from .._delivery.mailbox import CLOSED
 from .._delivery.overflow import Overflow, check_overflow
 from .._delivery.registry import check_hashable
 from .._delivery.room import Room
-from .._delivery.sentinels import IDLE, STOP
+from .._delivery.sentinels import IDLE, STOP, Word
 from .._delivery.stream_mailbox import StreamMailbox
 from .._engine.delivery import Delivery
 from .._engine.engine import Engine, Phase
 from .._engine.messages import ResultMessage
 from .._engine.process import SECTION
-from .._engine.publish import withdraw_rest
 from .._engine.waiting import loop_parker
 from .._time.clock import Clock, this_thread
 from ..errors import BadType, DispatcherError, SlowConsumer
@@ -122,7 +121,13 @@ class Stream:
         error: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        self.close()
+        # Nothing before the `try`, here and in `close`: from 3.11 on a signal handler may raise at
+        # the entry of a function, where none can be, but nowhere else is all left as it was.
+        try:
+            self.close()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Take in nothing more; what was not read is not read any more. From anywhere; twice too.
@@ -130,12 +135,22 @@ class Stream:
         Who waits in it comes back. Its deliveries are ``WITHDRAWN``.
         """
         try:
-            self._has_ended = True
-            if self._ident is not None:
-                deregister(self._engine, self, "listeners", self.topics)
-        finally:
-            self._ate_mailbox.close()
-            withdraw_rest(self._ate_mailbox, Verdict.WITHDRAWN)
+            self._leave()
+        except BaseException:
+            # A signal handler raised: nobody else would do the rest. Twice is harmless.
+            self._leave(again=True)
+            raise
+
+    def _leave(self, again: bool = False) -> None:
+        self._has_ended = True
+        if self._ident is not None:
+            deregister(self._engine, self, "listeners", self.topics)
+        mailbox = self._ate_mailbox
+        mailbox.close()
+        for each in mailbox.waiting():
+            # In this order: nobody knows of what was taken out by a call that is cut short.
+            self._withdraw(each, running=again)
+            mailbox.remove(each)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -220,7 +235,8 @@ class Stream:
                     return item
             except BaseException:
                 # A signal handler raised: nobody else knows of it any more.
-                self._withdraw(taken)
+                for each in taken:
+                    self._withdraw(each, running=True)
                 raise
             finally:
                 if item is None and self._wanted is not None:
@@ -239,27 +255,29 @@ class Stream:
             # A word from who stops the dispatcher.
             message.hear(self)
             return None
-        item = self._item_of(message, self._ate_mailbox.lost_before(message))
+        item = self._item_of(message)
         if item is not None and next(self._read_so_far) == self._count:
             self.close()
         return item
 
-    def _withdraw(self, messages: List[Any]) -> None:
-        for message in messages:
-            if isinstance(message, Delivery):
-                message.give_up(self._ate_mailbox, Verdict.WITHDRAWN, running=True)
-                message.ends_if_over()
+    def _withdraw(self, message: Any, running: bool) -> None:
+        if isinstance(message, Delivery):
+            message.give_up(self._ate_mailbox, Verdict.WITHDRAWN, running)
+            # One that was given up by a call that was cut short may not be told of.
+            message.ends_if_over()
+        elif isinstance(message, Word):
+            message.missed_by(self._ate_mailbox)
 
-    def _item_of(self, message: Any, lost: int) -> Optional[Item]:
+    def _item_of(self, message: Any) -> Optional[Item]:
         self._ident = this_thread()
+        mailbox = self._ate_mailbox
+        number, lost = mailbox.lost_before(message)
         if isinstance(message, ResultMessage):
             return Item(message.topic, message.value, message.request or None, message.stamp, lost)
-        value = message.read_from(self._ate_mailbox)
+        value = message.read_from(mailbox)
         if value is not None:
             return Item(message.topic, value[0], None, message.sent, lost)
-        if lost:
-            # The next one tells.
-            self._ate_mailbox.missed(lost)
+        mailbox.pass_on(number, lost)
         return None
 
     def _is_over(self) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, FrozenSet, Optional, Sequence, Union
+from typing import Any, Dict, FrozenSet, Optional, Sequence, Union
 
 from .._time.clock import REAL, Clock
 from ..errors import BadValue, DispatcherError
-from .nats_options import Options
+from .nats_options import Options, address_in
 from .nats_subjects import Subjects
 from .nats_thread import NatsThread
 from .transport import Receiver
 
-__all__ = ["NatsTransport"]
+__all__ = ["ENVIRONMENT", "NatsTransport", "address_in", "transport_for"]
+
+ENVIRONMENT = "ATE_DISPATCHER_NATS_URL, or ATE_DISPATCHER_NATS_HOST and ATE_DISPATCHER_NATS_PORT"
+"""Where an address may stand."""
 
 _HEADROOM = 1024
 """Bytes of a payload that nobody is to need: the next server may take a little less."""
@@ -26,9 +29,8 @@ class NatsTransport:
     Parameters
     ----------
     servers:
-        ``"nats://host:4222"``, or several, as a list or with commas. Without any those of
-        ``ATE_DISPATCHER_NATS_URL``, else ``ATE_DISPATCHER_NATS_HOST`` (127.0.0.1) and ``_PORT``
-        (4222).
+        ``"nats://host:4222"``, or several, as a list or with commas. Without any that of the
+        environment, else ``nats://127.0.0.1:4222``.
     connect_timeout:
         Milliseconds that one attempt to connect to one server may take.
     uvloop:
@@ -163,3 +165,8 @@ class NatsTransport:
         if self._thread is None:
             raise DispatcherError(f"{self!r} is not open")
         return self._thread
+
+
+def transport_for(address: Union[str, Sequence[str]], options: Dict[str, Any]) -> NatsTransport:
+    """A transport to *address*, with those *options*."""
+    return NatsTransport(address, **options)

@@ -6,14 +6,14 @@ import inspect
 import os
 from importlib import import_module
 from random import shuffle
-from typing import Any, Dict, List, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import urlparse
 
 from .._arguments import real
 from .._core.durations import NEVER, milliseconds
 from ..errors import BadType, BadValue, DispatcherError
 
-__all__ = ["Options", "shown"]
+__all__ = ["Options", "address_in", "shown"]
 
 _OURS = frozenset(
     [
@@ -106,12 +106,19 @@ class Options:
         return ", ".join(shown(each) for each in self._servers)
 
 
+def address_in(environment: Mapping[str, str]) -> Optional[str]:
+    """The address that *environment* has, if it has one."""
+    url = environment.get("ATE_DISPATCHER_NATS_URL")
+    host, port = (environment.get(f"ATE_DISPATCHER_NATS_{each}") for each in ("HOST", "PORT"))
+    if url or not (host or port):
+        return url or None
+    return f"nats://{host or '127.0.0.1'}:{port or 4222}"
+
+
 def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
     """The addresses, from the environment if there are none."""
     if given is None:
-        host = os.environ.get("ATE_DISPATCHER_NATS_HOST", "127.0.0.1")
-        port = os.environ.get("ATE_DISPATCHER_NATS_PORT", "4222")
-        given = os.environ.get("ATE_DISPATCHER_NATS_URL") or f"nats://{host}:{port}"
+        given = address_in(os.environ) or "nats://127.0.0.1:4222"
     every: List[Any] = [given] if isinstance(given, str) else list(given)
     # One text may name several, as a list of NATS servers in an environment does.
     parts: Tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any, Dict, List
 
 import pytest
@@ -16,6 +17,7 @@ from rig import (
     Recorder,
     Struck,
     came,
+    gone,
     over,
     settle,
     strike,
@@ -225,6 +227,36 @@ def test_what_was_published_before_the_start_is_bounded_too() -> None:
     world.clock.advance(1000)
     assert full.heard == [0, 1]
     world.close()
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["with its deliveries", "without them"])
+def test_a_dispatcher_that_is_dropped_before_its_start_keeps_no_place(kept: bool) -> None:
+    """Of a listener that others have as well; who waits for one there is woken."""
+    with Dispatcher() as dispatcher:
+        shared = Recorder(maxsize=2)
+        dispatcher.register_result_listener(shared, "t", start=True)
+        never_started = Dispatcher()
+        never_started.register_result_listener(shared, "t")
+        deliveries = [never_started.publish("t", number) for number in range(3)]
+        assert words(deliveries)[2] == "DECLINED"
+        assert words([dispatcher.publish("t", "refused")]) == ["DECLINED"]
+        found: List[Any] = []
+        publisher = threading.Thread(
+            target=lambda: found.append(dispatcher.publish("t", "heard", room_ms=None))
+        )
+        publisher.start()
+        while dispatcher.statistics().published < 2:
+            pass
+        dropped = weakref.ref(never_started)
+        if not kept:
+            del deliveries
+        del never_started
+        assert gone(dropped)
+        over(publisher)
+        assert found[0].wait(PATIENCE)
+        again = [dispatcher.publish("t", number, room_ms=1000 * PATIENCE) for number in range(5)]
+        assert all(each.wait(PATIENCE) for each in again)
+        assert [value for _, value in shared.heard] == ["heard", *range(5)]
 
 
 # -- results -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import threading
 from typing import Any, Callable, List, Tuple
 
 import pytest
-from rig import PATIENCE, Recorder, over
+from rig import PATIENCE, Recorder, each_moment, over
 from virtual import World, world
 
 from ate_dispatcher import Dispatcher, DispatcherError, Overflow, ResultListener, Verdict
@@ -320,6 +320,67 @@ def test_a_stop_waits_for_what_is_on_its_way_and_then_withdraws_it() -> None:
     call()
     over(listener)
     assert heard == []
+
+
+def test_a_call_that_is_cut_short_keeps_no_listener() -> None:
+    """At whatever moment a signal handler raises there: the value has a verdict, the next comes."""
+    calls: queue.Queue[Callable[[], None]] = queue.Queue()
+    heard: List[Any] = []
+    deliveries: List[Any] = []
+    with Dispatcher() as dispatcher:
+        dispatcher.register_result_listener(
+            ResultListener(lambda topic, value: heard.append(value), deliver=calls.put),
+            "t",
+            start=True,
+        )
+
+        ready: List[Callable[[], None]] = []
+
+        def prepare() -> None:
+            deliveries.append(dispatcher.publish("t", len(deliveries)))
+            ready.append(calls.get(timeout=PATIENCE))
+
+        prepare()
+        moments = each_moment(lambda: ready.pop()(), prepare)
+        assert all(each.wait(PATIENCE) for each in deliveries)
+    assert moments > 20
+    found = [each.report().listeners[0].verdict for each in deliveries]
+    assert set(found) == {Verdict.OK, Verdict.ERROR}
+    # What was cut short behind its callback is an error although it was heard.
+    assert {number for number, each in enumerate(found) if each is Verdict.OK} <= set(heard)
+    assert len(set(heard)) == len(heard)
+
+
+@pytest.mark.parametrize("what", ["value", "result"])
+def test_a_call_that_is_dropped_keeps_no_listener(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A window that was closed, with what its event loop had still to do: that is said."""
+    calls: List[Callable[[], None]] = []
+    came_in = threading.Semaphore(0)
+
+    def deliver(call: Callable[[], None]) -> None:
+        calls.append(call)
+        came_in.release()
+
+    with Dispatcher() as dispatcher:
+        listener = ResultListener(lambda topic, value: None, deliver=deliver, name="window")
+        dispatcher.register_result_listener(listener, "t", start=True)
+        dispatcher.register_result_producer(lambda topic: "value", "t", start=True)
+        if what == "value":
+            lost = dispatcher.publish("t", 1)
+        else:
+            dispatcher.send_request("t")
+        assert came_in.acquire(timeout=PATIENCE)
+        heard = dispatcher.publish("t", 2)
+        calls.clear()
+        assert came_in.acquire(timeout=PATIENCE)
+        calls.pop()()
+        assert heard.wait(PATIENCE)
+        assert heard.report().complete
+        if what == "value":
+            assert lost.report().listeners[0].verdict is Verdict.ERROR
+    assert caplog.text.count("listener window: what deliver was to have called was dropped") == 1
 
 
 def test_what_ends_a_program_is_not_kept_from_the_users_thread() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from typing import Any, Dict, List
 
@@ -386,6 +387,47 @@ def test_a_read_that_is_cut_short_leaves_nothing_open() -> None:
                 assert first.wait(PATIENCE), at
                 assert second[0].wait(PATIENCE), at
     assert at > 20
+
+
+@pytest.mark.parametrize("how", ["its exit", "a close"])
+def test_an_end_that_is_cut_short_leaves_it_registered_nowhere(how: str) -> None:
+    """At whatever moment a signal handler raises; nor any delivery open, nor anybody waiting."""
+    streams: List[Any] = []
+    deliveries: List[Any] = []
+    with Dispatcher() as dispatcher:
+        dispatcher.register_result_listener(Recorder(), "a", start=True)
+        dispatcher.register_result_listener(Recorder(), "b", start=True)
+
+        def enter() -> None:
+            streams[:] = [dispatcher.subscribe("a", "b").__enter__()]
+            deliveries[:] = [dispatcher.publish("a", number) for number in range(2)]
+
+        def end() -> None:
+            (streams[0].__exit__ if how == "its exit" else streams[0].close)(*leaves)
+
+        def nowhere() -> bool:
+            heard = [dispatcher.publish(topic, 0).listeners for topic in "ab"]
+            return [len(each) for each in heard] == [1, 1]
+
+        leaves = (None,) * 3 if how == "its exit" else ()
+        at, more, left = 0, True, []
+        while more:
+            at += 1
+            enter()
+            try:
+                more = strike(end, at, struck)
+            except Struck:
+                pass
+            if not nowhere():
+                left.append(at)
+                # It may be ended once more.
+                streams[0].close()
+            assert nowhere(), at
+            assert all(each.wait(PATIENCE) for each in deliveries), at
+            assert list(streams[0]) == []
+    assert at > 50
+    # A handler that raises at the entry of a function comes before anything in there.
+    assert left == [1] * (sys.version_info >= (3, 11))
 
 
 # -- at the door -------------------------------------------------------------------------------
