@@ -78,7 +78,7 @@ def test_many_threads_ask_at_once(pair: Pair) -> None:
 
 def test_many_publish_and_all_is_heard_in_order(pair: Pair) -> None:
     """Of each publisher, on the other machine."""
-    a, b, at_a, _ = pair
+    a, b, _, _ = pair
     listener = b.register_result_listener(Collects(2_000), "log", start=True)
     for _ in range(2_000):
         if a.publish("log", None).listeners:
@@ -124,7 +124,7 @@ def test_a_stop_of_either_side_ends_every_request(pair: Pair, immediate: bool) -
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_says_nothing_on_the_link(pair: Pair) -> None:
     """Its copy takes nothing, and its end does not say bye for the parent."""
-    a, b, at_a, at_b = pair
+    a, _, at_a, at_b = pair
     handle = a.send_request("add", 1, ttl=5000)
     child = os.fork()
     if child == 0:
