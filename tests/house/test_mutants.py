@@ -288,7 +288,7 @@ MUTANTS = [
     ),
     Mutant(
         f"{VERDICTS}:_judge",
-        "worker.running = request.stub(worker, ending.completion, each)",
+        "worker.running = request.stub(ending.completion, [each])",
         "pass",
         "who hangs keeps what came of others",
         EXAMPLES,
@@ -984,7 +984,7 @@ MUTANTS = [
     ),
     Mutant(
         f"{CHANNEL}:Roster.__init__",
-        "None if disabled else version",
+        "None if disabled or self.any_remote else version",
         "version",
         "who is disabled is not looked for",
         ROSTERS,

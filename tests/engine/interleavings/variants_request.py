@@ -52,7 +52,7 @@ REQUEST: Tuple[Variant, ...] = (
                 ),
             ),
             (
-                "        return is_disabled(item.engine.disabled, member.producer)\n",
+                "        return shall_not_begin(item, member)\n",
                 "        return id(item.engine) in off\n",
             ),
         ),
