@@ -67,7 +67,7 @@ Some = Union[Producer, str, Sequence[Union[Producer, str]]]
 """One producer or its name, or several."""
 
 
-_NAMES = ("need", "only", "without", "ordering_key", "barrier", "context")
+_NAMES = ("need", "only", "without", "ordering_key", "barrier", "context", "members")
 _STOPPED = Completion.STOPPED
 
 
@@ -251,6 +251,7 @@ class Dispatcher(Connecting):
         ordering_key: Optional[Hashable] = None,
         barrier: Union[bool, float, None] = False,
         context: bool = False,
+        members: Optional[Literal["open"]] = None,
     ) -> Sender:
         """A sender with the same ``send_request``, bound to these options.
 
@@ -281,6 +282,10 @@ class Dispatcher(Connecting):
         context: bool, optional
             Whether context variables (``contextvars``) have in the producers' method, and in what
             it yields, the values that they have at the send.
+        members: str, optional
+            ``"open"``: ask the topic's producers on this machine, and on others whoever answers:
+            also programs without this package. They are no members, since nobody knows how many
+            they are; so it ends at its ttl, or when *need* is met. After :meth:`connect`.
 
         Raises
         ------
@@ -292,9 +297,9 @@ class Dispatcher(Connecting):
         if barrier and isinstance(engine, InlineEngine):
             raise BadValue("barrier: an inline dispatcher begins one after the other")
         key = None if ordering_key is None else engine.keys.intern(ordering_key)
-        options = options_of(need, only, without, key, barrier, context)
+        options = options_of(need, only, without, key, barrier, context, members)
         named = (need, only, without or None, ordering_key, barrier or None, context or None)
-        return Sender(engine, ttl, options, dict(zip(_NAMES, named)))
+        return Sender(engine, ttl, options, dict(zip(_NAMES, (*named, members))))
 
     # -- watching ------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ A **request** (``Request``) is open until it ends, once, with one :class:`Comple
 **workers** begin requests and answer them, one at a time.
 
 Facts go in, always with the instant at which they were stamped, in the order of their stamps:
-``began``, ``replied``, ``streamed``, ``finished``, ``lined_up``, ``declined``, ``withdrawn``,
-``died``, ``gone``, ``settled``, ``come_to``, ``cancelled``, ``agreed``, ``expired``,
+``began``, ``replied``, ``streamed``, ``finished``, ``joined_in``, ``lined_up``, ``declined``,
+``withdrawn``, ``died``, ``gone``, ``settled``, ``come_to``, ``cancelled``, ``agreed``, ``expired``,
 ``time_passed``, ``stopped``. Effects come out as bits of a small int, the data stay in the request:
 who asks for a fact acts on the bits while nobody else can enter. That a request was opened is the
 one fact that callers append themselves (to ``arrivals``, one atomic operation), because it may come
@@ -172,6 +172,30 @@ class Ledger:
         if request.pending < 0:
             return self._heard(request, votes, stamp)
         return 0 if request.pending else self._end(request, _ALL_REPLIED, stamp)
+
+    def joined_in(
+        self,
+        request: Request,
+        others: Member,
+        worker: Worker,
+        value: Any,
+        error: Optional[BaseException],
+        stamp: float,
+    ) -> int:
+        """One of the *others*, whoever may answer, has answered, as its *worker* says."""
+        need = request.need
+        if need is None or is_judged(request, others):
+            return self._refuse()
+        if request.completion is not None:
+            return 0
+        effects = self._time_ends(request, stamp)
+        if effects:
+            return effects
+        request.chain = Part((value, error, worker.member, worker.began, stamp, request.chain))
+        request.note_part(others)
+        need.strangers += error is not None
+        taken = ACCEPTED if error is None else FAILED
+        return taken | self._heard(request, error is None, stamp)
 
     def lined_up(self, request: Request, claim: Claim, now: float) -> int:
         """Whoever has that *claim* has its instruments and stands at the start line."""

@@ -169,6 +169,8 @@ class Member(Worker):
         #: no dispatcher keeps a producer that was deregistered, and no producer a dispatcher.
         self.unjudged: Dict[int, List[Any]] = {}
 
+    stands_for_many: bool = False
+    """Whether it is nobody, but stands for all who may answer without being asked by name."""
     part: Optional[str] = None
     """On which part of a dispatcher on several machines it is; None for this one."""
 

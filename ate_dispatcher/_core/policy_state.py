@@ -12,6 +12,10 @@ from .report import Reply
 __all__ = ["PolicyState"]
 
 
+_MANY = 1 << 30
+"""In the place of nobody knows how many."""
+
+
 class PolicyState:
     """What one request needs, and what it has. Changed by the ledger, inside the section.
 
@@ -24,12 +28,14 @@ class PolicyState:
         "asking",
         "cell",
         "error",
+        "is_open",
         "last",
         "oks",
         "policy",
         "said",
         "shown",
         "stalls",
+        "strangers",
         "untils",
     )
 
@@ -42,6 +48,11 @@ class PolicyState:
         )
         #: Members that are OK.
         self.oks: int = 0
+        #: Whether anybody may answer, also who was not asked by name: then nobody knows how many
+        #: are left.
+        self.is_open: bool = False
+        #: How many of them have raised.
+        self.strangers: int = 0
         #: When the last reply came.
         self.last: Optional[float] = None
         #: How many are asking predicates at this moment.
@@ -62,6 +73,9 @@ class PolicyState:
 
     def evaluate(self, left: int, errors: int, now: float) -> Optional[Completion]:
         """Whether it is over, with *left* members without a verdict and *errors* of them errors."""
+        errors += self.strangers
+        if self.is_open and left:
+            left = _MANY
         found = self._ask(self.policy, left, errors, now)
         if found not in (None, Completion.IMPOSSIBLE, Completion.ALL_REPLIED):
             self.said = self.policy

@@ -97,7 +97,10 @@ def _judge(request: Request, ending: Ending, members: List[Member], witness: Wit
         worker = member.worker_at(request)
         standing = member.standing_of(worker, request)
         verdict = ending.verdicts[standing]
-        each = Unanswered(request, member, verdict, standing, ending.instant, worker)
+        where: Optional[Standing] = standing
+        if member.stands_for_many and request.has_value_of(member):
+            verdict, where = Verdict.OK, None
+        each = Unanswered(request, member, verdict, where, ending.instant, worker)
         each.ending = ending
         request.misses(each)
         ending.judged.append(each)
@@ -108,8 +111,8 @@ def _judge(request: Request, ending: Ending, members: List[Member], witness: Wit
             running.append((worker, each))
     if running and witness is not None:
         places = witness([worker for worker, _ in running])
-        for (_, each), where in zip(running, places):
-            each.places = where
+        for (_, each), at in zip(running, places):
+            each.places = at
     for worker, each in running:
         worker.running = request.stub(ending.completion, [each])
 

@@ -153,6 +153,11 @@ class Registry:
             )
         return self._matches.find(topic, version)
 
+    def lasting(self, topic: Hashable) -> Channel:
+        """The channel of *topic*, whether or not anybody is registered: who comes takes it up."""
+        channel = self.channels.get(topic)
+        return channel or self._living.first(Channel(topic, self.disabled, self._index))
+
     def hint(self, topic: Hashable, side: str) -> str:
         """What to say of *topic*, with nobody on that *side*: which other reads most like it."""
         from difflib import get_close_matches

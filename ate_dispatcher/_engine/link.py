@@ -46,6 +46,11 @@ class Link(Protocol):
         """The name of this part among them."""
         ...
 
+    @property
+    def others(self) -> RemoteMember:
+        """Stands for whoever may answer."""
+        ...
+
     def parts(self) -> Tuple[str, ...]:
         """The names of the others."""
         ...
@@ -105,11 +110,14 @@ class Link(Protocol):
 class RemoteMember(Member):
     """A producer on another machine: whoever brings its answers is its worker, for that moment."""
 
-    __slots__ = ("key", "link", "part")
+    __slots__ = ("key", "link", "part", "stands_for_many")
 
-    def __init__(self, producer: Any, link: Link, part: str, key: int) -> None:
+    def __init__(
+        self, producer: Any, link: Link, part: str, key: int, stands_for_many: bool = False
+    ) -> None:
         """What *part* calls it is *key*."""
         super().__init__(producer)
+        self.stands_for_many: bool = stands_for_many
         self.link: Link = link
         self.part: str = part
         self.key: int = key

@@ -13,10 +13,10 @@ from .._core.policy_state import PolicyState
 from .._core.request import Request, Unanswered
 from .._core.start_line import StartLine
 from .._delivery.ordering_keys import Key
-from ..errors import BadType, BadValue
+from ..errors import BadType, BadValue, DispatcherError
 from ..policies import All, Policy, policy_of
 from .context import InContext
-from .link import Elsewhere, elsewhere_of
+from .link import Elsewhere, Link, elsewhere_of
 
 __all__ = ["NONE", "Options", "check_keywords", "options_of"]
 
@@ -24,7 +24,7 @@ __all__ = ["NONE", "Options", "check_keywords", "options_of"]
 class Options:
     """Checked options. Immutable: any number of threads send by them."""
 
-    __slots__ = ("_context", "_key", "_only", "_policy", "_without", "after")
+    __slots__ = ("_context", "_key", "_only", "_policy", "_without", "after", "is_open")
 
     def __init__(
         self,
@@ -34,14 +34,24 @@ class Options:
         key: Optional[Key] = None,
         after: Optional[float] = None,
         context: bool = False,
+        is_open: bool = False,
     ) -> None:
         self._context = context
+        #: Whether whoever there is may answer, beside those of this machine.
+        self.is_open: bool = is_open
         self._policy = policy
         self._only = only
         self._without = without
         self._key = key
         #: With a start line, how long to wait there, in seconds; None without.
         self.after: Optional[float] = after
+
+    def widen(self, links: Sequence[Link], members: Tuple[Member, ...]) -> Tuple[Member, ...]:
+        """Of *members* those of this machine, and who stands for all who are elsewhere."""
+        if not links:
+            raise DispatcherError('members="open": the dispatcher is not connected')
+        here = [each for each in members if each.part is None]
+        return (*here, links[0].others)
 
     def choose(
         self, members: Tuple[Member, ...], disabled: Tuple[Member, ...], channel: Any
@@ -79,9 +89,10 @@ class Options:
             request.more().key = self._key
         if self.after is not None:
             request.lines_up(StartLine(self.after))
-        if self._policy is None:
+        if self._policy is None and not self.is_open:
             return None
-        need = PolicyState(self._policy)
+        need = PolicyState(self._policy or All())
+        need.is_open = self.is_open
         request.needs(need)
         if need.evaluate(request.left, 0, request.sent) is None:
             return None
@@ -110,6 +121,7 @@ def options_of(
     key: Optional[Key] = None,
     barrier: Any = False,
     context: Any = False,
+    members: Any = None,
 ) -> Optional[Options]:
     """The options, or None where there are none: such requests pay nothing."""
     policy = policy_of(need)
@@ -118,10 +130,16 @@ def options_of(
     after = _patience(barrier)
     if not isinstance(context, bool):
         raise BadType(f"context must be True or False, not {context!r}")
-    ordinary = policy == All() and chosen is None and not spared
+    if members not in (None, "open") or not isinstance(members, (str, type(None))):
+        raise BadValue(f'members must be "open" or None, not {members!r}')
+    is_open = members == "open"
+    if is_open and (chosen is not None or spared or after is not None):
+        raise BadValue('members="open" asks whoever there is: without only, without and barrier')
+    ordinary = policy == All() and chosen is None and not spared and not is_open
     if ordinary and key is None and after is None and not context:
         return None
-    return Options(None if policy == All() else policy, chosen, spared, key, after, context)
+    wanted = None if policy == All() else policy
+    return Options(wanted, chosen, spared, key, after, context, is_open)
 
 
 def check_keywords(kwargs: Dict[str, Any]) -> None:

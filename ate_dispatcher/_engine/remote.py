@@ -19,7 +19,7 @@ from .._delivery.local_member import LocalMember
 from .._delivery.matched import SomeChannel
 from .._observing.translate import event_opened
 from .engine import Engine, Order
-from .gather import announce, apply, forward
+from .gather import announce, apply, forward, tell
 from .handle import Handle
 from .link import RemoteMember
 from .messages import RemoteResult
@@ -31,7 +31,9 @@ __all__ = [
     "Heard",
     "answered",
     "hand_in",
+    "joined_in",
     "let_hear",
+    "nobody_else",
     "open_guest",
     "part",
     "settle",
@@ -88,6 +90,32 @@ def stream_ended(
 ) -> int:
     """That of its end."""
     return ledger.finished(request, worker, stamp)
+
+
+def joined_in(
+    ledger: Ledger,
+    request: Request,
+    worker: Worker,
+    value: Any,
+    error: Optional[BaseException],
+    stamp: float,
+) -> int:
+    """That of an answer of one who was not asked by name."""
+    member = worker.member
+    assert isinstance(member, RemoteMember)
+    return ledger.joined_in(request, member.link.others, worker, value, error, stamp)
+
+
+def nobody_else(engine: Engine, request: Request, others: RemoteMember) -> None:
+    """Nobody is there who was not asked by name."""
+
+    def fact(ledger: Ledger, request: Request, member: Member, now: float) -> int:
+        if request.need is not None:
+            request.need.is_open = False
+        return ledger.declined(request, member, now)
+
+    if request.completion is None:
+        tell(engine, fact, request, others)
 
 
 def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:

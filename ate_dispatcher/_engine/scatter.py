@@ -71,6 +71,9 @@ def send(
     members = roster.members
     if options is not None:
         members, disabled = options.choose(members, roster.disabled, channel)
+        if options.is_open:
+            members = options.widen(engine.links, members)
+            channel = channel or engine.registry.lasting(topic)
     else:
         disabled = ()
     if not members:
@@ -97,7 +100,7 @@ def send(
         if disabled:
             request.more().disabled = disabled
         away = None
-        if roster.any_remote:
+        if roster.any_remote or options.is_open:
             away = options.pack(members, topic, args, kwargs)
             if away is not None:
                 request.more().away = away

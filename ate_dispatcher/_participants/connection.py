@@ -119,6 +119,7 @@ class Connecting(Registrar):
         name: Optional[str] = None,
         wait: bool = True,
         types: Sequence[object] = (),
+        group: str = "",
         **options: Any,
     ) -> Connection:
         """Be one part of a dispatcher on several machines.
@@ -143,6 +144,8 @@ class Connecting(Registrar):
             False: connect in the background, and go on trying.
         types: sequence of ValueType, optional
             How values of your own types travel.
+        group: str, optional
+            Of the parts of one group one at a time answers what was sent with ``members="open"``.
         options
             Those of the transport, such as ``user`` and ``password``.
 
@@ -161,7 +164,7 @@ class Connecting(Registrar):
         DispatcherStopped
             After :meth:`stop`.
         """
-        return _connect(self._ate_engine, address, namespace, name, wait, types, options)
+        return _connect(self._ate_engine, address, namespace, name, wait, types, group, options)
 
     def _ate_join_links(self, until: float) -> None:
         for link in list(self._ate_engine.links):
@@ -175,6 +178,7 @@ def _connect(
     name: Optional[str],
     wait: bool,
     types: Sequence[object],
+    group: str,
     options: Dict[str, Any],
 ) -> Connection:
     """See `Connecting.connect`."""
@@ -187,7 +191,7 @@ def _connect(
         raise DispatcherError(f"connect: it is part {there.part!r} of {there.namespace!r} already")
     # A top, which is found by its name as those of other packages are.
     opening = import_module(f"{__name__.split('.')[0]}.links.opening")
-    link: Link = opening.open_link(engine, address, namespace, name, wait, types, options)
+    link: Link = opening.open_link(engine, address, namespace, name, wait, types, group, options)
     engine.links.append(link)
     if engine.gate.refusal is not None:
         # A stop came in between, and may not have seen it.

@@ -11,13 +11,28 @@ from .._core.outcomes import Completion, Standing, Verdict
 from .._core.request import Request
 from .._engine.gather import tell
 from .._engine.link import Elsewhere, RemoteMember
-from .._engine.remote import Answer, answered, hand_in, part, settle, stream_ended
+from .._engine.remote import (
+    Answer,
+    answered,
+    hand_in,
+    joined_in,
+    nobody_else,
+    part,
+    settle,
+    stream_ended,
+)
 from .._observing.translate import event_progressed
 from ..errors import BadType, BadValue, RemoteError
 from . import frames
+from .parts import RemoteProducer
+from .questions import answer_of, question_text
 from .shared import Shared
+from .subjects import subject_of
 
-__all__ = ["Asks", "Packed"]
+__all__ = ["OTHERS", "Asks", "Packed"]
+
+OTHERS = ("", 0)
+"""In the place of a part and a key: whoever there is."""
 
 _KEPT = 10_000
 """So many requests that have ended are kept, for what may still come of them;"""
@@ -60,7 +75,7 @@ class Pending:
 
     def parts(self) -> List[str]:
         """Those that owe an answer."""
-        return list(dict.fromkeys(part for part, _ in self.left))
+        return list(dict.fromkeys(part for part, _ in self.left if part))
 
 
 class Asks:
@@ -104,9 +119,13 @@ class Asks:
         ttl_ms = None if request.deadline == NEVER else max(0.0, (request.deadline - now) * 1e3)
         topic = request.topic
         assert isinstance(topic, str)
+        if OTHERS in pending.left:
+            question = question_text(packed.args, packed.kwargs, ttl_ms)
+            shared.transport.ask(subject_of(topic), question, request.id)
         by_part: Dict[str, List[int]] = {}
         for part_name, key in pending.left:
-            by_part.setdefault(part_name, []).append(key)
+            if part_name:
+                by_part.setdefault(part_name, []).append(key)
         for part_name, keys in by_part.items():
             shared.to(part_name, frames.ask(request.id, ttl_ms, now, topic, keys, *packed))
 
@@ -119,6 +138,8 @@ class Asks:
             del self._pending[request.id]
             self._settle(request, dict.fromkeys(pending.left.values(), (Verdict.SKIPPED, None)))
             return
+        if pending.left.pop(OTHERS, None) is not None:
+            self._shared.transport.ask_no_more(request.id)
         if request.completion is not Completion.DEADLINE:
             for part_name in pending.parts():
                 self._shared.to(part_name, frames.can(request.id, None))
@@ -130,6 +151,8 @@ class Asks:
         said, pending.said = pending.said, {}
         for member, (verdict, standing) in said.items():
             self._says(request.id, pending, member, verdict, standing)
+        if not pending.left:
+            self._pending.pop(request.id, None)
 
     def withdraw(self, member: RemoteMember) -> None:
         """It was disabled: what it has not begun shall not be begun."""
@@ -220,6 +243,24 @@ class Asks:
         if self._answers:
             answers, self._answers = self._answers, []
             hand_in(self._engine, answers)
+
+    def joined_in(self, number: int, payload: bytes) -> None:
+        """Somebody has answered who was not asked by name; b"" if nobody will."""
+        pending = self._pending.get(number)
+        others = None if pending is None else pending.left.get(OTHERS)
+        if pending is None or others is None:
+            self._shared.count("duplicates")
+            return
+        if not payload:
+            self._has_answered(number, pending, *OTHERS)
+            self._shared.transport.ask_no_more(number)
+            nobody_else(self._engine, pending.request, others)
+            return
+        said = answer_of(payload, self._shared.codec)
+        producer = RemoteProducer(said.producer or "somebody", said.part)
+        member = producer._ate_member = RemoteMember(producer, others.link, said.part, 0)
+        answer = Answer(joined_in, pending.request, member, said.value, said.error, 0.0, 0.0)
+        self._answers.append(answer)
 
     def in_not(self, sender: str, number: int, key: int, why: str) -> None:
         """It was not asked, or has not begun, and will not."""

@@ -25,7 +25,9 @@ from .._engine.remote import open_guest
 from ..errors import BadType, BadValue
 from . import frames
 from .parts import Part
+from .questions import error_text, question_of, value_text
 from .shared import Shared
+from .subjects import topic_of
 
 __all__ = ["Guests"]
 
@@ -75,6 +77,26 @@ class _Guest:
     def withdraw(self, members: List[LocalMember]) -> None:
         """*members* shall not begin it, if they have not."""
         self._off = self._off.union([id(each) for each in members])
+
+
+class _Anybody(_Guest):
+    """A question to whoever there is: each answer is a message of its own, and nothing else is."""
+
+    __slots__ = ()
+
+    def told(self, request: Request, effects: int, member: Optional[Member]) -> None:
+        newest = request.chain
+        if newest is not None and newest is not self._seen:
+            self._seen = newest
+            self._guests.shared.do(self._guests.answered_anybody, self, newest)
+        if effects & ENDED:
+            self._seen = None
+
+    def skipped(self, unanswered: Unanswered) -> None:
+        """Nobody counts."""
+
+    def progressed(self, member: Member, fraction: float, text: str) -> None:
+        """Nobody looks."""
 
 
 class Guests:
@@ -143,6 +165,42 @@ class Guests:
         for key in keys:
             if key not in there:
                 shared.to(asker.name, frames.not_(number, key, "declined"))
+
+    def ask_anybody(self, subject: str, payload: bytes, reply: str) -> None:
+        """Somebody asks whoever is on the topic of that *subject*."""
+        try:
+            topic = topic_of(subject)
+            question = question_of(payload, self.shared.codec)
+        except (BadType, BadValue):
+            self.shared.count("malformed")
+            return
+        channel = self._engine.registry.find(topic)
+        there = () if channel is None else channel.asked().members
+        whom = tuple([each for each in there if isinstance(each, LocalMember)])
+        if whom:
+            guest = _Anybody(self, reply, 0)
+            remaining = NEVER if question.ttl_ms is None else question.ttl_ms / 1e3
+            whose = self._channel(topic)
+            open_guest(self._engine, guest, whose, whom, *question[:2], remaining, None)
+
+    def answered_anybody(self, guest: _Guest, record: Record) -> None:
+        """A value or an error, for who has asked whoever there is."""
+        shared, error = self.shared, record[ERROR]
+        if record.__class__ is Close:
+            return
+        payload = b""
+        if error is None:
+            try:
+                value = shared.codec.encode("the answer", record[VALUE])
+                payload = value_text(value, record[MEMBER].name, shared.part)
+            except (BadType, BadValue) as refused:
+                error = refused
+        if error is not None:
+            payload = error_text(*_told(error))
+        if len(payload) <= shared.transport.largest:
+            shared.transport.answer(guest.asker, payload)
+        else:
+            shared.count("dropped")
 
     def cancel(self, asker: str, number: int, keys: Optional[List[int]]) -> None:
         """Its caller does not want it any more; or not those producers, if they have not begun."""

@@ -9,7 +9,8 @@ from .._core.request import Request
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
 from ..errors import BadType, BadValue, DispatcherError
-from .asks import Packed
+from .asks import OTHERS, Packed
+from .parts import RemoteProducer
 from .session import Session
 from .shared import Shared
 from .subjects import check_name, subject_of
@@ -35,6 +36,7 @@ class Link:
         namespace: str,
         part: str,
         types: Sequence[ValueType[Any]] = (),
+        group: str = "",
     ) -> None:
         """Not connected yet; see `open`."""
         self.namespace: str = check_name("namespace", namespace)
@@ -42,7 +44,11 @@ class Link:
         self._engine = engine
         self._transport = transport
         self._shared = Shared(engine, transport, Codec(types), part)
-        self._session = Session(self._shared, self, namespace, f"link {namespace}/{part}")
+        group = group and check_name("group", group)
+        self._session = Session(self._shared, self, namespace, f"link {namespace}/{part}", group)
+        somebody = RemoteProducer("others", "")
+        self.others: RemoteMember = RemoteMember(somebody, self, *OTHERS, stands_for_many=True)
+        somebody._ate_member = self.others
         self._is_copy = False
 
     def open(self, wait: bool) -> None:

@@ -23,6 +23,7 @@ from .outlet import RemoteListeners
 from .parts import Part, topics_in
 from .results import Results
 from .shared import Shared
+from .subjects import subject_of, wildcard_of
 
 __all__ = ["BEAT", "Membership"]
 
@@ -61,11 +62,19 @@ class Membership:
     """The other parts of one link, and what this one says of itself."""
 
     def __init__(
-        self, shared: Shared, link: Link, asks: Asks, guests: Guests, results: Results, name: str
+        self,
+        shared: Shared,
+        link: Link,
+        asks: Asks,
+        guests: Guests,
+        results: Results,
+        name: str,
+        group: str,
     ) -> None:
         self._shared = shared
         self._engine = shared.engine
         self._link = link
+        self._group = group
         self._asks = asks
         self._guests = guests
         self._results = results
@@ -164,7 +173,10 @@ class Membership:
             return False
         self._said = said
         self._epoch += 1
-        self._shared.transport.hear(bool(said.listens or said.hears))
+        transport = self._shared.transport
+        transport.hear(bool(said.listens or said.hears))
+        wildcards = [wildcard_of(TopicPattern(each)) for each in said.patterns]
+        transport.offer(frozenset([*map(_subject, said.topics), *wildcards]), self._group)
         return True
 
     def _ours(self) -> _Said:
@@ -350,6 +362,14 @@ class Membership:
         for topic in self._outlets - wanted:
             registry.discard(topic, "listeners", outlet)
         self._outlets = wanted
+
+
+def _subject(topic: str) -> str:
+    """Its subject; of one that is too long none that anybody asks on."""
+    try:
+        return subject_of(topic)
+    except BadValue:
+        return "%"
 
 
 def _as_tables(said: _Said) -> Any:

@@ -53,6 +53,7 @@ def open_link(
     name: Optional[str],
     wait: bool,
     types: Sequence[ValueType[Any]],
+    group: str,
     options: Dict[str, Any],
 ) -> Link:
     """Make a link and connect it; see `Dispatcher.connect`."""
@@ -61,7 +62,7 @@ def open_link(
     transport = _transport_of(address, options)
     if namespace is None:
         namespace = os.environ.get(NAMESPACE) or "default"
-    link = Link(engine, transport, namespace, own_name() if name is None else name, types)
+    link = Link(engine, transport, namespace, own_name() if name is None else name, types, group)
     link.open(wait)
     return link
 

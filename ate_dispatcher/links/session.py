@@ -27,7 +27,7 @@ _FEW = 512
 class Session:
     """A `transport.Receiver`; every method on its thread, but where it says otherwise."""
 
-    def __init__(self, shared: Shared, link: Link, namespace: str, name: str) -> None:
+    def __init__(self, shared: Shared, link: Link, namespace: str, name: str, group: str) -> None:
         self._shared = shared
         self.namespace: str = namespace
         self.part: str = shared.part
@@ -35,7 +35,7 @@ class Session:
         self.guests: Guests = Guests(shared)
         self.results: Results = Results(shared)
         everything = self.asks, self.guests, self.results
-        self.membership: Membership = Membership(shared, link, *everything, name)
+        self.membership: Membership = Membership(shared, link, *everything, name, group)
         #: Whether it has left, and does nothing any more.
         self.is_over: bool = False
         #: Why nothing arrives, if so.
@@ -107,10 +107,14 @@ class Session:
             self.membership.alone()
 
     def asked(self, topic: str, payload: bytes, reply: str) -> None:
-        """Not yet: nobody is offered."""
+        """Somebody asks whoever is on that topic."""
+        if not self.is_over:
+            self.guests.ask_anybody(topic, payload, reply)
 
     def answered(self, number: int, payload: bytes) -> None:
-        """Not yet: nobody is asked so."""
+        """Somebody answers that question."""
+        self.asks.joined_in(number, payload)
+        self.asks.hand_in()
 
     def step(self) -> float:
         """See to the outbox, and to what is due."""

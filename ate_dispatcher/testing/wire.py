@@ -12,6 +12,7 @@ import threading
 from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from .._core.durations import NEVER, milliseconds
+from .._delivery.patterns import TopicPattern
 from .._time.clock import Clock, Parker, spawn
 from ..errors import BadValue, DispatcherError
 from ..links.transport import Receiver
@@ -130,7 +131,9 @@ class Wire:
         with self._lock:
             there: Dict[Any, WireTransport] = {}
             for end in self._ends:
-                if end.shares(sender) and topic in end.offers and not end.is_cut:
+                if end is sender or end.is_cut or not end.shares(sender):
+                    continue
+                if topic in end.offers or any(_matches(each, topic) for each in end.offers):
                     there.setdefault(end.group or id(end), end)
             if not there:
                 sender.comes(self._now(), lambda receiver: receiver.answered(number, b""))
@@ -176,6 +179,11 @@ class Wire:
         at = max(self._now() + delay, end.latest.get(id(sender), -NEVER))
         end.latest[id(sender)] = at
         return at
+
+
+def _matches(offer: str, topic: str) -> bool:
+    wild = offer.endswith(">") or "*" in offer.split(".")
+    return wild and TopicPattern(offer).matches(topic)
 
 
 class WireTransport:

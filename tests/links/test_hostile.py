@@ -163,7 +163,7 @@ def test_what_is_malformed_is_counted(parts: Parts, stranger: Stranger) -> None:
 
 def test_nobody_answers_for_another(parts: Parts, stranger: Stranger) -> None:
     """Only who was asked can answer, whatever number and member it names."""
-    slow = parts.producer("b", 50, "true", topic="ohms", name="slow")
+    parts.producer("b", 50, "true", topic="ohms", name="slow")
     handle = parts.dispatchers["a"].send_request("ohms", ttl=1000)
     parts.clock.advance(5)
     key = handle.roster[0].key  # type: ignore[attr-defined]
