@@ -67,7 +67,7 @@ from typing import (
     Tuple,
 )
 
-from .values import LONGEST_NUMBER, is_unicode, json_of, may_have_long_number
+from .json_text import LONGEST_NUMBER, is_unicode, json_of, may_have_long_number
 
 __all__ = [
     "KINDS",

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ate_dispatcher.errors import BadType, BadValue
-from ate_dispatcher.links.values import Codec, ValueType, may_have_long_number
+from ate_dispatcher.links.json_text import may_have_long_number
+from ate_dispatcher.links.values import Codec, ValueType
 
 CODEC = Codec()
 PRIME = 2**61 - 1
@@ -490,11 +491,18 @@ def test_hooks_run_on_the_calling_thread() -> None:
         (BadValue, "tag", ("1point", Point, id, id)),
         (BadValue, "tag", ("point\n", Point, id, id)),
         (BadValue, "tag", ("p" * 65, Point, id, id)),
-        (BadValue, "taken", ("tuple", Point, id, id)),
-        (BadValue, "taken", ("int", Point, id, id)),
+        *(
+            (BadValue, "taken", (tag, Point, id, id))
+            for tag in ("tuple", "set", "frozenset", "map", "bytes", "float", "complex", "int")
+        ),
         (BadType, "type", ("point", Point(1, 2), id, id)),
-        (BadValue, "type", ("point", dict, id, id)),
-        (BadValue, "type", ("point", type(None), id, id)),
+        *(
+            (BadValue, "travels anyway", ("point", kind, id, id))
+            for kind in (
+                *(str, int, float, bool, type(None), complex, bytes),
+                *(list, tuple, set, frozenset, dict),
+            )
+        ),
         (BadType, "to_plain", ("point", Point, 1, id)),
         (BadType, "from_plain", ("point", Point, id, None)),
     ],

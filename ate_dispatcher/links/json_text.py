@@ -1,0 +1,37 @@
+"""JSON text as it is on the wire: one line of Unicode, whose numbers every Python reads."""
+
+from __future__ import annotations
+
+import json
+
+__all__ = ["LONGEST_NUMBER", "is_unicode", "json_of", "may_have_long_number"]
+
+LONGEST_NUMBER = 640
+"""Digits that every Python reads, whatever it was told of how many it shall."""
+
+# Not by escapes: it is text in UTF-8, and so it is seen at once if all of it can be.
+json_of = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False, check_circular=False, ensure_ascii=False
+).encode
+"""JSON text, in one line, of what consists of JSON's types; ValueError if it does not."""
+
+
+def may_have_long_number(text: str) -> bool:
+    """Whether somewhere in *text* may be more digits in a row than a number may have.
+
+    If it has not half of that, it says so.
+    """
+    # So many in a row fill at least one of these pieces.
+    size = LONGEST_NUMBER // 2
+    return any(text[at : at + size].isdecimal() for at in range(0, len(text) - size, size))
+
+
+def is_unicode(text: str) -> bool:
+    """Whether *text* can be UTF-8: no lone surrogates."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
