@@ -112,6 +112,8 @@ def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
         host = os.environ.get("ATE_DISPATCHER_NATS_HOST", "127.0.0.1")
         port = os.environ.get("ATE_DISPATCHER_NATS_PORT", "4222")
         given = os.environ.get("ATE_DISPATCHER_NATS_URL") or f"nats://{host}:{port}"
+    if not isinstance(given, (str, list, tuple)):
+        raise BadType(f"servers must be an address, or a list of them, not {given!r}")
     every: List[Any] = [given] if isinstance(given, str) else list(given)
     # One text may name several, as a list of NATS servers in an environment does.
     parts: Tuple[str, ...] = ()
