@@ -85,7 +85,9 @@ plugin costs nothing where it is not used, and an event loop's machinery where t
 
 THIRD_PARTIES = {
     "typing_extensions": set(WINGS),
-    **{"pytest": {"tops"}, "rich": {"core"}, "nats": {"tops"}},
+    "pytest": {"tops"},
+    "rich": {"core"},
+    "nats": {"tops"},
 }
 """What is not of the standard library, and the wings that may import it."""
 

@@ -109,6 +109,14 @@ class Wire:
         """One line, or more."""
         self._socket.sendall(line + b"\r\n")
 
+    def rest(self) -> int:
+        """Return when it is not stepped any more; how often it was."""
+        while True:
+            steps = self.steps
+            threading.Event().wait(0.03)
+            if self.steps == steps:
+                return steps
+
     def sync(self) -> List[bytes]:
         """Until the server has read all of it; what it has said meanwhile."""
         self.say(b"PING")
@@ -132,7 +140,7 @@ class Recorder:
         self.part = part
         self.transport: Any = None
         self.told: List[Tuple[Any, ...]] = []
-        self.steps = 0
+        self.steps = self.rung = self._synced = 0
         self.at = NEVER
         self.says = b""
         """What it answers at once to whatever it is asked."""
@@ -150,7 +158,12 @@ class Recorder:
         self._note("received", sender, payload)
 
     def unreachable(self, part: str) -> None:
-        self._note("unreachable", part)
+        if part != "sync":
+            self._note("unreachable", part)
+            return
+        with self._news:
+            self._synced += 1
+            self._news.notify_all()
 
     def asked(self, topic: str, payload: bytes, reply: str) -> None:
         self._note("asked", topic, payload, reply)
@@ -162,11 +175,14 @@ class Recorder:
 
     def step(self) -> float:
         self.threads.add(threading.current_thread().name)
-        while self._do:
-            self._do.popleft()()
         with self._news:
             self.steps += 1
+            if REAL.now() >= self.at:
+                self.at = NEVER
+                self.rung += 1
             self._news.notify_all()
+        for _ in range(len(self._do)):
+            self._do.popleft()()
         return self.at
 
     def _note(self, *what: Any) -> None:
@@ -187,6 +203,20 @@ class Recorder:
         happened = threading.Event()
         self.do(*what, happened.set)
         assert happened.wait(PATIENCE)
+
+    def rest(self) -> int:
+        """Return when it is not stepped any more; how often it was."""
+        while True:
+            steps = self.steps
+            threading.Event().wait(0.03)
+            if self.steps == steps:
+                return steps
+
+    def sync(self, *what: Callable[[], Any]) -> None:
+        """Return when the server has seen what came of that."""
+        before = self._synced
+        self.do(*what, lambda: self.transport.send("sync", b""))
+        self.until(lambda: self._synced > before)
 
     def until(self, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
         """Wait for what is seen after something was told, or after a step."""
