@@ -120,12 +120,13 @@ class NatsTransport:
 
     def send(self, part: str, payload: bytes) -> None:
         """To one part. Dropped while it is not connected, as all that is sent."""
-        subjects = self._subjects
-        self._opened.post(subjects.part(part), payload, subjects.notices + part)
+        opened, subjects = self._opened, self._subjects
+        opened.post(subjects.part(part), payload, subjects.notices + part)
 
     def send_all(self, payload: bytes) -> None:
         """To all parts but this one."""
-        self._opened.post(self._subjects.all, payload, self._subjects.nobody)
+        opened, subjects = self._opened, self._subjects
+        opened.post(subjects.all, payload, subjects.nobody)
 
     def send_on(self, topic: str, payload: bytes) -> None:
         """To all other parts that `hear`; *topic* is the end of the subject."""
@@ -146,9 +147,9 @@ class NatsTransport:
 
         An empty answer arrives as one space: b"" says that nobody will answer.
         """
-        subjects = self._subjects
-        self._opened.arrivals.expect(number)
-        self._opened.post(f"{subjects.questions}{topic}", payload, subjects.inbox(number))
+        opened, subjects = self._opened, self._subjects
+        opened.arrivals.expect(number)
+        opened.post(f"{subjects.questions}{topic}", payload, subjects.inbox(number))
 
     def ask_no_more(self, number: int) -> None:
         """Nobody is `answered` for that number any more."""

@@ -90,6 +90,7 @@ class Connection:
         self._client = _Client(malformed)
         self._reported = reported
         self._connecting = True
+        self._settled = False
         self.held: Optional[List[Tuple[Handler, Msg]]] = []
         self._refused: List[Exception] = []
         self._error: Optional[Exception] = None
@@ -173,15 +174,17 @@ class Connection:
 
         The ping of nats-py's flush overtakes what waits in the client: that first.
         """
+        self._settled = False
         while self._client.pending_data_size and not self.lost.done():
             await asyncio.sleep(0)
         await self._client.flush()
+        self._settled = True
 
     async def close(self, seconds: float) -> None:
         """Within that time; what has not left by then does not."""
         if self._watcher is not None:
             self._watcher.cancel()
-        if self._client.is_closed or self._connecting or self.lost.done():
+        if self._client.is_closed or not self._settled or self.lost.done():
             self._abort()
         try:
             await asyncio.wait_for(self._client.close(), seconds)

@@ -119,6 +119,8 @@ def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
     """The addresses, from the environment if there are none."""
     if given is None:
         given = address_in(os.environ) or "nats://127.0.0.1:4222"
+    if not isinstance(given, (str, list, tuple)):
+        raise BadType(f"servers must be an address, or a list of them, not {given!r}")
     every: List[Any] = [given] if isinstance(given, str) else list(given)
     # One text may name several, as a list of NATS servers in an environment does.
     parts: Tuple[str, ...] = ()

@@ -154,7 +154,11 @@ class NatsThread:
         loop.set_exception_handler(_unheard)
         try:
             loop.run_until_complete(self._live())
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            rest = asyncio.all_tasks(loop)
+            for each in rest:
+                each.cancel()
+            if rest:
+                loop.run_until_complete(asyncio.wait(rest, timeout=_LAST))
         finally:
             loop.close()
 
@@ -229,8 +233,12 @@ class NatsThread:
                 self._reported(error)
 
     async def _connect(self) -> None:
-        """Be connected, again and again."""
-        while True:
+        """Be connected, again and again.
+
+        That it is cancelled may be swallowed on the way, by `asyncio.wait_for` before 3.12 as by
+        nats-py: it looks itself whether this is the end.
+        """
+        while not self._closing:
             try:
                 connection = await self._one_of_all()
             except DispatcherError as error:
@@ -241,7 +249,6 @@ class NatsThread:
             self._connection = connection
             self.max_payload = connection.max_payload
             self._changed = True
-            self._told.clear()
             if self._closing:
                 return
             self._receiver.connected()
@@ -250,6 +257,7 @@ class NatsThread:
             self._tell_opener(None)
             why = await asyncio.shield(connection.lost)
             self._connection = None
+            self._told.clear()
             self._outgoing.clear()
             if not self._closing:
                 self._receiver.disconnected(why)
@@ -285,6 +293,8 @@ class NatsThread:
                 await connection.close(_LAST)
                 raise
             await connection.close(_LAST)
+            if self._closing:
+                break
             reasons.append(f"no connection to {shown(server)}: {reason}")
         raise DispatcherError("; ".join(reasons)) from cause
 
@@ -293,7 +303,8 @@ class NatsThread:
     def _reported(self, error: Exception) -> None:
         """The server or nats-py says so, while it is connected."""
         text = str(error) or type(error).__name__
-        self.lost(text.partition('"')[0], "the server or its client says: %s", text)
+        kind = text if "subscription" in text else text.partition('"')[0]
+        self.lost(kind, "the server or its client says: %s", text)
 
 
 def _unheard(_: Any, context: Dict[str, Any]) -> None:

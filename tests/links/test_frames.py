@@ -60,7 +60,7 @@ WRITTEN: Dict[str, Tuple[str, List[Any]]] = {
         ["here", "", "", 0, 0, {}, {}, [], {"codecs": [], "version": ""}],
     ),
     "beat": (frames.beat("i-1", 1, 5, 12.25), ["beat", "i-1", 1, 5, 12.25]),
-    "bye": (frames.bye(), ["bye"]),
+    "bye": (frames.bye("i"), ["bye", "i"]),
     "res": (frames.res(9, "a.b", "null", 7), ["res", 9, "a.b", None, 7]),
     "res of no request": (frames.res(9, "a.b", '"\u00fc"'), ["res", 9, "a.b", "\u00fc", None]),
     "again": (frames.again(1, 9), ["again", 1, 9]),
@@ -177,6 +177,7 @@ def accepts(kind: str, index: int) -> List[Any]:
         "prog": (4,),
         "here": (1, 2),
         "beat": (1,),
+        "bye": (1,),
         "res": (2,),
     }
     if index in string.get(kind, ()):
@@ -240,7 +241,7 @@ def test_a_later_version_may_say_more(kind: str) -> None:
         [],
         [1],
         [None],
-        [["bye"]],
+        [["bye", "i"]],
         [{}],
     ],
     ids=repr,
@@ -263,11 +264,19 @@ def test_what_later_versions_say_within_fields_is_let_be() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        *(b"x", b'"bye"', b"{}", b'{"bye":1}', b"1", b"null", b"bye", b'\xef\xbb\xbf["bye"]'),
-        *(b'["bye"', b'["bye"]]', b'["bye"],', b'["bye"] ', b' ["bye"]', b'["bye"]\r', b"['bye']"),
+        *(b"x", b'"bye"', b"{}", b'{"bye":1}', b"1", b"null", b"bye", b'\xef\xbb\xbf["bye","i"]'),
         *(
-            b'["bye"]["bye"]',
-            b'["bye"],["bye"]',
+            b'["bye"',
+            b'["bye","i"]]',
+            b'["bye","i"],',
+            b'["bye","i"] ',
+            b' ["bye","i"]',
+            b'["bye","i"]\r',
+            b"['bye']",
+        ),
+        *(
+            b'["bye","i"]["bye","i"]',
+            b'["bye","i"],["bye","i"]',
             b"[",
             b"]",
             b'["bye",]',
@@ -277,7 +286,12 @@ def test_what_later_versions_say_within_fields_is_let_be() -> None:
         *(b'["res",1,"a",NaN,1]', b'["res",1,"a",Infinity,1]', b'["res",1,"a",[-Infinity],1]'),
         *(b'["prog",1,1,NaN,""]', b'["ans",1,1,1e999,0,0]', b'["res",01,"a",1,1]'),
         *(b'["res",1,"\\ud800",1,1]', b'["res",1,"a",{"\\uDFFF":1},1]', b'["x","\\ud83d\\ud83d"]'),
-        *(b'["res",1,"\xff",1,1]', b'["res",1,"\xed\xa0\x80",1,1]', b'["bye"]\xc3', b"\xff" * 9),
+        *(
+            b'["res",1,"\xff",1,1]',
+            b'["res",1,"\xed\xa0\x80",1,1]',
+            b'["bye","i"]\xc3',
+            b"\xff" * 9,
+        ),
         b'["res",1,"a",' + b"1" * 641 + b",1]",
         b'["res",1,"a",-' + b"1" * 5000 + b",1]",
         b'["res",' + b"1" * 700 + b',"a",1,1]',
@@ -290,8 +304,8 @@ def test_what_later_versions_say_within_fields_is_let_be() -> None:
 )
 def test_what_is_no_frame_is_counted_and_harms_no_other(line: bytes) -> None:
     """Wherever in a message it is, and however often."""
-    before, after = b'["bye"]', '["res",1,"\u00fc",[1,2],null]'.encode()
-    bye, res = ["bye"], ["res", 1, "\u00fc", [1, 2], None]
+    before, after = b'["bye","i"]', '["res",1,"\u00fc",[1,2],null]'.encode()
+    bye, res = ["bye", "i"], ["res", 1, "\u00fc", [1, 2], None]
     assert frames_of(line) == ([], 1)
     assert frames_of(b"\n".join([before, line, after])) == ([bye, res], 1)
     assert frames_of(b"\n".join([line, before, line])) == ([bye], 2)
@@ -301,7 +315,7 @@ def test_a_frame_that_is_broken_in_two_is_two_malformed_ones() -> None:
     """Though together they would be one."""
     assert frames_of(b'["can",1\n,null]') == ([], 2)
     assert frames_of(b'["can",1\nnull]') == ([], 2)
-    assert frames_of(b'["bye"],["bye"]\n["can",1\nnull]') == ([], 3)
+    assert frames_of(b'["bye","i"],["bye","i"]\n["can",1\nnull]') == ([], 3)
 
 
 def test_what_json_allows_is_allowed() -> None:
@@ -358,7 +372,7 @@ ALL = payload_of([text for text, _ in WRITTEN.values()])
 PIECES = [
     *(b"[", b"]", b"{", b"}", b",", b":", b'"', b"\\", b"\\ud800", b"\n", b"\r", b"null", b"NaN"),
     *(b"1e999", b"-", b"0", b"9" * 17, b"1.5", b'"x"', b"\xff", b"\xc3\xbc", b"\x00", b" "),
-    *(b'["bye"]', b'["can",1,', b'["res",1,"a",', b"[1]", b"{}", b'"3":', b"9" * 700),
+    *(b'["bye","i"]', b'["can",1,', b'["res",1,"a",', b"[1]", b"{}", b'"3":', b"9" * 700),
 ]
 mutations = st.lists(
     st.tuples(
@@ -408,8 +422,8 @@ HOSTILE: Dict[str, bytes] = {
     "line feeds": b"\n" * SIZE,
     "short lines": b"x\n" * (SIZE // 2),
     "short arrays": b"[\n" * (SIZE // 2),
-    "bad UTF-8": b'["bye"]\xff\n' * (SIZE // 9),
-    "good frames": b'["bye"]\n' * (SIZE // 8),
+    "bad UTF-8": b'["bye","i"]\xff\n' * (SIZE // 9),
+    "good frames": b'["bye","i"]\n' * (SIZE // 8),
     "bad frames": b'["ans"]\n' * (SIZE // 8),
     "errors at the end": b'["res",1,"' + b"x" * SIZE + b'",x]',
     "brackets": b"[" * SIZE,

