@@ -164,14 +164,15 @@ class ValuesLost(Event):
     """A *listener* with a bound does not keep up: results, reports or values were lost.
 
     Told at the first loss since its mailbox was empty. *lost* counts all that it has lost so far;
-    *where* is the line of its callback at which it stood when this was told, or empty.
-    ``request`` is 0, ``topic`` None.
+    *where* is the line of its callback at which it stood when this was told, or empty; *maxsize* is
+    its bound. ``request`` is 0, ``topic`` None.
     """
 
     name: ClassVar[str] = "ate_dispatcher.values_lost"
     listener: str
     lost: int
     where: str = ""
+    maxsize: int = 0
 
 
 @dataclass(frozen=True)

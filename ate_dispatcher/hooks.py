@@ -9,7 +9,7 @@ import bisect
 import logging
 import math
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple
 
 from . import _log, events
@@ -18,7 +18,7 @@ from ._core.durations import NEVER, milliseconds
 from ._core.outcomes import ANSWERED, Completion, Verdict
 from .errors import BadValue
 
-__all__ = ["Advice", "SetAside", "TtlAdvice"]
+__all__ = ["Advice", "MailboxAdvice", "SetAside", "Suggestion", "TtlAdvice"]
 
 _BY = "SetAside"
 
@@ -187,3 +187,110 @@ class _Counts:
             sums.append(number + (sums[-1] if sums else 0))
         at = bisect.bisect_left(sums, share * sums[-1])
         return min(2 ** (buckets[at][0] / _STEPS), self._longest)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What events say about the mailbox of one participant: how many places it would have needed.
+
+    ``maxsize`` is its bound, None if it has lost nothing; ``lost`` how many it has lost in how many
+    ``episodes``, as far as that was told: of the last one only the first. As quick as it was it
+    would have lost some of those with fewer places than ``at_least``, and none with ``enough``.
+    ``waiting`` is the most that was seen to wait, where that is 10,000 or more: without a bound
+    both are that. ``where`` are the lines of its callback at which it stood at a first loss, the
+    most frequent first: what could be faster.
+    """
+
+    participant: str
+    maxsize: Optional[int] = None
+    lost: int = 0
+    episodes: int = 0
+    at_least: int = 0
+    enough: int = 0
+    waiting: int = 0
+    where: Tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.maxsize is None:
+            return (
+                f"{self.participant}: {self.waiting} have waited, without a loss; it would have to "
+                "be faster, or to have a maxsize that says how much is too much"
+            )
+        stood = f"; it could be faster at {self.where[0]}" if self.where else ""
+        return (
+            f"{self.participant}: {self.lost} lost with maxsize={self.maxsize}, episodes: "
+            f"{self.episodes}; at least {self.at_least} places were needed, {self.enough} would "
+            f"have lost none of those{stood}"
+        )
+
+
+class MailboxAdvice:
+    """Learns whose mailbox is too small, or who is too slow: ``print(advice.report())``.
+
+    It knows what events say: each first loss since a mailbox was empty (`ValuesLost`), and what is
+    very high (`MailboxHigh`). So it tells of nobody who has kept up, and of the last episode of
+    each only its first loss. Participants are told apart by name. In bounded memory:
+    *participants* of them at most, those that came first. Called on the observers' thread; the rest
+    may be called from any.
+    """
+
+    def __init__(self, *, participants: int = 1000) -> None:
+        self._most = count("participants", participants, "participants")
+        #: Replaced whole.
+        self._known: Dict[str, Suggestion] = {}
+        self._stood: Dict[str, Dict[str, int]] = {}
+
+    def __call__(self, event: events.Event) -> None:
+        """Take an event in."""
+        if isinstance(event, events.ValuesLost):
+            before = self._of(event.listener)
+            if before is not None:
+                self._known[event.listener] = self._with_loss(before, event)
+        elif isinstance(event, events.MailboxHigh):
+            before = self._of(event.participant)
+            if before is not None:
+                most = max(before.waiting, event.waiting)
+                if before.maxsize is None:
+                    before = replace(before, at_least=most, enough=most)
+                self._known[event.participant] = replace(before, waiting=most)
+
+    def _of(self, name: str) -> Optional[Suggestion]:
+        known = self._known.get(name)
+        if known is None and len(self._known) < self._most:
+            known = Suggestion(name)
+        return known
+
+    def _with_loss(self, before: Suggestion, event: events.ValuesLost) -> Suggestion:
+        size = max(event.maxsize, before.maxsize or 0)
+        # All that the episode before has lost: each event counts the first of its own. Of two by
+        # one name it may be less.
+        lost = max(event.lost, before.lost)
+        episode = lost - before.lost if before.episodes else 1
+        if event.where:
+            stood = self._stood.setdefault(event.listener, {})
+            if event.where in stood or len(stood) < _LINES:
+                stood[event.where] = stood.get(event.where, 0) + 1
+        lines = self._stood.get(event.listener, {})
+        return replace(
+            before,
+            maxsize=size,
+            lost=lost,
+            episodes=before.episodes + 1,
+            # It was full at the last of them, and has read nothing else meanwhile.
+            at_least=max(before.at_least if before.episodes else 0, size + max(episode, 1)),
+            enough=size + lost,
+            where=tuple(sorted(lines, key=lambda line: -lines[line])),
+        )
+
+    def suggestions(self) -> List[Suggestion]:
+        """One for each that did not keep up, who has lost most first."""
+        found = list(self._known.copy().values())
+        return sorted(found, key=lambda each: (-each.lost, -each.waiting, each.participant))
+
+    def report(self) -> str:
+        """The same as text, a line for each."""
+        return "\n".join(map(str, self.suggestions())) or "everybody has kept up"
+
+
+_LINES = 100
+"""So many lines of one participant are counted."""

@@ -1,7 +1,9 @@
 """Who waits until a listener has room: a producer after its result, a publisher before its value.
 
 Never inside the section, and no longer than its own call or request says; nor when there is nothing
-to wait for any more: the listener has ended, or was deregistered, or the dispatcher stops.
+to wait for any more: the listener has ended, or was deregistered, or the dispatcher stops. In the
+drain, too: nothing new comes, and what is open is to come to its end, which a slow listener would
+keep it from. So the bound is exceeded then by what was asked before the stop at most.
 """
 
 from __future__ import annotations

@@ -407,7 +407,7 @@ class Engine:
         if reader is None:
             return
         if self.hooks:
-            self.observers.tell(event_lost, reader, lost, self.now())
+            self.observers.tell(event_lost, reader, lost, size, self.now())
         if lost == 1:
             self.observers.lost(
                 "listener %s does not keep up with %d places in its mailbox: messages are lost; "

@@ -127,10 +127,10 @@ def event_published(
     return events.ValuePublished(at, number, topic, tuple([name_of(each) for each in listeners]))
 
 
-def event_lost(listener: Any, lost: int, at: float) -> events.Event:
+def event_lost(listener: Any, lost: int, size: int, at: float) -> events.Event:
     places = places_of(listener)
     where = "{}:{} in {}".format(*places[-1]) if places else ""
-    return events.ValuesLost(at, 0, None, name_of(listener), lost, where)
+    return events.ValuesLost(at, 0, None, name_of(listener), lost, where, size)
 
 
 def event_mailbox_high(participant: Any, waiting: int, at: float) -> events.Event:

@@ -406,6 +406,48 @@ def test_a_producers_stop_ends_its_wait_for_room() -> None:
         listener.gate.set()
 
 
+def test_in_a_drain_nobody_waits_for_room(world: World) -> None:
+    """What was asked before the stop comes to its end, and all of it is heard, however slowly."""
+    full = slow(world, 1)
+    world.producer(0, lambda topic, number: number)
+    handles = [world.send(number, ttl=None) for number in range(6)]
+    world.clock.settle()
+    assert [each.done() for each in handles] == [True] * 3 + [False] * 3
+    world.dispatcher.stop(drain=50)
+    world.clock.settle()
+    assert all(each.report().complete for each in handles)
+    assert world.clock.now() == 0
+    world.dispatcher.join()
+    full.join()
+    assert full.heard == list(range(6))
+    assert world.dispatcher.statistics().lost == 0
+
+
+def test_a_value_that_is_published_in_a_drain_finds_room_or_does_not(world: World) -> None:
+    """A participant may publish then, but does not wait: its own stop would."""
+    full = slow(world, 1)
+    found: List[Any] = []
+
+    def answer(topic: Any) -> None:
+        world.clock.sleep(0.01)
+        found.extend(publish_two())
+
+    def publish_two() -> List[Any]:
+        return [world.dispatcher.publish("t", number, room_ms=1000) for number in range(2)]
+
+    world.dispatcher.register_result_producer(answer, "u", start=True)
+    publish(world, "first")
+    world.send(topic="u")
+    world.clock.settle()
+    world.dispatcher.stop()
+    world.clock.advance(20)
+    assert words(found) == ["open (queued)", "DECLINED"]
+    assert world.clock.now() == pytest.approx(0.02)
+    world.dispatcher.join()
+    full.join()
+    assert full.heard == ["first", 0]
+
+
 def test_a_publish_that_is_cut_short_keeps_no_place() -> None:
     """At whatever moment a signal handler raises: afterwards there is as much room as before."""
     at, more = 0, True

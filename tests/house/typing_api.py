@@ -52,7 +52,7 @@ from ate_dispatcher.events import (
     RequestOpened,
     RequestSkipped,
 )
-from ate_dispatcher.hooks import Advice, SetAside, TtlAdvice
+from ate_dispatcher.hooks import Advice, MailboxAdvice, SetAside, Suggestion, TtlAdvice
 from ate_dispatcher.policies import Policy
 from ate_dispatcher.pytest_plugin import RecordingListenerFactory, ScriptedProducerFactory
 from ate_dispatcher.testing import (
@@ -552,3 +552,7 @@ def ready_hooks(dispatcher: Dispatcher) -> None:
     dispatcher.add_hook(advice)
     dispatcher.add_hook(SetAside(after=2, probe_every=None))
     assert_type(advice.of("topic"), Optional[Advice])
+    mailboxes = MailboxAdvice(participants=10)
+    dispatcher.add_hook(mailboxes)
+    assert_type(mailboxes.suggestions(), List[Suggestion])
+    assert_type(mailboxes.report(), str)

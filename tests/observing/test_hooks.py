@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import weakref
-from typing import Any
+from typing import Any, List
 
 import pytest
 from inside import buckets
 from virtual import FOREVER, World, logged, world
 
-from ate_dispatcher import Completion, Dispatcher, Producer
-from ate_dispatcher.hooks import SetAside, TtlAdvice
+from ate_dispatcher import Completion, Dispatcher, Overflow, Producer, ResultListener, events
+from ate_dispatcher.hooks import MailboxAdvice, SetAside, TtlAdvice
 
 __all__ = ["world"]
 
@@ -138,6 +138,7 @@ def test_what_was_cancelled_is_no_miss(world: World) -> None:
         (lambda: SetAside(probe_every="1"), TypeError, "probe_every"),
         (lambda: TtlAdvice(topics=0), ValueError, "topics must be at least 1"),
         (lambda: TtlAdvice(topics="1"), TypeError, "topics must be a number"),
+        (lambda: MailboxAdvice(participants=0), ValueError, "participants must be at least 1"),
     ],
 )
 def test_nonsense_is_refused(make: Any, error: Any, names: str) -> None:
@@ -241,3 +242,62 @@ def test_a_class_is_no_hook(world: World) -> None:
     """Somebody has forgotten the parentheses."""
     with pytest.raises(TypeError, match="hook must be one SetAside, not the class"):
         world.dispatcher.add_hook(SetAside)
+
+
+# -- mailbox advice ----------------------------------------------------------------------------
+
+
+def lost_in(bursts: List[int], maxsize: int, overflow: Overflow, advice: Any = None) -> int:
+    """How many a listener loses that takes 10 ms for each; so many come at once every 45 ms."""
+    made = World()
+    if advice is not None:
+        made.dispatcher.add_hook(advice)
+
+    def plot(topic: Any, value: Any) -> None:
+        made.clock.sleep(0.01)
+
+    slow = ResultListener(plot, name="plot", maxsize=maxsize, overflow=overflow)
+    made.dispatcher.register_result_listener(made.cast(slow), "t", start=True)
+    for burst in bursts:
+        for _ in range(burst):
+            made.dispatcher.publish("t", None)
+            made.clock.settle()
+        made.clock.advance(45)
+    made.clock.advance(1000)
+    made.close()
+    return made.dispatcher.statistics().lost
+
+
+@pytest.mark.parametrize("overflow", [Overflow.DROP_OLDEST, Overflow.DROP_NEWEST])
+@pytest.mark.parametrize("bursts", [[9, 1, 5, 4], [5, 5, 5, 4], [2, 2, 4], [12, 12, 0, 4]])
+def test_with_what_it_suggests_nothing_is_lost(bursts: List[int], overflow: Overflow) -> None:
+    """And with less than it says is needed something is: tried."""
+    advice = MailboxAdvice()
+    lost = lost_in(bursts, 2, overflow, advice)
+    (found,) = advice.suggestions()
+    assert (found.participant, found.maxsize, found.lost) == ("plot", 2, lost)
+    assert lost_in(bursts, found.enough, overflow) == 0
+    assert lost_in(bursts, found.at_least - 1, overflow) > 0
+    assert found.at_least <= found.enough == 2 + lost
+    assert str(found) == advice.report()
+    assert f"{lost} lost with maxsize=2, episodes: {found.episodes};" in advice.report()
+
+
+def test_it_says_where_a_listener_is_slow() -> None:
+    """As far as that was seen; and of many that are high how much has waited."""
+    advice = MailboxAdvice(participants=3)
+    assert (advice.suggestions(), advice.report()) == ([], "everybody has kept up")
+    advice(events.MailboxHigh(0.0, 0, None, "grows", 10_000))
+    advice(events.MailboxHigh(0.0, 0, None, "grows", 25_000))
+    for number, where in enumerate(["a.py:1 in f", "a.py:2 in f", "a.py:2 in f", ""]):
+        advice(events.ValuesLost(0.0, 0, None, "plot", 10 * number + 1, where, 5))
+    advice(events.ValuesLost(0.0, 0, None, "other", 1, "", 5))
+    advice(events.ValuesLost(0.0, 0, None, "one too many", 1, "", 5))
+    plot, other, grows = advice.suggestions()
+    assert (plot.participant, plot.episodes, plot.lost) == ("plot", 4, 31)
+    assert (plot.at_least, plot.enough) == (15, 36)
+    assert plot.where == ("a.py:2 in f", "a.py:1 in f")
+    assert (other.at_least, other.enough) == (6, 6)
+    assert (grows.maxsize, grows.at_least, grows.enough, grows.waiting) == (None, *[25_000] * 3)
+    assert "faster at a.py:2 in f" in str(plot)
+    assert "grows: 25000 have waited" in advice.report()
