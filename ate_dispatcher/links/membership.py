@@ -7,23 +7,21 @@ becomes registrations here.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Hashable, List, NamedTuple, Set
+from typing import Any, Dict, Hashable, List, Set
 
 from .. import _log
 from .._core.durations import NEVER
-from .._delivery.channel import Registration, is_disabled
-from .._delivery.local_member import LocalMember
-from .._delivery.patterns import TopicPattern
+from .._delivery.channel import Registration
 from .._engine.link import Link
 from ..errors import BadType, BadValue
 from . import frames
 from .asks import Asks
 from .guests import Guests
+from .offer import NOTHING, Offer, offer_of, offer_received
 from .outlet import RemoteListeners
-from .parts import Part, topics_in
+from .parts import Part
 from .results import Results
 from .shared import Shared
-from .subjects import subject_of, wildcard_of
 
 __all__ = ["BEAT", "Membership"]
 
@@ -40,22 +38,6 @@ _ROUND, _QUIET = 0.5, 0.05
 
 _RESTS = 10
 """So many times as long as it took to say what we have, nothing of it is said anew."""
-
-_MOST = 10_000
-"""So many producers, and topics, one part may have."""
-
-
-class _Said(NamedTuple):
-    """What a part says of itself."""
-
-    topics: Dict[str, List[int]]
-    names: Dict[int, str]
-    listens: List[str]
-    patterns: Dict[str, List[int]]
-    hears: List[str]
-
-
-_NOTHING = _Said({}, {}, [], {}, [])
 
 
 class Membership:
@@ -88,7 +70,7 @@ class Membership:
         #: Whether the first round is over: who is there has said so.
         self.is_ready: bool = False
         self._epoch = 0
-        self._said = _NOTHING
+        self._said = NOTHING
         self._say_at = NEVER
         self._rests_until = -NEVER
         self._beat_at = NEVER
@@ -126,7 +108,7 @@ class Membership:
         self.leaves = True
         for name in list(self.parts):
             part = self.parts[name]
-            self._take(part, _NOTHING)
+            self._take(part, NOTHING)
         self.changed()
 
     def look(self, now: float) -> float:
@@ -168,42 +150,17 @@ class Membership:
 
     def _look_at_ours(self) -> bool:
         """See what we have; whether it has changed."""
-        said = _NOTHING if self.leaves else self._ours()
+        said = NOTHING
+        if not self.leaves:
+            said, self._guests.members = offer_of(self._engine.registry, self.outlet)
         if said == self._said:
             return False
         self._said = said
         self._epoch += 1
         transport = self._shared.transport
         transport.hear(bool(said.listens or said.hears))
-        wildcards = [wildcard_of(TopicPattern(each)) for each in said.patterns]
-        transport.offer(frozenset([*map(_subject, said.topics), *wildcards]), self._group)
+        transport.offer(said.subjects(), self._group)
         return True
-
-    def _ours(self) -> _Said:
-        said = _Said({}, {}, [], {}, [])
-        members: Dict[int, LocalMember] = {}
-        for channel in self._engine.registry.all():
-            topic = channel.topic
-            plain = topic.__class__ is str
-            if not plain and not isinstance(topic, TopicPattern):
-                continue
-            text = str(topic)
-            keys: List[int] = []
-            for each in channel.producers.registrations():
-                member = each.member
-                off = is_disabled(self._engine.disabled, each.participant)
-                if isinstance(member, LocalMember) and not off:
-                    members[member.number] = member
-                    keys.append(member.number)
-            if keys:
-                (said.topics if plain else said.patterns)[text] = keys
-            hears = [each.participant for each in channel.listeners.registrations()]
-            if any(each is not self.outlet for each in hears):
-                (said.listens if plain else said.hears).append(text)
-        # The names are asked for here: they may be users' code.
-        said.names.update({number: _log.name_of(m.producer) for number, m in members.items()})
-        self._guests.members = members
-        return said
 
     def _here(self, why: str) -> str:
         said = self._said
@@ -226,7 +183,7 @@ class Membership:
                 "other parts do not see them",
                 *(self._shared.part, len(said.names), len(said.topics)),
             )
-            self._said = _NOTHING
+            self._said = NOTHING
             return self._here(why)
         return frame
 
@@ -265,7 +222,7 @@ class Membership:
             return
         part.epoch = epoch
         try:
-            self._take(part, _said_of(topics, names, listens, more))
+            self._take(part, offer_received(topics, names, listens, more))
         except (BadType, BadValue, KeyError):
             self._shared.count("malformed")
 
@@ -312,7 +269,7 @@ class Membership:
         if part is None:
             return
         self._shared.count("gone")
-        self._take(part, _NOTHING)
+        self._take(part, NOTHING)
         self._results.gone(name)
         self._results.hand_on()
         self._asks.gone(name)
@@ -325,12 +282,12 @@ class Membership:
 
     # -- the registry --------------------------------------------------------------------------
 
-    def _take(self, part: Part, said: _Said) -> None:
+    def _take(self, part: Part, said: Offer) -> None:
         """What *part* has is that, from now on."""
         registry = self._engine.registry
         for number, name in said.names.items():
             part.member(self._link, number, name)
-        before, after = part.topics, dict(topics_in(said.topics, said.patterns))
+        before, after = part.topics, said.producers()
         part.topics = after
         for topic, keys in after.items():
             known = set(before.get(topic, ()))
@@ -350,7 +307,7 @@ class Membership:
         for key in left:
             # Who still owes an answer is known by what was asked.
             del part.members[key]
-        part.listens = {topic for topic, _ in topics_in(*_as_tables(said))}
+        part.listens = said.listening()
         self._look_at_listeners()
 
     def _look_at_listeners(self) -> None:
@@ -362,31 +319,3 @@ class Membership:
         for topic in self._outlets - wanted:
             registry.discard(topic, "listeners", outlet)
         self._outlets = wanted
-
-
-def _subject(topic: str) -> str:
-    """Its subject; of one that is too long none that anybody asks on."""
-    try:
-        return subject_of(topic)
-    except BadValue:
-        return "%"
-
-
-def _as_tables(said: _Said) -> Any:
-    return dict.fromkeys(said.listens), dict.fromkeys(said.hears)
-
-
-def _said_of(
-    topics: Dict[str, List[int]], names: Dict[str, str], listens: List[str], more: Dict[str, Any]
-) -> _Said:
-    """What arrived, looked at; BadValue for what cannot be."""
-    patterns, hears = more.get("patterns", {}), more.get("hears", [])
-    if max(len(names), len(topics), len(listens), len(patterns), len(hears)) > _MOST:
-        raise BadValue("too much for one part")
-    known = {int(number): name for number, name in names.items()}
-    for keys in [*topics.values(), *patterns.values()]:
-        if not known.keys() >= set(keys):
-            raise BadValue("a member without a name")
-    for each in [*patterns, *hears]:
-        TopicPattern(each)
-    return _Said(topics, known, listens, patterns, hears)

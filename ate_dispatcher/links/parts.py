@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, Dict, Hashable, List, Optional, Set, Tuple
+from typing import Deque, Dict, Hashable, List, Optional, Set
 
 from .._core.durations import NEVER
-from .._delivery.patterns import TopicPattern
 from .._engine.link import Link, RemoteMember
 
-__all__ = ["Part", "RemoteProducer", "topics_in"]
+__all__ = ["Part", "RemoteProducer"]
 
 _REMEMBERED = 10_000
 """So many requests of one part are remembered, to tell a second copy."""
@@ -86,9 +85,3 @@ class Part:
             found = self.members[key] = RemoteMember(producer, link, self.name, key)
             producer._ate_member = found
         return found
-
-
-def topics_in(plain: Dict[str, Any], patterns: Dict[str, Any]) -> List[Tuple[Hashable, Any]]:
-    """What was said of topics, and of patterns, in one: by what stands for them here."""
-    found: List[Tuple[Hashable, Any]] = list(plain.items())
-    return found + [(TopicPattern(text), each) for text, each in patterns.items()]

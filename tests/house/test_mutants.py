@@ -74,6 +74,7 @@ class Mutant(NamedTuple):
 
 
 LEDGER = "_core.ledger:Ledger"
+BOOKS = "_core.books:Books"
 REQUEST = "_core.request:Request"
 VERDICTS = "_core.verdicts"
 ENDS_MODULE = "_core.ends"
@@ -125,14 +126,14 @@ MUTANTS = [
         EXAMPLES,
     ),
     Mutant(
-        f"{LEDGER}._discarded",
+        f"{BOOKS}._discarded",
         "stamp - request.deadline)",
         "stamp - each.stamp)",
         "late counts from the end",
     ),
     # Verdicts.
     Mutant(
-        f"{LEDGER}._discarded",
+        f"{BOOKS}._discarded",
         "Verdict.LATE if each.late else Verdict.SURPLUS",
         "Verdict.SURPLUS if each.late else Verdict.LATE",
         "late and surplus are swapped",
@@ -186,13 +187,13 @@ MUTANTS = [
     ),
     Mutant(
         f"{VERDICTS}:_judge",
-        "Unanswered(request, member, verdict, standing,",
+        "Unanswered(request, member, verdict, where,",
         "Unanswered(request, member, verdict, None,",
         "nobody clears the mailboxes",
     ),
-    Mutant(f"{LEDGER}._discarded", "return DISCARDED", "return 0", "nobody hears of late answers"),
+    Mutant(f"{BOOKS}._discarded", "return DISCARDED", "return 0", "nobody hears of late answers"),
     Mutant(
-        f"{LEDGER}._unanswered",
+        f"{BOOKS}._unanswered",
         "return NOTED | self._end(",
         "return self._end(",
         "the last verdict is not told",
@@ -404,7 +405,7 @@ MUTANTS = [
         POLICIES,
     ),
     Mutant(
-        f"{LEDGER}._heard", "need.last = stamp", "pass", "no reply is remembered", POLICIES_MODEL
+        f"{BOOKS}._heard", "need.last = stamp", "pass", "no reply is remembered", POLICIES_MODEL
     ),
     Mutant(f"{LEDGER}.agreed", "need.asking -= 1", "pass", "somebody asks for ever", POLICIES),
     Mutant(f"{LEDGER}.agreed", "need.agreed(yes)", "pass", "what predicates say is lost", POLICIES),
@@ -416,14 +417,14 @@ MUTANTS = [
         POLICIES_MODEL,
     ),
     Mutant(
-        f"{LEDGER}._evaluated",
+        f"{BOOKS}._evaluated",
         "min(request.deadline, stall)",
         "request.deadline",
         "a late look lets one in",
         POLICIES,
     ),
     Mutant(
-        f"{LEDGER}._unanswered",
+        f"{BOOKS}._unanswered",
         "effects |= self._evaluated(request, request.need, now)",
         "pass",
         "the absent are not evaluated",
@@ -438,7 +439,7 @@ MUTANTS = [
     ),
     # Start lines, and who is held before it begins.
     Mutant(
-        f"{LEDGER}._start_when_complete",
+        f"{BOOKS}._start_when_complete",
         "len(present) == request.left",
         "len(present) >= request.left - 1",
         "without the last",
@@ -452,13 +453,13 @@ MUTANTS = [
         LINES_MODEL,
     ),
     Mutant(
-        f"{LEDGER}._unanswered",
+        f"{BOOKS}._unanswered",
         "return effects | self._start_when_complete(request, now)",
         "return effects",
         "all wait for nobody",
         LINES_MODEL,
     ),
-    Mutant(f"{LEDGER}._start", "line.started = True", "pass", "it starts again", LINES_MODEL),
+    Mutant(f"{BOOKS}._start", "line.started = True", "pass", "it starts again", LINES_MODEL),
     Mutant(
         f"{LEDGER}.lined_up",
         "claim.lined = Standing.AT_LINE, now",
@@ -480,7 +481,7 @@ MUTANTS = [
         "starts without anybody",
         EXAMPLES,
     ),
-    Mutant(f"{LEDGER}._start", "self.open.forget(line)", "pass", "starts twice", EXAMPLES),
+    Mutant(f"{BOOKS}._start", "self.open.forget(line)", "pass", "starts twice", EXAMPLES),
     Mutant(
         f"{LEDGER}.lined_up",
         "            return effects\n        line",
@@ -544,16 +545,16 @@ MUTANTS = [
         "one stands at the line twice",
         REFUSALS,
     ),
-    Mutant(f"{LEDGER}._unanswered", REFUSE, "pass", "a second verdict", REFUSALS),
-    Mutant(f"{LEDGER}._unanswered", REFUSE, "pass", "a second verdict in the model"),
+    Mutant(f"{BOOKS}._unanswered", REFUSE, "pass", "a second verdict", REFUSALS),
+    Mutant(f"{BOOKS}._unanswered", REFUSE, "pass", "a second verdict in the model"),
     Mutant(
-        f"{LEDGER}._discarded",
+        f"{BOOKS}._discarded",
         "each.outcome is not None or ",
         "",
         "a second answer after the end",
         REFUSALS,
     ),
-    Mutant(f"{LEDGER}._refuse", "self.refused += 1", "pass", "refusals are not counted", REFUSALS),
+    Mutant(f"{BOOKS}._refuse", "self.refused += 1", "pass", "refusals are not counted", REFUSALS),
     # Budgets.
     Mutant(
         f"{LEDGER}.time_passed",

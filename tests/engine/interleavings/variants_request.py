@@ -133,8 +133,8 @@ REQUEST: Tuple[Variant, ...] = (
     Variant(
         "who stands at a start line is let go before it has begun",
         "P8",
-        "_core/ledger.py",
-        "Ledger._start",
+        "_core/books.py",
+        "Books._start",
         (
             (
                 (
