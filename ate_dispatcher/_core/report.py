@@ -188,7 +188,8 @@ class MemberReport:
         return word_of(self.verdict, self.standing)
 
     def __str__(self) -> str:
-        parts = [f"{self.producer:<24} {self.word:<22}"]
+        who = f"{self.producer} on {self.part}" if self.part else self.producer
+        parts = [f"{who:<24} {self.word:<22}"]
         if self.waited_ms is not None:
             parts.append(f"waited {self.waited_ms:9.3f} ms")
         if self.instrument_ms is not None:
@@ -281,6 +282,7 @@ class Report(Tabular):
     def _table(self) -> Table:
         columns = {
             "producer": [m.producer for m in self.members],
+            "on": [m.part or "" for m in self.members],
             "verdict": [m.word for m in self.members],
             "waited ms": [_ms(m.waited_ms) for m in self.members],
             "instrument ms": [_ms(m.instrument_ms) for m in self.members],

@@ -24,6 +24,7 @@ CHAPTERS = (
     "stopping",
     "testing",
     "asyncio-and-gui",
+    "several-machines",
     "from-0.1.0",
     "from-other-buses",
     "cookbook",

@@ -238,6 +238,7 @@ DOCUMENTED = {
         "subscribe",
         "stop",
         "options",
+        "connect",
         "add_hook",
         "remove_hook",
         "statistics",

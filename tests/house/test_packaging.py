@@ -171,6 +171,9 @@ def test_recipe_requirements() -> None:
     assert packed(recipe()["requirements.run"]) == packed([python, *project()["dependencies"]])
     backend = project()["build-system"]["requires"]
     assert packed(recipe()["requirements.host"]) == packed([python, "pip", *backend])
+    assert packed(recipe()["requirements.run_constrained"]) == packed(
+        project()["optional-dependencies"]["nats"]
+    )
     extra = project()["optional-dependencies"]["test"]
     assert set(packed(recipe()["test.requires"])) <= set(packed(extra))
 
