@@ -7,6 +7,9 @@ in which no user code runs, nothing waits and nothing of a user's is let go of. 
 *observers* read their mailboxes. Producers and listeners whose methods are coroutines do the same
 on the thread of one event loop (``coroutines``, ``hearing``).
 
+On a dispatcher that is connected, the thread of its link hands in what other machines answer, and
+opens what they ask (``remote``).
+
 The five ways
 =============
 
@@ -80,6 +83,13 @@ P19  A place in a bounded mailbox is taken with what takes it, and given back wi
      section. A dispatcher that is dropped before its start gives back what its values have. Who
      waits for one of several alike enlists, looks, parks; who brings one wakes the first; one that
      was woken and does not take it wakes the next. (``room``, ``waiters``)
+
+P20  What is on other machines is reached through a link (``link``), which has one thread. Whoever
+     asks or ends a request, or registers somebody, only appends to its outbox, and wakes it (P1);
+     so an ask stands behind the arrivals (P5), and the word of the end is looked at behind it, or
+     has come before: then it is not sent. What comes is handed in on that thread, a few facts in
+     each pass of the section (``remote``, P17). Who has asked from elsewhere is a guest: it is told
+     inside, and only appends.
 
 Gone: P3 (a flag in the attention field), P11 (two kinds of sections), P13 and P16 of old (orders of
 fields and of effect bits).

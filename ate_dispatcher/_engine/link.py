@@ -2,7 +2,7 @@
 
 A member elsewhere has no mailbox here. A roster with one has every send look twice; such a send
 packs what it carries before anybody knows of it, so a refusal leaves nothing behind, and asks each
-link once, whatever the number of its members.
+link once, whatever the number of its members (P20).
 """
 
 from __future__ import annotations

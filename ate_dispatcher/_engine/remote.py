@@ -1,7 +1,7 @@
 """What comes in from other machines: answers to our requests, requests of theirs, what they heard.
 
-On the thread of the link, which is in no section when it comes. Every pass is bounded (P17), and
-what is let go of goes where it hurts nobody (P16).
+On the thread of the link, which is in no section when it comes (P20). Every pass is bounded (P17),
+and what is let go of goes where it hurts nobody (P16).
 """
 
 from __future__ import annotations
