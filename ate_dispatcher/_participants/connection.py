@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
@@ -186,6 +187,11 @@ def _connect(
         raise DispatcherStopped(engine.gate.refusal)
     if isinstance(engine, InlineEngine):
         raise BadValue("connect: an inline dispatcher has no thread for it")
+    for there in engine.links.copy():
+        if there.is_over():
+            # It has left by itself.
+            with suppress(ValueError):
+                engine.links.remove(there)
     if engine.links:
         there = engine.links[0]
         raise DispatcherError(f"connect: it is part {there.part!r} of {there.namespace!r} already")

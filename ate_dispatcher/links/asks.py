@@ -90,8 +90,9 @@ class Asks:
         self._answers: List[Answer] = []
 
     def __len__(self) -> int:
-        """How many are open."""
-        return sum(each.request.completion is None for each in self._pending.values())
+        """How many are open. From anywhere."""
+        pending = self._pending.copy()
+        return sum(each.request.completion is None for each in pending.values())
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -106,9 +107,12 @@ class Asks:
 
     def send_rest(self) -> None:
         """We are connected again: ask what is still to be asked, of those who are still there."""
-        for pending in list(self._pending.values()):
+        for number, pending in list(self._pending.items()):
             if pending.packed is not None:
                 self._send(pending)
+            elif pending.request.completion not in (None, Completion.DEADLINE):
+                # Perhaps they have not heard that it has ended.
+                self._cancel(number, pending)
 
     def _send(self, pending: Pending) -> None:
         shared, request, packed = self._shared, pending.request, pending.packed
@@ -141,8 +145,7 @@ class Asks:
         if pending.left.pop(OTHERS, None) is not None:
             self._shared.transport.ask_no_more(request.id)
         if request.completion is not Completion.DEADLINE:
-            for part_name in pending.parts():
-                self._shared.to(part_name, frames.can(request.id, None))
+            self._cancel(request.id, pending)
         # From here on what counts is how late they are: nobody's results are kept for that.
         left = {id(member) for member in pending.left.values()}
         unanswered = [each for each in request.unanswered() if id(each.member) in left]
@@ -156,9 +159,15 @@ class Asks:
 
     def withdraw(self, member: RemoteMember) -> None:
         """It was disabled: what it has not begun shall not be begun."""
-        for number, pending in self._pending.items():
-            if (member.part, member.key) in pending.left and pending.request.completion is None:
+        for number, pending in list(self._pending.items()):
+            if (member.part, member.key) not in pending.left or pending.request.is_over:
+                continue
+            if pending.packed is None:
                 self._shared.to(member.part, frames.can(number, [member.key]))
+            else:
+                # It was not asked, and will not be.
+                self._has_answered(number, pending, member.part, member.key)
+                tell(self._engine, Ledger.withdrawn, pending.request, member)
 
     def forget_old(self, now: float) -> None:
         """What has ended long ago is not waited for."""
@@ -279,7 +288,7 @@ class Asks:
 
     def in_end(self, sender: str, number: int, left: List[List[Any]]) -> None:
         """The request is over there: where those stood who have not answered."""
-        for key, verdict, standing in left:
+        for key, verdict, standing, *_ in left:
             pending, member = self._find(sender, number, key)
             if pending is None or member is None:
                 continue
@@ -322,6 +331,10 @@ class Asks:
                     tell(self._engine, Ledger.gone, pending.request, member)
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _cancel(self, number: int, pending: Pending) -> None:
+        for part_name in pending.parts():
+            self._shared.to(part_name, frames.can(number, None))
 
     def _find(
         self, sender: str, number: int, key: int

@@ -199,12 +199,15 @@ def here(
     version: str,
     patterns: Mapping[str, Iterable[int]] = _NOTHING,
     hears: Iterable[str] = (),
+    clock_s: Optional[float] = None,
 ) -> str:
     """All that it has, each time; *patterns*, and what *hears*, are those of patterns."""
     called = ",".join([f'"{member}":{_text(name)}' for member, name in names.items()])
     about = f'"codecs":{_texts(codecs)},"version":{_text(version)}'
     if patterns or hears:
         about += f',"patterns":{_table(patterns)},"hears":{_texts(hears)}'
+    if clock_s is not None:
+        about += f',"clock":{clock_s:.6f}'
     return (
         f'["here",{_text(why)},{_text(instance)},{epoch},{seq},{_table(topics)},{{{called}}},'
         f"{_texts(listened)},{{{about}}}]"
@@ -355,6 +358,7 @@ def _about(field: Any) -> bool:
         and type(field.get("version")) is str
         and _topics(field.get("patterns", _NOTHING))
         and _strings(field.get("hears", []))
+        and _seconds(field.get("clock", 0))
     )
 
 

@@ -59,11 +59,10 @@ class Link:
             self._transport.open(session, engine.clock, wait)
             if wait:
                 session.wait_until_ready(engine.now() + _PATIENCE)
-            if session.membership.is_taken:
-                raise DispatcherError(
-                    f"name {self.part!r} is taken by another part of {self.namespace!r}"
-                )
+            if wait and session.membership.is_taken:
+                raise DispatcherError(session.membership.taken)
         except BaseException:
+            session.watch_no_more()
             self.leave(-NEVER)
             raise
 
@@ -137,5 +136,6 @@ class Link:
         """Here is a copy."""
         self._is_copy = True
         self._session.is_over = True
+        self._session.watch_no_more()
         # Nobody reads it: whoever puts something in takes it out again.
         self._shared.outbox.close()

@@ -7,6 +7,7 @@ becomes registrations here.
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Dict, Hashable, List, Set
 
 from .. import _log
@@ -62,7 +63,8 @@ class Membership:
         self._results = results
         self.outlet: RemoteListeners = RemoteListeners(shared, results, name)
         self.parts: Dict[str, Part] = {}
-        self.instance: str = os.urandom(8).hex()
+        # Of two, that of the one that was made later is the greater one, as far as clocks agree.
+        self.instance: str = f"{time.time_ns():016x}{os.urandom(4).hex()}"
         #: Whether another part of this name has answered.
         self.is_taken: bool = False
         #: Whether this one leaves: it has nothing any more.
@@ -77,6 +79,9 @@ class Membership:
         self._probe_at = NEVER
         self._ready_at = NEVER
         self._round_until = NEVER
+        self._announce_at = NEVER
+        #: Whether the others have been told of this one: after it was seen that its name is free.
+        self._is_known = False
         self._lenient_until = -NEVER
         self._looked = NEVER
         #: Where listeners elsewhere are registered here.
@@ -89,9 +94,17 @@ class Membership:
         self._lenient_until = now + 2 * BEAT
         for part in self.parts.values():
             part.heard = now
-        self._round_until, self._ready_at = now + _ROUND, now + _ROUND
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._look_at_ours()
+        # Nobody is to take this one for another, restarted, whose name it would have in vain.
+        self._shared.to(self._shared.part, self._here("new"))
+        self._announce_at = now + _ROUND
+        if self._is_known:
+            self._announce(now)
+
+    def _announce(self, now: float) -> None:
+        self._announce_at, self._is_known = NEVER, True
+        self._round_until, self._ready_at = now + _ROUND, now + _ROUND
         self._shared.to_all(self._here("new"))
 
     def alone(self) -> None:
@@ -121,8 +134,10 @@ class Membership:
         self._looked = now
         if late > BEAT:
             for part in self.parts.values():
-                part.heard += late
-        if self._say_at <= now:
+                part.heard = min(now, part.heard + late)
+        if self._announce_at <= now:
+            self._announce(now)
+        if self._say_at <= now and self._is_known:
             self._say_at = NEVER
             self._say_changes(now)
         if self._beat_at <= now:
@@ -138,7 +153,8 @@ class Membership:
                 shared.to(name, frames.PROBE)
         if self._ready_at <= now:
             self._ready_at, self.is_ready = NEVER, True
-        return min(self._say_at, self._beat_at, self._probe_at, self._ready_at)
+        say_at = self._say_at if self._is_known else NEVER
+        return min(self._announce_at, say_at, self._beat_at, self._probe_at, self._ready_at)
 
     def _say_changes(self, now: float) -> None:
         if self._look_at_ours():
@@ -176,6 +192,7 @@ class Membership:
             "1",
             said.patterns,
             said.hears,
+            self._shared.now,
         )
         if not self._shared.fits(frame):
             _log.lost(
@@ -204,7 +221,7 @@ class Membership:
         """*sender* says what it has; for the first time, perhaps."""
         if sender == self._shared.part:
             if instance != self.instance:
-                self._met_namesake(why)
+                self._met_namesake(instance, why)
             return
         part, now = self.parts.get(sender), self._shared.now
         if part is not None and part.instance != instance:
@@ -215,7 +232,10 @@ class Membership:
             self._results.begins(sender, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
         part.heard = now
-        if why == "new":
+        clock = more.get("clock")
+        if clock is not None:
+            part.delayed(clock, now)
+        if why == "new" and self._is_known:
             self._shared.to(sender, self._here("you"))
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
@@ -228,8 +248,13 @@ class Membership:
 
     def in_beat(self, sender: str, instance: str, epoch: int, seq: int, clock: float) -> None:
         """*sender* lives."""
+        if sender == self._shared.part:
+            if instance != self.instance:
+                self._met_namesake(instance, "beat")
+            return
         part = self.parts.get(sender)
-        if part is None or part.instance != instance or epoch > part.epoch:
+        unknown = part is None or part.instance != instance or epoch > part.epoch
+        if unknown and self._is_known:
             self._shared.to(sender, self._here("new"))
         if part is None or part.instance != instance:
             return
@@ -243,14 +268,27 @@ class Membership:
         if part is not None and part.instance == instance:
             self.gone(sender)
 
-    def _met_namesake(self, why: str) -> None:
-        """Another part has this name: whoever was here first keeps it."""
-        if not self.is_ready:
+    @property
+    def taken(self) -> str:
+        """What is wrong if the name is."""
+        return f"name {self._shared.part!r} is taken by another part of {self._link.namespace!r}"
+
+    def _met_namesake(self, instance: str, why: str) -> None:
+        """Another part has this name: one of the two leaves.
+
+        Whoever connects does, if the other one answers. If that did not, being frozen or cut off,
+        the others have taken it for gone: it is the one that leaves.
+        """
+        ready, later = self.is_ready, instance > self.instance
+        if self.is_taken:
+            return
+        if why != "new" and (later or not ready):
             self.is_taken = True
-        elif why == "new":
-            # It shall know, and those who take it for this one, restarted.
+        elif why != "new" or ready or later:
             self._shared.to(self._shared.part, self._here("you"))
-            self._shared.to_all(self._here("new"))
+            if ready and not later:
+                # Those shall know who take the other for this one, restarted.
+                self._shared.to_all(self._here("changed"))
 
     def heard_of(self, sender: str) -> None:
         """Something has come from it."""
@@ -260,7 +298,11 @@ class Membership:
 
     def unreachable(self, name: str) -> None:
         """What was sent to it has reached nobody; just after a reconnect that proves nothing."""
-        if self._shared.now >= self._lenient_until:
+        now = self._shared.now
+        if name == self._shared.part:
+            if not self._is_known and not self.is_taken:
+                self._announce(now)
+        elif now >= self._lenient_until:
             self.gone(name)
 
     def gone(self, name: str) -> None:

@@ -14,7 +14,10 @@ _REMEMBERED = 10_000
 """So many requests of one part are remembered, to tell a second copy."""
 
 _FORGETS = 1e-4
-"""The least delay that was seen is let rise by so much of the time: clocks drift apart."""
+"""The least delay that was seen is let rise by so much of the time: clocks drift apart;"""
+
+_WINDOW = 60.0
+"""and after so many seconds, or twice that, it counts no more: that of a paused machine jumps."""
 
 
 class RemoteProducer:
@@ -49,9 +52,10 @@ class Part:
         #: On which topics and patterns they are, and where it listens.
         self.topics: Dict[Hashable, List[int]] = {}
         self.listens: Set[Hashable] = set()
-        # The least difference of the clocks that was seen, and when.
-        self._least = NEVER
-        self._since = now
+        # The least difference of the clocks that was seen, in this window and in the one before;
+        # when that has begun, and when the last one was seen.
+        self._least = self._before = NEVER
+        self._since = self._seen = now
         self._known: Set[int] = set()
         self._order: Deque[int] = deque()
 
@@ -60,12 +64,13 @@ class Part:
 
         Clocks are not compared, differences are.
         """
-        delay = now - sent
-        if self._least != NEVER:
-            self._least += (now - self._since) * _FORGETS
-        self._since = now
+        delay, drift = now - sent, (now - self._seen) * _FORGETS
+        self._seen = now
+        self._least, self._before = self._least + drift, self._before + drift
+        if now - self._since > _WINDOW:
+            self._since, self._before, self._least = now, self._least, NEVER
         self._least = min(self._least, delay)
-        return delay - self._least
+        return delay - min(self._least, self._before)
 
     def is_new(self, number: int) -> bool:
         """Whether this is the first copy of its request *number*."""

@@ -8,7 +8,8 @@ link's thread.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional, Tuple
+from itertools import islice
+from typing import Any, Deque, Dict, List, Optional, Set, Tuple
 
 from .._core.durations import NEVER
 from .._delivery.matched import SomeChannel
@@ -24,8 +25,14 @@ __all__ = ["Results"]
 _KEPT, _BYTES = 5_000, 16 * 1024 * 1024
 """So many, and so much text of them, are kept for who has missed some."""
 
-_PATIENCE = 0.05
-"""Seconds after which what is missing is asked for once more."""
+_PATIENCE, _LONGEST_PATIENCE = 0.25, 2.0
+"""Seconds after which what is missing is asked for once more; twice as many each time, at most;"""
+
+_PAUSE = 0.05
+"""and so many after the last of it that has come."""
+
+_PIECE = 4 * 1024 * 1024
+"""So much text at most is sent again at a time, to one part."""
 
 _SAYS = 1.0
 """Seconds after which it is said again that something was lost."""
@@ -37,7 +44,7 @@ _HELD = 10_000
 class _Source:
     """What was heard of one part."""
 
-    __slots__ = ("asked", "held", "lost", "said", "seq", "told")
+    __slots__ = ("asked", "held", "lost", "patience", "said", "seq", "told")
 
     def __init__(self, seq: int) -> None:
         #: The last one that was handed on.
@@ -47,7 +54,8 @@ class _Source:
         #: Those behind a gap.
         self.held: Dict[int, Tuple[str, Any, Optional[int]]] = {}
         #: When what is missing is to be asked for again.
-        self.asked: float = 0.0
+        self.asked: float = -NEVER
+        self.patience: float = _PATIENCE
         #: How many were lost since that was said, and when it was.
         self.lost: int = 0
         self.said: float = -NEVER
@@ -64,6 +72,8 @@ class Results:
         self._size = 0
         self._sources: Dict[str, _Source] = {}
         self._heard: List[Heard] = []
+        # To whom something was sent again since the last look: nobody has us fill our memory.
+        self._served: Set[str] = set()
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -88,15 +98,26 @@ class Results:
 
     def again(self, sender: str, first: int, last: int) -> None:
         """*sender* has missed those."""
+        if sender in self._served or sender not in self._sources:
+            return
+        self._served.add(sender)
         oldest = self._history[0][0] if self._history else self.seq + 1
         if first < oldest:
             self._shared.to(sender, frames.lost(first, min(last, oldest - 1)))
-        for number, frame in self._history:
-            if first <= number <= last:
-                self._shared.count("sent_again")
-                self._shared.to(sender, frame)
+        size = 0
+        for _, frame in islice(self._history, max(0, first - oldest), max(0, last + 1 - oldest)):
+            size += len(frame)
+            if size > _PIECE:
+                break
+            self._shared.count("sent_again")
+            self._shared.to(sender, frame)
 
     # -- in ------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Again, perhaps: what was asked for may have been lost."""
+        for source in self._sources.values():
+            source.asked, source.patience = min(source.asked, 0.0), _PATIENCE
 
     def begins(self, sender: str, seq: int) -> None:
         """A part has come that has sent *seq* until now; what was before is not for us."""
@@ -123,6 +144,8 @@ class Results:
         source.held[seq] = topic, value, request
         if seq == source.seq + 1:
             self._take_held(source)
+            if source.asked > -NEVER and source.seq < source.told:
+                source.asked = self._shared.now + _PAUSE
             return
         if len(source.held) > _HELD:
             self._pass_over(source, min(source.held) - 1)
@@ -144,6 +167,7 @@ class Results:
     def look(self, now: float) -> float:
         """Ask once more for what is still missing; when to look again."""
         until = NEVER
+        self._served.clear()
         for sender, source in self._sources.items():
             if source.told > source.seq:
                 if source.asked <= now:
@@ -182,9 +206,10 @@ class Results:
         now = self._shared.now
         if source.told <= source.seq or now < source.asked or not self._shared.connected:
             return
-        if not source.asked:
+        if source.asked == -NEVER:
             self._shared.count("gaps")
-        source.asked = now + _PATIENCE
+        source.asked = now + source.patience
+        source.patience = min(2 * source.patience, _LONGEST_PATIENCE)
         last = min(source.held, default=source.told + 1) - 1
         self._shared.to(sender, frames.again(source.seq + 1, last))
 
@@ -203,6 +228,8 @@ class Results:
         while True:
             following = source.held.pop(source.seq + 1, None)
             if following is None:
+                if source.seq >= source.told:
+                    source.asked, source.patience = -NEVER, _PATIENCE
                 return
             source.seq += 1
             self._take(following)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional
 
+from .. import _log
 from .._core.durations import NEVER
 from .._delivery.sentinels import IDLE
 from .._engine.link import Link
@@ -29,6 +30,7 @@ class Session:
 
     def __init__(self, shared: Shared, link: Link, namespace: str, name: str, group: str) -> None:
         self._shared = shared
+        self._link = link
         self.namespace: str = namespace
         self.part: str = shared.part
         self.asks: Asks = Asks(shared)
@@ -73,6 +75,7 @@ class Session:
         """As `Receiver.connected`; the others likewise."""
         self._shared.connected, self.why = True, None
         self.membership.connected(self._shared.now)
+        self.results.connected()
         self.asks.send_rest()
         self._shared.flush()
 
@@ -96,7 +99,11 @@ class Session:
                 self._hand_in()
                 take = self._others.get(kind)
             if take is not None and not self.is_over:
-                take(sender, *frame[1:])
+                try:
+                    take(sender, *frame[1:])
+                except Exception as error:
+                    shared.count("malformed")
+                    _log.lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)
         self._hand_in()
 
     def unreachable(self, part: str) -> None:
@@ -131,6 +138,10 @@ class Session:
                 until = min(until, self._leave_by)
                 if now >= self._leave_by or not (len(self.guests) or len(self.asks)):
                     self.leave()
+            if self.membership.is_taken and not self.is_over:
+                if not self._waiting:
+                    _log.lost("the link is left: %s", self.membership.taken)
+                self.leave()
         shared.flush()
         self._tell_waiting()
         if self.is_over or (not more and shared.outbox.arm()):
@@ -184,10 +195,17 @@ class Session:
         shared.to_all(frames.bye(self.membership.instance))
         shared.flush()
         self.is_over = True
+        self.watch_no_more()
         self.membership.lost()
         hears_no_more(shared.outbox, shared.engine.posts)
         unhurried.pop(this_thread(), None)
         shared.transport.close()
+
+    def watch_no_more(self) -> None:
+        """Who registers here does not matter any more. From anywhere."""
+        watchers, changed = self._shared.engine.registry.watchers, self._link.changed
+        if changed in watchers:
+            watchers.remove(changed)
 
     # -- who waits for the connection ----------------------------------------------------------
 

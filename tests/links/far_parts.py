@@ -1,0 +1,181 @@
+"""Parts in processes of their own: each does what it is told, a line at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, TextIO
+
+PATIENCE = 15.0
+"""Seconds after which what should come does not."""
+
+HERE = Path(__file__).resolve()
+ROOT = HERE.parents[2]
+
+
+class FarPart:
+    """One process, with a dispatcher; connected under *name*, unless that is None."""
+
+    def __init__(
+        self, url: str, name: Optional[str] = "b", namespace: str = "n", **options: Any
+    ) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", str(HERE)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True,
+        )
+        if name is not None:
+            given = {"namespace": namespace, "name": name, **options}
+            self.do(f"connection = dispatcher.connect({url!r}, **{given!r})")
+
+    def send(self, code: str) -> None:
+        """Have it run *code*; `answer` is to follow."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(code) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        """Of what was sent last."""
+        assert self.process.stdout is not None
+        # A process that hangs is ended, so that the test is.
+        watch = threading.Timer(PATIENCE, self.process.kill)
+        watch.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            watch.cancel()
+        assert line, f"part {self.name} has ended, or hung"
+        error, value = json.loads(line)
+        assert not error, f"part {self.name}: {error}"
+        return value
+
+    def do(self, code: str) -> None:
+        """Run *code* there; the names it binds stay."""
+        self.send(code)
+        self.answer()
+
+    def get(self, expression: str) -> Any:
+        """The value of that, of JSON's types."""
+        self.send(f"_ = {expression}")
+        return self.answer()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        """Whatever its state."""
+        with contextlib.suppress(OSError):
+            self.thaw()
+            self.kill()
+        for each in (self.process.stdin, self.process.stdout):
+            assert each is not None
+            with contextlib.suppress(OSError):
+                each.close()
+
+
+class FarParts:
+    """All of one test, which end with it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._all: List[FarPart] = []
+
+    def __call__(self, name: Optional[str] = "b", **options: Any) -> FarPart:
+        part = FarPart(options.pop("url", self.url), name, **options)
+        self._all.append(part)
+        return part
+
+    def start(self, *names: str) -> List[FarPart]:
+        """Several at a time, which takes little longer than one."""
+        parts = [self(None) for _ in names]
+        for part, name in zip(parts, names):
+            part.name = name
+            part.send(
+                f"connection = dispatcher.connect({self.url!r}, namespace='n', name={name!r})"
+            )
+        for part in parts:
+            part.answer()
+        return parts
+
+    def close(self) -> None:
+        for part in self._all:
+            part.close()
+
+
+def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """What *condition* says when it first holds."""
+    until = time.monotonic() + patience
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < until, "it does not come to that"
+        time.sleep(0.002)
+
+
+def _run(said: TextIO) -> None:
+    """The program of a part."""
+    from ate_dispatcher import Dispatcher, Producer, ResultListener, current_request
+
+    heard: List[Any] = []
+    done: List[Any] = []
+
+    class Works(Producer):
+        """Takes so long, and answers with its name and what it was given."""
+
+        def __init__(self, name: str, ms: float = 0, **options: Any) -> None:
+            super().__init__(name=name, **options)
+            self.ms = ms
+
+        def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+            done.append([time.monotonic(), *args])
+            time.sleep(self.ms / 1e3)
+            return [self.name, *args]
+
+    class Hears(ResultListener):
+        def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+            heard.append(response)
+
+    dispatcher = Dispatcher()
+    dispatcher.start()
+    names: Dict[str, Any] = {
+        "dispatcher": dispatcher,
+        "heard": heard,
+        "done": done,
+        "time": time,
+        "Works": Works,
+        "Hears": Hears,
+        "Producer": Producer,
+        "current_request": current_request,
+        "threading": threading,
+    }
+    for line in sys.stdin:
+        error, value = "", None
+        try:
+            exec(json.loads(line), names)
+            value = names.pop("_", None)
+        except Exception as raised:
+            error = f"{type(raised).__name__}: {raised}"
+        print(json.dumps([error, value]), file=said, flush=True)
+
+
+if __name__ == "__main__":
+    _run(sys.stdout)

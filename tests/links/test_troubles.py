@@ -1,0 +1,237 @@
+"""Events that meet on a link, and what must not grow; on virtual time."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any, List
+
+import pytest
+from parts import NAMESPACE, Parts, parts
+from test_hostile import Stranger, here
+
+from ate_dispatcher import Dispatcher, DispatcherError, Verdict
+from ate_dispatcher.testing import Wire
+
+__all__ = ["parts"]
+
+
+def verdicts(handle: Any) -> List[Verdict]:
+    return [each.verdict for each in handle.report().members]
+
+
+def test_two_of_one_name_do_not_shout_at_each_other(parts: Parts) -> None:
+    """One was silent while the other took its name: when it is back, one of them leaves."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, "first")
+    parts.clock.advance(1500)
+    parts.wire.silence("b")
+    first = parts.connections["b"]
+    parts.part("b")
+    parts.producer("b", 0, "second")
+    parts.clock.advance(4000)
+    before = parts.counted("a", "messages_in")
+    parts.wire.heal("b")
+    parts.clock.advance(3000)
+    assert parts.counted("a", "messages_in") - before < 30
+    both = [first, parts.connections["b"]]
+    assert sorted(each.is_connected for each in both) == [False, True]
+    assert len(parts.ask("a").results()) == 1
+
+
+def test_a_name_that_is_taken_is_left_also_in_the_background(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With ``wait=False`` nobody is there to be told: it is logged, and the first one goes on."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, "far")
+    parts.part("second", connect=False)
+    second = parts.dispatchers["second"].connect(
+        parts.wire.transport(), namespace=NAMESPACE, name="b", wait=False
+    )
+    parts.clock.advance(5000)
+    assert not second.is_connected
+    assert "is taken" in caplog.text
+    assert parts.counted("a", "gone") == 0
+    assert parts.ask("a").results() == ["far"]
+
+
+def test_who_has_left_by_itself_can_connect_again(parts: Parts) -> None:
+    """By another name; the connection before is in nobody's way."""
+    parts.part("a")
+    parts.part("b")
+    parts.part("second", connect=False)
+    parts.dispatchers["second"].connect(
+        parts.wire.transport(), namespace=NAMESPACE, name="b", wait=False
+    )
+    parts.clock.advance(1000)
+    second = parts.dispatchers["second"]
+    second.connect(parts.wire.transport(), namespace=NAMESPACE, name="c")
+    parts.clock.advance(5)
+    assert parts.connections["a"].parts == ("b", "c")
+
+
+def test_a_connection_that_was_left_is_not_told_of_registrations(parts: Parts) -> None:
+    """Neither one that failed, nor one that ended: nothing of them grows."""
+    parts.part("a")
+    second = parts.part("second", connect=False)
+    for _ in range(3):
+        with pytest.raises(DispatcherError, match="taken"):
+            second.connect(parts.wire.transport(), namespace=NAMESPACE, name="a")
+    for _ in range(3):
+        connection = parts.connect("second")
+        connection.disconnect()
+        parts.clock.advance(10)
+        assert connection.join(1)
+    assert second._ate_engine.registry.watchers == []
+
+
+def test_the_first_request_is_not_executed_after_its_end(parts: Parts) -> None:
+    """Also if it is held up before anything else that tells the clocks apart has come."""
+    parts.part("b")
+    parts.part("a")
+    far = parts.producer("b", 0, "far")
+    parts.wire.delay(300, "a", "b")
+    handle = parts.ask("a", ttl=100)
+    parts.clock.advance(500)
+    assert verdicts(handle) == [Verdict.SKIPPED]
+    assert not far.asked
+
+
+def test_clocks_that_jump_apart_come_together_again(parts: Parts) -> None:
+    """A machine that was paused is late by its clock for good: not for ever is it late for us."""
+    from ate_dispatcher.links.parts import Part
+
+    part = Part("x", "i", 0.0)
+    now = 0.0
+    for _ in range(100):
+        now += 1.0
+        assert part.delayed(now - 0.01, now) < 0.01
+    # It comes 2 s behind, always.
+    lates = []
+    for _ in range(300):
+        now += 1.0
+        lates.append(part.delayed(now - 2.01, now))
+    assert lates[0] == pytest.approx(2, abs=0.05)
+    assert lates[-1] < 0.1
+
+
+def test_a_further_element_of_a_verdict_is_ignored(parts: Parts) -> None:
+    """As those of frames are: what is newer may say more."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"mine": [7]}, names={"7": "x"}))
+    parts.clock.advance(5)
+    handle = parts.dispatchers["a"].send_request("mine", ttl=20)
+    parts.clock.advance(30)
+    stranger.say(json.dumps(["end", handle.id, [[7, "missing", "queued", "new"]]]).encode())
+    parts.clock.advance(5)
+    assert handle.report().members[0].standing.value == "queued"
+
+
+def test_a_word_to_send_again_does_not_fill_the_memory(parts: Parts) -> None:
+    """However often, and for however much, somebody says it has missed something."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(listened=["volts"]))
+    parts.clock.advance(5)
+    for number in range(100):
+        parts.dispatchers["a"].publish("volts", [number, "x" * 50_000])
+    parts.clock.advance(5)
+    sizes: List[int] = []
+    stranger.received = lambda sender, payload: sizes.append(len(payload))  # type: ignore
+    stranger.say(b"\n".join([b'["again",1,100]'] * 200))
+    parts.clock.advance(20)
+    assert 0 < sum(sizes) < 20_000_000
+
+
+def test_what_is_missing_is_sent_once(parts: Parts) -> None:
+    """A long gap is filled in pieces, each asked for when the one before has come."""
+    parts.part("a")
+    parts.part("b")
+    heard = parts.listener("b")
+    parts.wire.cut("b")
+    parts.clock.settle()
+    for number in range(3000):
+        parts.dispatchers["a"].publish("volts", [number, "x" * 1000])
+    parts.clock.advance(50)
+    parts.wire.delay(70)
+    parts.wire.heal("b")
+    parts.clock.advance(5000)
+    assert [each[0] for each in heard.heard] == list(range(3000))
+    assert parts.counted("a", "sent_again") < 3300
+
+
+def test_who_was_disabled_in_a_cut_is_not_asked_after_it(parts: Parts) -> None:
+    """What has not left by then does not; the others are asked."""
+    parts.part("a")
+    parts.part("b")
+    off = parts.producer("b", 0, "off", name="off")
+    parts.producer("b", 0, "on", name="on")
+    parts.clock.advance(3000)
+    parts.wire.cut("a")
+    parts.clock.settle()
+    handle = parts.ask("a", ttl=5000)
+    parts.clock.advance(10)
+    parts.dispatchers["a"].disable("off")
+    parts.clock.advance(50)
+    parts.wire.heal("a")
+    parts.clock.advance(500)
+    assert sorted(verdicts(handle), key=str) == [Verdict.OK, Verdict.WITHDRAWN]
+    assert not off.asked
+
+
+def test_who_was_cancelled_in_a_cut_is_told_after_it(parts: Parts) -> None:
+    """It has the request, without an end, and would work at it for nobody."""
+    parts.part("a")
+    parts.part("b")
+    busy = parts.producer("b", 1000, "far")
+    parts.ask("a", ttl=None)
+    second = parts.ask("a", ttl=None)
+    parts.clock.advance(100)
+    parts.wire.cut("a")
+    parts.clock.settle()
+    second.cancel()
+    parts.clock.advance(100)
+    parts.wire.heal("a")
+    parts.clock.advance(3000)
+    assert len(busy.asked) == 1
+    assert parts.counted("b", "guests") == 0
+
+
+def test_what_was_counted_is_read_from_anywhere() -> None:
+    """While requests come and go, on real threads."""
+    from test_threads import Adds
+
+    wire = Wire()
+    a, b = Dispatcher(name="a"), Dispatcher(name="b")
+    a.start()
+    b.start()
+    b.register_result_producer(Adds(), "add", start=True)
+    connection = a.connect(wire.transport(), namespace="n", name="a")
+    b.connect(wire.transport(), namespace="n", name="b")
+    wrong: List[Any] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                connection.statistics()
+            except Exception as error:
+                wrong.append(error)
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(20):
+        handles = [a.send_request("add", 1, 2, ttl=10_000) for _ in range(100)]
+        for each in handles:
+            each.wait()
+    done.set()
+    reader.join()
+    for each in (a, b):
+        each.stop(immediate=True)
+        each.join(5)
+    assert wrong == []
