@@ -26,6 +26,9 @@ Wanted = Mapping[str, Tuple[str, Handler]]
 _LOOK = 0.1
 """Seconds between looks whether nats-py has closed without a word."""
 
+_CLOSE, _ABORT = 1.0, 0.1
+"""Seconds that nats-py has to close, where all has left, and where nothing will."""
+
 _EAGER = 64 << 10
 """Bytes after which what is written leaves, while more is written."""
 
@@ -114,8 +117,8 @@ class Connection:
         await self._client.connect(
             [server],
             error_cb=self._failed,
-            disconnected_cb=self._lose,
-            closed_cb=self._lose,
+            disconnected_cb=self._closed,
+            closed_cb=self._closed,
             allow_reconnect=False,
             max_reconnect_attempts=-1,
             no_echo=True,
@@ -130,6 +133,8 @@ class Connection:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
         await self.subscribe(wanted)
         await self.settle()
+        if not self._settled:
+            raise ConnectionError("the server has ended the connection")
         for error in self._refused:
             # nats-py has made it all small letters.
             subjects = [each for each in wanted if f'"{each.lower()}"' in str(error)]
@@ -170,24 +175,40 @@ class Connection:
                 await asyncio.sleep(0.001)
 
     async def settle(self) -> None:
-        """Until the server has all that was published and subscribed to.
+        """Until the server has all that was published and subscribed to, or it is lost.
 
         The ping of nats-py's flush overtakes what waits in the client: that first.
         """
         self._settled = False
+        pause = 0.0
         while self._client.pending_data_size and not self.lost.done():
-            await asyncio.sleep(0)
-        await self._client.flush()
-        self._settled = True
+            await asyncio.sleep(pause)
+            pause = 0.001
+        flushing = asyncio.get_running_loop().create_task(self._client.flush())
+        try:
+            either: List[asyncio.Future[Any]] = [flushing, self.lost]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            self._settled = flushing.done() and flushing.exception() is None
+        finally:
+            flushing.cancel()
 
-    async def close(self, seconds: float) -> None:
-        """Within that time; what has not left by then does not."""
+    def lose(self) -> None:
+        """Be lost, if it is not: by nats-py's word, or by ours."""
+        if not self.lost.done():
+            error = self._error or self._client.last_error or Error("nats: connection closed")
+            self.lost.set_result(str(error) or type(error).__name__)
+
+    async def close(self) -> None:
+        """Soon; what has not left by now does not."""
         if self._watcher is not None:
             self._watcher.cancel()
-        if self._client.is_closed or not self._settled or self.lost.done():
+        settled = self._settled and not self.lost.done() and not self._client.is_closed
+        if not settled:
             self._abort()
         try:
-            await asyncio.wait_for(self._client.close(), seconds)
+            # nats-py waits for a socket to be closed of which it will not hear, after a handshake
+            # that failed.
+            await asyncio.wait_for(self._client.close(), _CLOSE if settled else _ABORT)
         except Exception:
             # Nothing of it is of use to anybody now.
             pass
@@ -208,16 +229,14 @@ class Connection:
             raise error
         if isinstance(error, (OSError, StaleConnectionError)):
             self._error = error
-            await self._lose()
+            self.lose()
         elif self.held is not None and "subscription" in str(error):
             self._refused.append(error)
         else:
             self._reported(error)
 
-    async def _lose(self) -> None:
-        if not self.lost.done():
-            error = self._error or self._client.last_error or Error("nats: connection closed")
-            self.lost.set_result(str(error) or type(error).__name__)
+    async def _closed(self) -> None:
+        self.lose()
 
     async def _watch(self) -> None:
         """Look whether it is closed: of some losses nats-py never tells.
@@ -226,4 +245,4 @@ class Connection:
         """
         while not self._client.is_closed:
             await asyncio.sleep(_LOOK)
-        await self._lose()
+        self.lose()
