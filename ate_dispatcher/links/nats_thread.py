@@ -127,7 +127,7 @@ class NatsThread:
         if len(payload) > self.max_payload:
             message = "%d bytes for %.60s are dropped: the server takes %d"
             self.lost("payload", message, len(payload), subject, self.max_payload)
-        elif len(subject.encode()) + len(reply) > LONGEST_SUBJECT:
+        elif len(subject if subject.isascii() else subject.encode()) + len(reply) > LONGEST_SUBJECT:
             message = "nothing is sent on %.60s..., a subject of %d characters"
             self.lost("subject", message, subject, len(subject))
         else:
@@ -224,17 +224,18 @@ class NatsThread:
             self._arm(self._due)
 
     async def _let_out(self) -> None:
-        connection, outgoing = self._connection, self._outgoing
+        connection = self._connection
+        if connection is None:
+            return
         try:
-            if self._changed and connection is not None:
+            if self._changed:
                 self._changed = False
                 await connection.subscribe(self.arrivals.wanted())
-            while True:
-                if not outgoing or connection is None or connection is not self._connection:
-                    break
-                await connection.publish(*outgoing.popleft())
+            await connection.publish(self._outgoing)
         except Exception as error:
-            if connection is not None and not connection.lost.done():
+            # One message is dropped; what is behind it is not.
+            self.stir()
+            if not connection.lost.done():
                 self._reported(error)
 
     async def _connect(self) -> None:

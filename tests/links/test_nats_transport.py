@@ -877,6 +877,39 @@ def test_who_reads_too_slowly_is_cut_off_and_comes_again(
     assert other.count("disconnected") == 0
 
 
+def test_a_server_that_has_much_to_say_is_not_taken_for_dead(
+    server: Server, opened: Opened, lab: str
+) -> None:
+    """What answers to our pings comes behind all that."""
+    me = opened(server, "me", lab, ping_interval=0.05)
+    me.slow = 0.001
+    wire = Wire(server)
+    for _ in range(600):
+        wire.say(f"PUB ate1.{lab}.p.me.a 4000\r\n{'.' * 4000}".encode())
+    wire.say(f"PUB ate1.{lab}.p.me.a 4\r\nlast".encode())
+    wire.sync()
+    wire.close()
+    me.wait("received", "a", b"last")
+    assert me.count("disconnected") == 0
+    assert len(me.payloads("a")) == 601
+
+
+def test_what_the_client_refuses_holds_up_nothing(
+    server: Server, opened: Opened, lab: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said once; what is behind it leaves."""
+    me, other = opened(server, "me", lab), opened(server, "other", lab)
+    for _ in range(2):
+        me.done(
+            partial(me.transport.send_on, "with space", b"x"),
+            partial(me.transport.send_on, "line\r\nPING", b"x"),
+            partial(me.transport.send, "other", b"behind"),
+        )
+    other.until(lambda: len(other.payloads("me")) == 2)
+    assert caplog.text.count("invalid subject") == 1
+    assert me.count("disconnected") == 0
+
+
 @pytest.mark.thorough
 def test_an_event_loop_that_is_late_is_no_loss(server: Server, opened: Opened, lab: str) -> None:
     """However often it should have asked the server meanwhile."""
