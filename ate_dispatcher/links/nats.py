@@ -84,7 +84,7 @@ class NatsTransport:
             raise DispatcherError(f"{self!r} was opened before")
         self._subjects = Subjects(receiver.namespace, receiver.part)
         self._thread = thread = NatsThread(self._options, receiver, self._subjects)
-        thread.start()
+        thread.start(wait)
         if wait:
             thread.wait()
 

@@ -2,14 +2,14 @@
 
 Another connection is another object: what waits to leave in a client would leave, stale, after it
 has connected again. What nats-py does not see to, this does: what waits before a flush, a loss of
-which it never tells, a frozen server that still owes room for what was written, messages on which
-its reading would end. All of it runs on one event loop.
+which it never tells, a server that is not heard for all that it says, a frozen one that takes
+nothing more, messages on which its reading would end. All of it runs on one event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Container, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Container, Deque, Dict, List, Mapping, Optional, Tuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -25,6 +25,12 @@ Wanted = Mapping[str, Tuple[str, Handler]]
 
 _LOOK = 0.1
 """Seconds between looks whether nats-py has closed without a word."""
+
+_CLOSE, _ABORT = 1.0, 0.1
+"""Seconds that nats-py has to close, where all has left, and where nothing will."""
+
+_NEVER = 10**8
+"""Seconds, where nats-py asks for some."""
 
 _EAGER = 64 << 10
 """Bytes after which what is written leaves, while more is written."""
@@ -111,25 +117,30 @@ class Connection:
         Whatever goes wrong is raised, also that the server refuses what is vital of that; `close`
         is to be called all the same.
         """
+        rest = dict(options)
+        pings = rest.pop("ping_interval"), rest.pop("max_outstanding_pings")
         await self._client.connect(
             [server],
+            ping_interval=_NEVER,
             error_cb=self._failed,
-            disconnected_cb=self._lose,
-            closed_cb=self._lose,
+            disconnected_cb=self._closed,
+            closed_cb=self._closed,
             allow_reconnect=False,
             max_reconnect_attempts=-1,
             no_echo=True,
             # What waits is bounded here; nats-py would wait inside of a publish, perhaps for ever.
             pending_size=1 << 30,
-            **options,
+            **rest,
         )
         if not self._client.is_connected:
             # A server that ends it while greetings are exchanged is taken for connected.
             raise self._error or ConnectionError("the server has ended the connection")
         self._connecting = False
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        self._watcher = asyncio.get_running_loop().create_task(self._watch(*pings))
         await self.subscribe(wanted)
         await self.settle()
+        if not self._settled:
+            raise ConnectionError("the server has ended the connection")
         for error in self._refused:
             # nats-py has made it all small letters.
             subjects = [each for each in wanted if f'"{each.lower()}"' in str(error)]
@@ -160,34 +171,51 @@ class Connection:
             made = await self._client.subscribe(subject, queue=queue, future=_Sink(self, handler))
             self._have[subject] = (queue, made)
 
-    async def publish(self, subject: str, payload: bytes, reply: str) -> None:
-        """Leave it to be written; waits for room if the server takes nothing."""
+    async def publish(self, outgoing: Deque[Tuple[str, bytes, str]]) -> None:
+        """Write all of it, subject, payload and reply-to; waits while the server takes nothing."""
         client = self._client
-        await client.publish(subject, payload, reply)
-        if client.pending_data_size > _EAGER:
-            await asyncio.sleep(0)
-            while client.pending_data_size > _FULL and not self.lost.done():
-                await asyncio.sleep(0.001)
+        while outgoing and not self.lost.done():
+            await client.publish(*outgoing.popleft())
+            if client.pending_data_size > _EAGER:
+                await asyncio.sleep(0)
+                while client.pending_data_size > _FULL and not self.lost.done():
+                    await asyncio.sleep(0.001)
 
     async def settle(self) -> None:
-        """Until the server has all that was published and subscribed to.
+        """Until the server has all that was published and subscribed to, or it is lost.
 
         The ping of nats-py's flush overtakes what waits in the client: that first.
         """
         self._settled = False
+        pause = 0.0
         while self._client.pending_data_size and not self.lost.done():
-            await asyncio.sleep(0)
-        await self._client.flush()
-        self._settled = True
+            await asyncio.sleep(pause)
+            pause = 0.001
+        flushing = asyncio.get_running_loop().create_task(self._client.flush(_NEVER))
+        try:
+            either: List[asyncio.Future[Any]] = [flushing, self.lost]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            self._settled = flushing.done() and flushing.exception() is None
+        finally:
+            flushing.cancel()
 
-    async def close(self, seconds: float) -> None:
-        """Within that time; what has not left by then does not."""
+    def lose(self) -> None:
+        """Be lost, if it is not: by nats-py's word, or by ours."""
+        if not self.lost.done():
+            error = self._error or self._client.last_error or Error("nats: connection closed")
+            self.lost.set_result(str(error) or type(error).__name__)
+
+    async def close(self) -> None:
+        """Soon; what has not left by now does not."""
         if self._watcher is not None:
             self._watcher.cancel()
-        if self._client.is_closed or not self._settled or self.lost.done():
+        settled = self._settled and not self.lost.done() and not self._client.is_closed
+        if not settled:
             self._abort()
         try:
-            await asyncio.wait_for(self._client.close(), seconds)
+            # nats-py waits for a socket to be closed of which it will not hear, after a handshake
+            # that failed.
+            await asyncio.wait_for(self._client.close(), _CLOSE if settled else _ABORT)
         except Exception:
             # Nothing of it is of use to anybody now.
             pass
@@ -208,22 +236,37 @@ class Connection:
             raise error
         if isinstance(error, (OSError, StaleConnectionError)):
             self._error = error
-            await self._lose()
+            self.lose()
         elif self.held is not None and "subscription" in str(error):
             self._refused.append(error)
         else:
             self._reported(error)
 
-    async def _lose(self) -> None:
-        if not self.lost.done():
-            error = self._error or self._client.last_error or Error("nats: connection closed")
-            self.lost.set_result(str(error) or type(error).__name__)
+    async def _closed(self) -> None:
+        self.lose()
 
-    async def _watch(self) -> None:
-        """Look whether it is closed: of some losses nats-py never tells.
+    async def _watch(self, interval: float, most: int) -> None:
+        """Lose a connection of which nats-py never tells that it is closed, and one half open.
 
-        It waits before for what was written to leave, or fails at that.
+        The server has *most* intervals to say anything. The pings of nats-py would take one for
+        dead that has too much to say: their answers come behind all that.
         """
-        while not self._client.is_closed:
-            await asyncio.sleep(_LOOK)
-        await self._lose()
+        client, now = self._client, asyncio.get_running_loop().time
+        heard, unheard, due = -1, 0, now() + interval
+        pinging: Optional[asyncio.Task[None]] = None
+        while not client.is_closed:
+            await asyncio.sleep(min(_LOOK, interval))
+            if now() < due:
+                continue
+            due = now() + interval
+            answered = pinging is None or pinging.done()
+            if answered or heard != client.stats["in_msgs"]:
+                heard, unheard = client.stats["in_msgs"], 0
+            if unheard >= most:
+                self._error = StaleConnectionError()
+                break
+            unheard += 1
+            if answered:
+                # One that is given up would end nats-py's reading when it is answered after all.
+                pinging = asyncio.get_running_loop().create_task(client.flush(_NEVER))
+        self.lose()

@@ -28,7 +28,7 @@ _USUAL_PAYLOAD = 1 << 20
 """Bytes of one payload that a server takes if it says nothing else."""
 
 _LAST = 1.0
-"""Seconds that what was sent has to leave at the end, and then the connection to close."""
+"""Seconds that what was sent has to leave at the end."""
 
 
 class NatsThread:
@@ -64,8 +64,9 @@ class NatsThread:
 
     # -- from any thread ---------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """RuntimeError if there can be no thread."""
+    def start(self, waited: bool) -> None:
+        """Begin to connect; with *waited* once. RuntimeError if there can be no thread."""
+        self._waited = waited
         name = f"{self._receiver.part}-nats"
         try:
             self._thread = spawn(REAL, self._run, name, self._parker)
@@ -126,7 +127,7 @@ class NatsThread:
         if len(payload) > self.max_payload:
             message = "%d bytes for %.60s are dropped: the server takes %d"
             self.lost("payload", message, len(payload), subject, self.max_payload)
-        elif len(subject.encode()) + len(reply) > LONGEST_SUBJECT:
+        elif len(subject if subject.isascii() else subject.encode()) + len(reply) > LONGEST_SUBJECT:
             message = "nothing is sent on %.60s..., a subject of %d characters"
             self.lost("subject", message, subject, len(subject))
         else:
@@ -171,7 +172,7 @@ class NatsThread:
         await asyncio.wait([connecting])
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close(_LAST)
+            await connection.close()
         if self._timer is not None:
             self._timer.cancel()
         self.arrivals.receiver = None
@@ -185,14 +186,18 @@ class NatsThread:
                 self._step()
             await self._let_out()
         if self._connection is not None:
-            try:
-                await asyncio.wait_for(self._connection.settle(), _LAST)
-            except Exception as error:
-                self.lost("last", "the last messages, perhaps: %s", str(error) or "no answer")
+            await self._connection.settle()
 
     def _attend(self) -> None:
         self._attention = [True]
         self.stir()
+        if self._closing:
+            self._loop.call_later(_LAST, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._connection is not None:
+            self.lost("last", "the last messages, perhaps: the server does not take them")
+            self._connection.lose()
 
     def _step(self) -> None:
         try:
@@ -219,17 +224,18 @@ class NatsThread:
             self._arm(self._due)
 
     async def _let_out(self) -> None:
-        connection, outgoing = self._connection, self._outgoing
+        connection = self._connection
+        if connection is None:
+            return
         try:
-            if self._changed and connection is not None:
+            if self._changed:
                 self._changed = False
                 await connection.subscribe(self.arrivals.wanted())
-            while True:
-                if not outgoing or connection is None or connection is not self._connection:
-                    break
-                await connection.publish(*outgoing.popleft())
+            await connection.publish(self._outgoing)
         except Exception as error:
-            if connection is not None and not connection.lost.done():
+            # One message is dropped; what is behind it is not.
+            self.stir()
+            if not connection.lost.done():
                 self._reported(error)
 
     async def _connect(self) -> None:
@@ -242,7 +248,8 @@ class NatsThread:
             try:
                 connection = await self._one_of_all()
             except DispatcherError as error:
-                self._tell_opener(error)
+                if self._tell_opener(error):
+                    return
                 self.lost(f"connect {error}", "%s; it goes on trying", error)
                 await asyncio.sleep(self._options.reconnect_wait * (1 + random()))
                 continue
@@ -262,13 +269,15 @@ class NatsThread:
             if not self._closing:
                 self._receiver.disconnected(why)
                 self.stir()
-            await connection.close(_LAST)
+            await connection.close()
 
-    def _tell_opener(self, error: Optional[DispatcherError]) -> None:
-        """How the first attempt has ended."""
-        if not self._outcomes:
-            self._outcomes.append(error)
-            self._opener.unpark(None)
+    def _tell_opener(self, error: Optional[DispatcherError]) -> bool:
+        """How the first attempt has ended; and whether that is the end, as somebody waits."""
+        if self._outcomes:
+            return False
+        self._outcomes.append(error)
+        self._opener.unpark(None)
+        return self._waited and error is not None
 
     async def _one_of_all(self) -> Connection:
         """A connection to one of the servers, set up; DispatcherError if none will have us."""
@@ -290,9 +299,9 @@ class NatsThread:
             except Exception as error:
                 cause, reason = error, str(error) or type(error).__name__
             except BaseException:
-                await connection.close(_LAST)
+                await connection.close()
                 raise
-            await connection.close(_LAST)
+            await connection.close()
             if self._closing:
                 break
             reasons.append(f"no connection to {shown(server)}: {reason}")

@@ -142,6 +142,8 @@ class Recorder:
         self.told: List[Tuple[Any, ...]] = []
         self.steps = self.rung = self._synced = 0
         self.at = NEVER
+        self.slow = 0.0
+        """Seconds that it takes over all it receives."""
         self.says = b""
         """What it answers at once to whatever it is asked."""
         self.threads: Set[str] = set()
@@ -156,6 +158,8 @@ class Recorder:
 
     def received(self, sender: str, payload: bytes) -> None:
         self._note("received", sender, payload)
+        if self.slow:
+            time.sleep(self.slow)
 
     def unreachable(self, part: str) -> None:
         if part != "sync":
