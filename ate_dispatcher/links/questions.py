@@ -12,7 +12,8 @@ import json
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
 
 from ..errors import BadType, BadValue, RemoteError
-from .values import LONGEST_NUMBER, Codec
+from .json_text import LONGEST_NUMBER
+from .values import Codec
 
 __all__ = [
     "Question",
