@@ -7,8 +7,8 @@ becomes registrations here.
 from __future__ import annotations
 
 import os
-import time
 from typing import Any, Dict, Hashable, List, Set
+from uuid import uuid1
 
 from .. import _log
 from .._core.durations import NEVER
@@ -64,7 +64,7 @@ class Membership:
         self.outlet: RemoteListeners = RemoteListeners(shared, results, name)
         self.parts: Dict[str, Part] = {}
         # Of two, that of the one that was made later is the greater one, as far as clocks agree.
-        self.instance: str = f"{time.time_ns():016x}{os.urandom(4).hex()}"
+        self.instance: str = f"{uuid1().time:016x}{os.urandom(4).hex()}"
         #: Whether another part of this name has answered.
         self.is_taken: bool = False
         #: Whether this one leaves: it has nothing any more.

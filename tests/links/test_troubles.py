@@ -141,7 +141,7 @@ def test_a_word_to_send_again_does_not_fill_the_memory(parts: Parts) -> None:
         parts.dispatchers["a"].publish("volts", [number, "x" * 50_000])
     parts.clock.advance(5)
     sizes: List[int] = []
-    stranger.received = lambda sender, payload: sizes.append(len(payload))  # type: ignore
+    stranger.received = lambda sender, payload: sizes.append(len(payload))  # type: ignore[method-assign]
     stranger.say(b"\n".join([b'["again",1,100]'] * 200))
     parts.clock.advance(20)
     assert 0 < sum(sizes) < 20_000_000
