@@ -284,6 +284,7 @@ def test_what_later_versions_say_within_fields_is_let_be() -> None:
             b'["b\x00"]',
         ),
         *(b'["res",1,"a",NaN,1]', b'["res",1,"a",Infinity,1]', b'["res",1,"a",[-Infinity],1]'),
+        *(b'["beat","",0,0,1e999]', b'["beat","",0,0,-1e999]', b'["beat","",0,0,1e999,1]'),
         *(b'["prog",1,1,NaN,""]', b'["ans",1,1,1e999,0,0]', b'["res",01,"a",1,1]'),
         *(b'["res",1,"\\ud800",1,1]', b'["res",1,"a",{"\\uDFFF":1},1]', b'["x","\\ud83d\\ud83d"]'),
         *(
@@ -294,6 +295,7 @@ def test_what_later_versions_say_within_fields_is_let_be() -> None:
         ),
         b'["res",1,"a",' + b"1" * 641 + b",1]",
         b'["res",1,"a",-' + b"1" * 5000 + b",1]",
+        b'["here","","",0,0,{},{"' + b"1" * 5000 + b'":""},[],{"codecs":[],"version":""}]',
         b'["res",' + b"1" * 700 + b',"a",1,1]',
         b"[" * 100_000,
         b'["res",1,"a",' + b"[" * 100_000 + b"]" * 100_000 + b",1]",
