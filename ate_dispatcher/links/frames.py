@@ -54,17 +54,20 @@ type that is said. Lone surrogates in other texts become ``?``.
 from __future__ import annotations
 
 import json
-import math
+import sys
 from typing import (
     Any,
     Callable,
     Dict,
+    FrozenSet,
     Iterable,
     List,
     Mapping,
+    NamedTuple,
     NoReturn,
     Optional,
     Tuple,
+    Type,
 )
 
 from .json_text import LONGEST_NUMBER, is_unicode, json_of, may_have_long_number
@@ -96,7 +99,6 @@ __all__ = [
 _LARGEST = (1 << 53) - 1
 _TRACEBACK = 4096
 _WHY_NOT = frozenset(["declined", "withdrawn", "died"])
-_INFINITY = math.inf
 _NOTHING: Mapping[str, Iterable[int]] = {}
 
 PROBE = '["probe"]'
@@ -257,157 +259,134 @@ def _numbers(numbers: Iterable[int]) -> str:
 
 # -- what fields are -------------------------------------------------------------------------------
 
+_INT = frozenset([int])
 
-def _number(field: Any) -> bool:
+
+class _Field(NamedTuple):
+    """What one must be: of a type; a number from *least* to *most*, if it is one; and so on."""
+
+    types: FrozenSet[Type[Any]]
+    least: float = 0
+    #: None if it is no number.
+    most: Optional[float] = None
+    check: Optional[Callable[[Any], bool]] = None
+
+    def or_null(self) -> _Field:
+        return self._replace(types=self.types | {type(None)})
+
+
+def _are_strings(field: Any) -> bool:
+    return type(field) is list and all(type(each) is str for each in field)
+
+
+def _is_number(field: Any) -> bool:
     return type(field) is int and 0 < field <= _LARGEST
 
 
-def _count(field: Any) -> bool:
-    return type(field) is int and 0 <= field <= _LARGEST
-
-
-def _optional_number(field: Any) -> bool:
-    return field is None or _number(field)
-
-
-def _ms(field: Any) -> bool:
-    kind = type(field)
-    return (kind is float or kind is int) and 0 <= field < _INFINITY
-
-
-def _optional_ms(field: Any) -> bool:
-    return field is None or _ms(field)
-
-
-def _seconds(field: Any) -> bool:
-    kind = type(field)
-    return (kind is float or kind is int) and -_INFINITY < field < _INFINITY
-
-
-def _fraction(field: Any) -> bool:
-    return _ms(field) and field <= 1
-
-
-def _string(field: Any) -> bool:
-    return type(field) is str
-
-
-def _traceback(field: Any) -> bool:
-    return type(field) is str and len(field) <= _TRACEBACK
-
-
-def _why_not(field: Any) -> bool:
-    return type(field) is str and field in _WHY_NOT
-
-
-def _array(field: Any) -> bool:
-    return type(field) is list
-
-
-def _object(field: Any) -> bool:
-    return type(field) is dict
-
-
-def _strings(field: Any) -> bool:
-    return type(field) is list and all(map(_string, field))
-
-
-def _members(field: Any) -> bool:
-    return (
+def _are_members(field: Any) -> bool:
+    return field is None or (
         type(field) is list
         and len(field) > 0
-        and all(map(_number, field))
+        and _INT.issuperset(map(type, field))
+        and min(field) > 0
+        and max(field) <= _LARGEST
         and len(set(field)) == len(field)
     )
 
 
-def _optional_members(field: Any) -> bool:
-    return field is None or _members(field)
-
-
-def _judged(field: Any) -> bool:
-    return type(field) is list and all(
+def _are_judged(field: List[Any]) -> bool:
+    return all(
         type(each) is list
         and len(each) >= 3
-        and _number(each[0])
+        and _is_number(each[0])
         and type(each[1]) is str
         and (each[2] is None or type(each[2]) is str)
         for each in field
     )
 
 
-def _topics(field: Any) -> bool:
-    return type(field) is dict and all(map(_members, field.values()))
+def _are_topics(field: Dict[str, Any]) -> bool:
+    return all(each is not None and _are_members(each) for each in field.values())
 
 
-def _names(field: Any) -> bool:
-    return type(field) is dict and all(
-        _is_member(member) and type(name) is str for member, name in field.items()
-    )
+def _are_names(field: Dict[str, Any]) -> bool:
+    return all(map(_is_member, field)) and all(type(name) is str for name in field.values())
 
 
 def _is_member(text: str) -> bool:
     # Short first: nobody makes us turn a million digits into a number.
-    return len(text) <= 16 and text.isdecimal() and str(int(text)) == text and _number(int(text))
+    return len(text) <= 16 and text.isdecimal() and str(int(text)) == text and _is_number(int(text))
 
 
-def _about(field: Any) -> bool:
+def _is_about(field: Dict[str, Any]) -> bool:
+    patterns, hears = field.get("patterns", {}), field.get("hears", [])
+    clock = field.get("clock", 0)
     return (
-        type(field) is dict
-        and _strings(field.get("codecs"))
+        _are_strings(field.get("codecs"))
         and type(field.get("version")) is str
-        and _topics(field.get("patterns", _NOTHING))
-        and _strings(field.get("hears", []))
-        and _seconds(field.get("clock", 0))
+        and type(patterns) is dict
+        and _are_topics(patterns)
+        and _are_strings(hears)
+        and type(clock) in (int, float)
+        and abs(clock) <= sys.float_info.max
     )
 
 
-_Check = Callable[[Any], bool]
+_STRING = _Field(frozenset([str]))
+_WHY = _Field(frozenset([str]), check=lambda field: field in _WHY_NOT)
+_TRACE = _Field(frozenset([str]), check=lambda field: len(field) <= _TRACEBACK)
+_ARRAY = _Field(frozenset([list]))
+_OBJECT = _Field(frozenset([dict]))
+_NUMBER = _Field(_INT, 1, _LARGEST)
+_COUNT = _Field(_INT, 0, _LARGEST)
+_MS = _Field(frozenset([int, float]), 0, sys.float_info.max)
+_SECONDS = _Field(frozenset([int, float]), -sys.float_info.max, sys.float_info.max)
+_FRACTION = _Field(frozenset([int, float]), 0, 1)
+_MEMBERS = _Field(frozenset([list]), check=_are_members)
+_JUDGED = _Field(frozenset([list]), check=_are_judged)
+_STRINGS = _Field(frozenset([list]), check=_are_strings)
+_TOPICS = _Field(frozenset([dict]), check=_are_topics)
+_NAMES = _Field(frozenset([dict]), check=_are_names)
+_ABOUT = _Field(frozenset([dict]), check=_is_about)
+_VALUE = None
+"""Whatever JSON has: to be decoded."""
 
-
-def _anything(field: Any) -> bool:
-    """Not called: see `_CHECKS`."""
-    return True
-
-
-_SHAPES: Mapping[str, Tuple[_Check, ...]] = {
-    "ask": (
-        *(_number, _optional_ms, _seconds, _string),
-        *(_members, _array, _object, _object),
-    ),
-    "ans": (_number, _number, _ms, _ms, _anything),
-    "err": (_number, _number, _ms, _ms, _string, _string, _traceback),
-    "part": (_number, _number, _ms, _ms, _anything),
-    "fin": (_number, _number, _ms, _ms),
-    "not": (_number, _number, _why_not),
-    "skip": (_number, _number),
-    "late": (_number, _number, _ms, _ms),
-    "prog": (_number, _number, _fraction, _string),
-    "end": (_number, _judged),
-    "can": (_number, _optional_members),
-    "here": (
-        *(_string, _string, _count, _count),
-        *(_topics, _names, _strings, _about),
-    ),
-    "beat": (_string, _count, _count, _seconds),
-    "bye": (_string,),
-    "res": (_number, _string, _anything, _optional_number),
-    "again": (_number, _number),
-    "lost": (_number, _number),
+_SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
+    "ask": (_NUMBER, _MS.or_null(), _SECONDS, _STRING, _MEMBERS, _ARRAY, _OBJECT, _OBJECT),
+    "ans": (_NUMBER, _NUMBER, _MS, _MS, _VALUE),
+    "err": (_NUMBER, _NUMBER, _MS, _MS, _STRING, _STRING, _TRACE),
+    "part": (_NUMBER, _NUMBER, _MS, _MS, _VALUE),
+    "fin": (_NUMBER, _NUMBER, _MS, _MS),
+    "not": (_NUMBER, _NUMBER, _WHY),
+    "skip": (_NUMBER, _NUMBER),
+    "late": (_NUMBER, _NUMBER, _MS, _MS),
+    "prog": (_NUMBER, _NUMBER, _FRACTION, _STRING),
+    "end": (_NUMBER, _JUDGED),
+    "can": (_NUMBER, _MEMBERS.or_null()),
+    "here": (_STRING, _STRING, _COUNT, _COUNT, _TOPICS, _NAMES, _STRINGS, _ABOUT),
+    "beat": (_STRING, _COUNT, _COUNT, _SECONDS),
+    "bye": (_STRING,),
+    "res": (_NUMBER, _STRING, _VALUE, _NUMBER.or_null()),
+    "again": (_NUMBER, _NUMBER),
+    "lost": (_NUMBER, _NUMBER),
 }
 """What each field must be, for each kind."""
 
 KINDS = frozenset(_SHAPES)
 """The first of each frame that is read."""
 
-_CHECKS: Dict[str, Tuple[int, List[Tuple[int, _Check]]]] = {
+_CHECKS = {
     kind: (
         len(shape) + 1,
-        [(index, check) for index, check in enumerate(shape, 1) if check is not _anything],
+        [
+            (index, field.types, field.least, field.most, field.check)
+            for index, field in enumerate(shape, 1)
+            if field is not None
+        ],
     )
     for kind, shape in _SHAPES.items()
 }
-"""How long a frame is, and which of its fields must be looked at."""
+"""How long a frame is, and which of its fields must be looked at, and how."""
 
 # -- reading ---------------------------------------------------------------------------------------
 
@@ -434,7 +413,7 @@ def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
                 frame, length = _decode_carefully(line)
             else:
                 frame, length = _decode(line)
-            if "\\ud" in line or "\\uD" in line:
+            if "\\" in line and ("\\ud" in line or "\\uD" in line):
                 # A pair of them is one character, and one alone no text.
                 _rewrite(frame).encode()
         except (ValueError, RecursionError):
@@ -452,12 +431,19 @@ def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
                 malformed += 1
                 continue
             del frame[length:]
-        for index, check in checks:
-            if not check(frame[index]):
-                malformed += 1
+        for index, types, least, most, check in checks:
+            field = frame[index]
+            if type(field) not in types:
+                break
+            if most is not None:
+                if field is not None and not least <= field <= most:
+                    break
+            elif check is not None and not check(field):
                 break
         else:
             frames.append(frame)
+            continue
+        malformed += 1
     return frames, malformed
 
 
