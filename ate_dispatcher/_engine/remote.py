@@ -18,6 +18,7 @@ from .._delivery.channel import Channel, Outlet
 from .._delivery.local_member import LocalMember
 from .._delivery.matched import SomeChannel
 from .._observing.translate import event_opened
+from ..errors import DispatcherStopped
 from .engine import Engine, Order
 from .gather import announce, apply, forward, tell
 from .handle import Handle
@@ -188,7 +189,12 @@ def open_guest(
     if engine.hooks:
         engine.observers.tell(event_opened, request)
     if engine.gate.held:
-        engine.hold(request)
+        try:
+            engine.hold(request)
+        except DispatcherStopped:
+            # The stop came in between.
+            engine.post(Order.ABANDON, request)
+            return None
     else:
         hand_out(engine, request, set())
         if engine.disabled:

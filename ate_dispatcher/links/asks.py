@@ -24,7 +24,7 @@ from .._engine.remote import (
 from .._observing.translate import event_progressed
 from ..errors import BadType, BadValue, RemoteError
 from . import frames
-from .parts import RemoteProducer
+from .parts import PartMember, RemoteProducer
 from .questions import answer_of, question_text
 from .shared import Shared
 from .subjects import subject_of
@@ -103,6 +103,11 @@ class Asks:
             self._settle(request, dict.fromkeys(members, (Verdict.SKIPPED, None)))
             return
         self._pending[request.id] = pending
+        for member in members:
+            if isinstance(member, PartMember) and member.home.is_gone:
+                # It has left while this was on its way here.
+                self._has_answered(request.id, pending, member.part, member.key)
+                tell(self._engine, Ledger.gone, request, member)
         self._send(pending)
 
     def send_rest(self) -> None:

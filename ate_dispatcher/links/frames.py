@@ -33,7 +33,8 @@ names listened about``                 changes, and has this to offer: `topics` 
                                        `listened` an array of texts; `about` an object with
                                        ``"codecs"``, an array of names, and ``"version"``; and
                                        perhaps ``"patterns"``, as `topics` but for all topics that
-                                       match, and ``"hears"``, an array of such patterns
+                                       match, ``"hears"``, an array of such patterns, and
+                                       ``"clock"``, as `clock_s` of a beat
 ``beat instance epoch seq clock_s``    Still there, with all as it was in `here` with that `epoch`
 ``bye instance``                       That one is not there any more
 ``res seq topic value request``        A value on a topic, the sender's number `seq`; the answer to

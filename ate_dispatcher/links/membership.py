@@ -310,6 +310,7 @@ class Membership:
         part = self.parts.pop(name, None)
         if part is None:
             return
+        part.is_gone = True
         self._shared.count("gone")
         self._take(part, NOTHING)
         self._results.gone(name)

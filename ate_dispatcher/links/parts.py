@@ -8,7 +8,7 @@ from typing import Deque, Dict, Hashable, List, Optional, Set
 from .._core.durations import NEVER
 from .._engine.link import Link, RemoteMember
 
-__all__ = ["Part", "RemoteProducer"]
+__all__ = ["Part", "PartMember", "RemoteProducer"]
 
 _REMEMBERED = 10_000
 """So many requests of one part are remembered, to tell a second copy."""
@@ -36,6 +36,16 @@ class RemoteProducer:
         return f"<RemoteProducer {self.name} on {self.part}>"
 
 
+class PartMember(RemoteMember):
+    """A producer of a part."""
+
+    __slots__ = ("home",)
+
+    def __init__(self, producer: RemoteProducer, link: Link, home: Part, key: int) -> None:
+        super().__init__(producer, link, home.name, key)
+        self.home: Part = home
+
+
 class Part:
     """What is known of one; changed on the link's thread alone."""
 
@@ -45,6 +55,8 @@ class Part:
         self.instance: str = instance
         #: How often it has said what it has; so that old news are told from new ones.
         self.epoch: int = -1
+        #: Whether it has left, or was lost: whoever is asked of it will not answer.
+        self.is_gone: bool = False
         #: When it was last heard of.
         self.heard: float = now
         #: Its producers, by what it calls them.
@@ -87,6 +99,6 @@ class Part:
         found = self.members.get(key)
         if found is None:
             producer = RemoteProducer(name, self.name)
-            found = self.members[key] = RemoteMember(producer, link, self.name, key)
+            found = self.members[key] = PartMember(producer, link, self, key)
             producer._ate_member = found
         return found

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "delivery": ("_core", "_time", "_delivery"),
     "observing": ("_core", "_time", "_delivery", "_observing"),
     "engine": ("_core", "_time", "_delivery", "_observing", "_engine"),
-    "links": (),
+    "links": ("_core", "_time"),
     "testing": (),
     "helpers": (),
 }

@@ -232,6 +232,8 @@ def test_a_later_version_may_say_more(kind: str) -> None:
         ["here", "", "", 0, 0, {}, {}, [], {"codecs": [], "version": "", "patterns": {"a": 1}}],
         ["here", "", "", 0, 0, {}, {}, [], {"codecs": [], "version": "", "patterns": [[1]]}],
         ["here", "", "", 0, 0, {}, {}, [], {"codecs": [], "version": "", "hears": "ab"}],
+        ["here", "", "", 0, 0, {}, {}, [], {"codecs": [], "version": "", "clock": "1"}],
+        ["here", "", "", 0, 0, {}, {}, [], {"codecs": [], "version": "", "clock": 10**400}],
         ["here", "", "", 0, 0, {"a": [0]}, {}, [], {"codecs": [], "version": ""}],
         ["here", "", "", 0, 0, {}, {"03": "a"}, [], {"codecs": [], "version": ""}],
         ["here", "", "", 0, 0, {}, {"0": "a"}, [], {"codecs": [], "version": ""}],

@@ -160,6 +160,24 @@ def test_a_cut_heals(parts: Parts) -> None:
     assert parts.connections["b"].parts == ("a",)
 
 
+def test_who_leaves_while_an_ask_is_on_its_way_is_gone(parts: Parts) -> None:
+    """It was in the roster, and has left before it could be asked: the request does not hang."""
+    held = parts.dispatchers["held"] = Dispatcher(clock=parts.clock, name="held")
+    parts._all.append(held)
+    parts.connect("held")
+    parts.part("b")
+    parts.producer("b", 0, "far")
+    handle = held.send_request("volts", ttl=None)
+    assert len(handle.roster) == 1
+    parts.connections["b"].disconnect(drain=0)
+    parts.clock.advance(10)
+    assert parts.connections["held"].parts == ()
+    held.start()
+    parts.clock.advance(10)
+    assert verdicts(handle) == [Verdict.GONE]
+    assert handle.completion is Completion.ALL_REPLIED
+
+
 def test_a_restart_is_another_part_of_that_name(parts: Parts) -> None:
     """What the one before owed is GONE; the new one has what it says."""
     parts.part("a")
