@@ -171,8 +171,11 @@ class Member(Worker):
 
     stands_for_many: bool = False
     """Whether it is nobody, but stands for all who may answer without being asked by name."""
-    part: Optional[str] = None
-    """On which part of a dispatcher on several machines it is; None for this one."""
+
+    @property
+    def part(self) -> Optional[str]:
+        """On which part of a dispatcher on several machines it is; None for this one."""
+        return None
 
     @property
     def name(self) -> str:

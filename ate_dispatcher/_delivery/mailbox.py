@@ -190,6 +190,23 @@ class Mailbox(Fifo):
             park()
         self.attention = CALM
 
+    def arm(self) -> bool:
+        """Have the next put unpark the reader, which waits for more than this (P1).
+
+        False if something is in already. Nobody counts on it to distribute (P18).
+        """
+        self.attention = Busy([True])
+        if NO_GIL:
+            self.items.rotate(0)
+        if self.items:
+            self.attention = CALM
+            return False
+        return True
+
+    def disarm(self) -> None:
+        """The reader is awake again."""
+        self.attention = CALM
+
     def is_exceeded(self) -> bool:
         """Whether more is in than there is room for, and who brings more shall wait."""
         return False

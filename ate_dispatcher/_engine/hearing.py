@@ -7,7 +7,6 @@ import contextlib
 from typing import Any
 
 from .._core.outcomes import Verdict
-from .._delivery.mailbox import CALM, NO_GIL, Busy
 from .._delivery.sentinels import STOP
 from .coroutine_parker import Calls, CoroutineParker
 from .messages import REPLY, ResultMessage, tell_of
@@ -45,14 +44,10 @@ async def hear_all(calls: Calls, listener: Listening) -> None:
             continue
         # Parked for long, perhaps: nobody's results stay alive in this frame.
         item = None
-        # As Mailbox.park (P1), but that nobody may count on it: others may hold its loop up.
-        mailbox.attention = Busy([True])
-        if NO_GIL:
-            items.rotate(0)
-        if not items:
+        if mailbox.arm():
             with contextlib.suppress(asyncio.CancelledError):
                 await parker.wait()
-        mailbox.attention = CALM
+        mailbox.disarm()
 
 
 async def _heard(listener: Listening, item: Any) -> None:

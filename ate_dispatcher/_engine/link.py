@@ -22,7 +22,7 @@ from typing import (
 
 from typing_extensions import Protocol
 
-from .._core.member import Member
+from .._core.member import Member, Worker
 from .._core.outcomes import Standing
 from .._core.request import Request
 from .._delivery.channel import Outlet
@@ -110,7 +110,7 @@ class Link(Protocol):
 class RemoteMember(Member):
     """A producer on another machine: whoever brings its answers is its worker, for that moment."""
 
-    __slots__ = ("key", "link", "part", "stands_for_many")
+    __slots__ = ("_part", "key", "link", "stands_for_many")
 
     def __init__(
         self, producer: Any, link: Link, part: str, key: int, stands_for_many: bool = False
@@ -119,10 +119,15 @@ class RemoteMember(Member):
         super().__init__(producer)
         self.stands_for_many: bool = stands_for_many
         self.link: Link = link
-        self.part: str = part
+        self._part = part
         self.key: int = key
-        self.workers = ()
+        self.workers: Tuple[Worker, ...] = ()
         self.standing = Standing.AWAY
+
+    @property
+    def part(self) -> str:
+        """Where it is."""
+        return self._part
 
 
 class Elsewhere:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, Callable
 
 __all__ = ["LONGEST_NUMBER", "is_unicode", "json_of", "may_have_long_number"]
 
@@ -10,7 +11,7 @@ LONGEST_NUMBER = 640
 """Digits that every Python reads, whatever it was told of how many it shall."""
 
 # Not by escapes: it is text in UTF-8, and so it is seen at once if all of it can be.
-json_of = json.JSONEncoder(
+json_of: Callable[[Any], str] = json.JSONEncoder(
     separators=(",", ":"), allow_nan=False, check_circular=False, ensure_ascii=False
 ).encode
 """JSON text, in one line, of what consists of JSON's types; ValueError if it does not."""

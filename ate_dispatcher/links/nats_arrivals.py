@@ -52,7 +52,7 @@ class Arrivals:
             f"{subjects.to_all}*": ("", self._for_all),
             f"{subjects.notices}>": ("", self._notice),
         }
-        self.vital = frozenset(self._wanted)
+        self.vital: FrozenSet[str] = frozenset(self._wanted)
         for each in service.subjects():
             self._wanted[each] = ("", self._for_service)
 

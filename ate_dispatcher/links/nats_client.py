@@ -65,7 +65,7 @@ class _Client(Client):
         super().__init__()
         self._malformed = malformed
 
-    async def _process_msg(self, *args: Any) -> None:
+    async def _process_msg(self, *args: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         try:
             await super()._process_msg(*args)
         except Exception as error:

@@ -62,7 +62,7 @@ class Options:
     ) -> None:
         self._servers = _servers(servers)
         self._discovered: Dict[str, str] = {}
-        self.timeout = milliseconds("connect_timeout", connect_timeout)
+        self.timeout: float = milliseconds("connect_timeout", connect_timeout)
         if not 0 < self.timeout < NEVER:
             raise BadValue(f"connect_timeout must be more than 0 ms, not {connect_timeout!r}")
         if not isinstance(uvloop, bool):
@@ -75,7 +75,7 @@ class Options:
                 raise BadValue(f"{name} {why}: {name}={more[name]!r}")
         self._more = {**_PINGS, **more}
         wait = self._more.pop("reconnect_time_wait", _RECONNECT_WAIT)
-        self.reconnect_wait = real("reconnect_time_wait", wait, "a number of seconds")
+        self.reconnect_wait: float = real("reconnect_time_wait", wait, "a number of seconds")
 
     def servers(self) -> List[str]:
         """All that may be tried, in the order for one round."""

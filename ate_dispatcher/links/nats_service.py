@@ -62,7 +62,7 @@ class Service:
     """
 
     def __init__(self, namespace: str, part: str, subject: str) -> None:
-        self.name = f"ate1-{namespace}"
+        self.name: str = f"ate1-{namespace}"
         self.id = part
         self._identity = {
             "name": self.name,

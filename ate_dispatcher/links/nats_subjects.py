@@ -34,13 +34,13 @@ class Subjects:
         self._base = base
         self._part = part
         self._names: Set[str] = set()
-        self.to_us = f"{base}p.{part}."
-        self.to_all = f"{base}all."
-        self.results = f"{base}r."
-        self.questions = f"{base}q."
-        self.notices = f"{base}n.{part}."
-        self.all = f"{base}all.{part}"
-        self.nobody = f"{self.notices}all.-"
+        self.to_us: str = f"{base}p.{part}."
+        self.to_all: str = f"{base}all."
+        self.results: str = f"{base}r."
+        self.questions: str = f"{base}q."
+        self.notices: str = f"{base}n.{part}."
+        self.all: str = f"{base}all.{part}"
+        self.nobody: str = f"{self.notices}all.-"
 
     def part(self, name: str) -> str:
         """Where the part *name* hears us."""

@@ -44,8 +44,8 @@ class NatsThread:
         self.max_payload = _USUAL_PAYLOAD
         self._options = options
         self._receiver = receiver
-        self.service = Service(receiver.namespace, receiver.part, f"{subjects.to_us}*")
-        self.arrivals = Arrivals(receiver, subjects, self.service, self)
+        self.service: Service = Service(receiver.namespace, receiver.part, f"{subjects.to_us}*")
+        self.arrivals: Arrivals = Arrivals(receiver, subjects, self.service, self)
         self._connection: Optional[Connection] = None
         self._outgoing: Deque[Tuple[str, bytes, str]] = deque()
         self._changed = False
@@ -254,7 +254,7 @@ class NatsThread:
                 await asyncio.sleep(self._options.reconnect_wait * (1 + random()))
                 continue
             self._connection = connection
-            self.max_payload = connection.max_payload
+            self.max_payload = int(connection.max_payload)
             self._changed = True
             if self._closing:
                 return

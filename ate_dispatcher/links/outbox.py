@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from .._delivery.mailbox import CALM, NO_GIL, Busy, Mailbox
+from .._delivery.mailbox import Mailbox
 from .transport import Transport
 
 __all__ = ["Outbox"]
@@ -26,27 +26,10 @@ class _Unparks:
 
 
 class Outbox(Mailbox):
-    """A mailbox whose reader waits for more than it: it arms it before, and disarms it after."""
+    """A mailbox whose reader waits for more than it, in its transport: see `Mailbox.arm`."""
 
     __slots__ = ()
 
     def __init__(self, transport: Transport) -> None:
         super().__init__()
         self.hang(_Unparks(transport))
-
-    def arm(self) -> bool:
-        """Have the next put unpark the transport; False if something is in already (P1).
-
-        Nobody counts on this reader to distribute: it has more to do (P18).
-        """
-        self.attention = Busy([True])
-        if NO_GIL:
-            self.items.rotate(0)
-        if self.items:
-            self.attention = CALM
-            return False
-        return True
-
-    def disarm(self) -> None:
-        """The reader is awake."""
-        self.attention = CALM

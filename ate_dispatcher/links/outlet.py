@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, List, Optional, Sequence
 
+from .._core.report import Reply, Report
 from .._delivery.mailbox import CLOSED
 from .._engine.messages import ResultMessage
 from .._engine.published import Published
@@ -17,8 +18,6 @@ __all__ = ["RemoteListeners"]
 
 class RemoteListeners:
     """It hears on the link's thread, which sends what it hears; its mailbox is the outbox."""
-
-    process_dispatcher_reply = process_dispatcher_error = process_dispatcher_completion = None
 
     def __init__(self, shared: Shared, results: Results, name: str) -> None:
         self.name: str = name
@@ -40,6 +39,15 @@ class RemoteListeners:
         if topic.__class__ is not str:
             raise BadType(f"topic must be a str to reach other machines, not {topic!r}")
         self._results.send(topic, response, self._request)
+
+    def process_dispatcher_reply(self, topic: Any, reply: Reply) -> None:
+        """It heeds none, nor what follows."""
+
+    def process_dispatcher_error(self, topic: Any, reply: Reply) -> None:
+        """None."""
+
+    def process_dispatcher_completion(self, topic: Any, report: Report) -> None:
+        """None."""
 
     def is_alive(self) -> bool:
         """Whether it hears anything more."""
