@@ -41,7 +41,7 @@ class NatsThread:
     """
 
     def __init__(self, options: Options, receiver: Receiver, subjects: Subjects) -> None:
-        self.max_payload = _USUAL_PAYLOAD
+        self.max_payload: int = _USUAL_PAYLOAD
         self._options = options
         self._receiver = receiver
         self.service: Service = Service(receiver.namespace, receiver.part, f"{subjects.to_us}*")
@@ -254,7 +254,7 @@ class NatsThread:
                 await asyncio.sleep(self._options.reconnect_wait * (1 + random()))
                 continue
             self._connection = connection
-            self.max_payload = int(connection.max_payload)
+            self.max_payload = connection.max_payload
             self._changed = True
             if self._closing:
                 return
