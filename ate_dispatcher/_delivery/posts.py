@@ -14,11 +14,9 @@ does not let run keeps nobody of another.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Deque, List, Optional
+from typing import Any, Deque, List
 
 from typing_extensions import Protocol
-
-from .channel import Outlet
 
 __all__ = ["PUTS", "Posts", "posts_of"]
 
@@ -86,15 +84,27 @@ class Posts:
             items.popleft()
         return False
 
-    def follow(self, outlet: Optional[Outlet], message: Any, origin: Origin) -> bool:
-        """Whether *message* has to go behind what was posted before; then it is among the posts.
+    def go_first(self) -> bool:
+        """Whether there are more of them than can be put in now: who comes goes behind them.
 
-        If not, nothing is posted any more. Inside the section.
+        Asked once for all that comes together: of what others post meanwhile all of it is in front,
+        or all behind. Inside the section.
         """
-        if self.items and self.distribute():
-            self.items.append([outlet, message, origin])
-            return True
-        return False
+        return bool(self.items) and self.distribute()
+
+    def put(self, parts: List[List[Any]]) -> None:
+        """Put *parts* into the mailboxes, which are like posts, behind what was posted before.
+
+        Nothing comes between them. Inside the section.
+        """
+        if self.go_first():
+            # One operation.
+            self.items.extend(parts)
+            return
+        for outlet, message, _ in parts:
+            while outlet is not None:
+                outlet.mailbox.deliver(message)
+                outlet = outlet.next
 
 
 _OTHERS = Posts()

@@ -2,6 +2,9 @@
 
 Whoever waits enlists what it parks on, and then looks; whoever brings something brings it, and then
 wakes the first (P9). One that was woken and does not take it wakes the next.
+
+Each enlisting is an entry of its own: one that was woken may have looked in vain, and enlisted
+anew, before who has woken it takes the entry out that this was for.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from typing import Any, Callable, Deque, Optional
 
 from typing_extensions import Protocol
 
+from .._core.snapshots import copied
 from .._time.clock import Parker
 
 __all__ = ["Waiters", "Wake", "Wakeable"]
@@ -24,15 +28,15 @@ class Wakeable(Protocol):
 
 
 class Wake:
-    """Somebody who is to look again."""
+    """Somebody who is to look again; an entry."""
 
-    __slots__ = ("_parker",)
+    __slots__ = ("parker",)
 
     def __init__(self, parker: Wakeable) -> None:
-        self._parker = parker
+        self.parker: Wakeable = parker
 
     def __call__(self) -> None:
-        self._parker.unpark(None)
+        self.parker.unpark(None)
 
 
 class Waiters:
@@ -42,7 +46,7 @@ class Waiters:
 
     def __init__(self, is_more: Callable[[], int]) -> None:
         self._is_more = is_more
-        self._waiting: Deque[Wakeable] = deque()
+        self._waiting: Deque[Wake] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -70,7 +74,7 @@ class Waiters:
 
     def enlist(self, parker: Wakeable) -> None:
         """Wake *parker* in its turn; whoever calls this looks after it."""
-        self._waiting.append(parker)
+        self._waiting.append(Wake(parker))
 
     def dismiss(self, parker: Wakeable) -> None:
         """*parker* waits no more, for whatever reason."""
@@ -82,18 +86,18 @@ class Waiters:
     def wake(self) -> None:
         """Let the first look again. From anywhere but the section, if coroutines may wait."""
         try:
-            parker = self._waiting[0]
+            first = self._waiting[0]
         except IndexError:
             return
         # In this order: a signal handler that raises in between has it woken once more. If another
         # has woken the same one, that wakes the next.
-        parker.unpark(None)
-        self.forget(parker)
+        first()
+        self._take_out(first)
 
     def next_to_wake(self) -> Optional[Wake]:
         """The first, taken out, for one who wakes it."""
         try:
-            return Wake(self._waiting.popleft())
+            return self._waiting.popleft()
         except IndexError:
             return None
 
@@ -104,7 +108,12 @@ class Waiters:
 
     def forget(self, parker: Wakeable) -> None:
         """*parker* is not to be woken, for now."""
+        for each in copied(self._waiting):
+            if each.parker is parker:
+                self._take_out(each)
+
+    def _take_out(self, entry: Wake) -> None:
         try:
-            self._waiting.remove(parker)
+            self._waiting.remove(entry)
         except (ValueError, IndexError):
             pass

@@ -6,7 +6,7 @@ mailboxes.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, List, Optional, Sequence
 
 from .. import _log
 from .._core.effects import (
@@ -58,6 +58,7 @@ __all__ = [
     "forward",
     "forward_apart",
     "give_back",
+    "parts_of",
     "skipped",
     "tell",
     "unpark_all",
@@ -133,23 +134,21 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
 
 def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
-    roster = request.channel.heard()
-    outlet = roster.plain
-    message = (request.topic, value)
-    if request.engine.posts.follow(outlet, message, request.engine):
-        outlet = None
-    while outlet is not None:
-        outlet.mailbox.deliver(message)
-        outlet = outlet.next
-    if roster.apart:
-        forward_apart(request, roster)
+    request.engine.posts.put(parts_of(request, request.channel.heard(), (request.topic, value)))
 
 
-def forward_apart(request: Request, roster: Roster) -> None:
-    """The same, the newest record, to those who hear it apart from the others."""
+def parts_of(request: Request, roster: Roster, message: Any) -> List[List[Any]]:
+    """The newest record, as those hear it who are plain, a *message*, and then the others."""
+    engine = request.engine
+    parts = _parts(engine, roster.apart, ResultMessage(request) if roster.apart else None)
+    return [[roster.plain, message, engine], *parts]
+
+
+def forward_apart(request: Request, apart: Sequence[Mailbox]) -> None:
+    """The newest record, to those who hear it *apart* from the others; behind no posts."""
     message = ResultMessage(request)
-    for mailbox in roster.apart:
-        _put_behind(request.engine, mailbox, message)
+    for mailbox in apart:
+        mailbox.deliver(message)
 
 
 def give_back(engine: Engine, claim: Claim) -> None:
@@ -255,17 +254,14 @@ def engines_of(member: Member) -> Any:
 def _tell_listeners(request: Request, callback: str, message: Any) -> None:
     if request.channel is None:
         return
-    listener: Hearer
-    for listener in request.channel.heard().members:
-        if listener._ate_heeds(callback):
-            _put_behind(request.engine, listener._ate_mailbox, message)
+    listeners: Sequence[Hearer] = request.channel.heard().members
+    heeding = [each._ate_mailbox for each in listeners if each._ate_heeds(callback)]
+    if heeding:
+        request.engine.posts.put(_parts(request.engine, heeding, message))
 
 
-def _put_behind(engine: Engine, mailbox: Mailbox, message: Any) -> None:
-    """Put *message* behind what was posted before (P18)."""
-    posts = engine.posts
-    if not posts.items or not posts.follow(Outlet(mailbox, None, None), message, engine):
-        mailbox.deliver(message)
+def _parts(engine: Engine, mailboxes: Sequence[Mailbox], message: Any) -> List[List[Any]]:
+    return [[Outlet(mailbox, None, None), message, engine] for mailbox in mailboxes]
 
 
 # -- after the section -------------------------------------------------------------------------

@@ -225,18 +225,11 @@ def let_hear(engine: Engine, heard: Sequence[Heard], but: object) -> None:
             at = engine.now()
             for channel, topic, value, request in heard[first : first + BUDGET]:
                 roster = channel.heard()
-                outlet: Optional[Outlet] = roster.plain
-                plain = topic, value
-                if posts.follow(outlet, plain, engine):
-                    outlet = None
-                while True:
-                    if outlet is None:
-                        break
-                    outlet.mailbox.deliver(plain)
-                    outlet = outlet.next
                 message = RemoteResult(engine, channel, topic, value, request, at)
-                for mailbox in roster.apart:
-                    if mailbox is but:
-                        continue
-                    if not posts.follow(Outlet(mailbox, None, None), message, engine):
-                        mailbox.deliver(message)
+                apart = [each for each in roster.apart if each is not but]
+                posts.put(
+                    [
+                        [roster.plain, (topic, value), engine],
+                        *[[Outlet(each, None, None), message, engine] for each in apart],
+                    ]
+                )

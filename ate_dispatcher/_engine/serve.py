@@ -33,6 +33,7 @@ from .gather import (
     forward,
     forward_apart,
     give_back,
+    parts_of,
     without_our_frame,
 )
 from .messages import COMPLETION
@@ -124,6 +125,7 @@ def serve(producer: Serving, worker: Any) -> None:
     value: Any = None
     outlet: Any
     heard: Any
+    apart: Any
     claim: Optional[Claim] = None
     full: List[Mailbox] = []
     outlet = heard = value = error = call = kwargs = None
@@ -146,11 +148,12 @@ def serve(producer: Serving, worker: Any) -> None:
                         SECTION.left.append(heard)
                         more = True
                         heard = request.channel.heard()
-                    outlet = heard.plain
+                    outlet, apart = heard.plain, heard.apart
                     if posts:
                         more = True
-                        if engine.posts.follow(outlet, value, engine):
-                            outlet = None
+                        if engine.posts.go_first():
+                            posts.extend(parts_of(request, heard, value))
+                            outlet, apart = None, ()
                     while True:
                         if outlet is None:
                             break
@@ -166,9 +169,9 @@ def serve(producer: Serving, worker: Any) -> None:
                             else:
                                 outlet.mailbox.attend()
                         outlet = outlet.next
-                    if heard.apart:
+                    if apart:
                         more = True
-                        forward_apart(request, heard)
+                        forward_apart(request, apart)
                         full = exceeded(request.channel)
                         in_passing = 0 if full else in_passing
                     if effects or hooks:
@@ -244,12 +247,12 @@ def serve(producer: Serving, worker: Any) -> None:
                     # Nobody's payload waits here for long, either (P15).
                     where, until = request.channel, request.deadline
                     request = IDLE
-                    outlet = heard = side = append = unpark = value = None
+                    outlet = heard = apart = side = append = unpark = value = None
                     wait_until_heard(engine, where, worker, full, until)
                     full, in_passing = [], FAILED if plain else 0
                 # Parked for long, perhaps: this frame keeps nobody's payload (P15).
                 request, following = following, None
-                heard = outlet = side = append = unpark = value = None
+                heard = apart = outlet = side = append = unpark = value = None
                 if request.engine is not engine:
                     if request.engine is None:
                         if request is STOP:
@@ -267,7 +270,7 @@ def serve(producer: Serving, worker: Any) -> None:
                     continue
             # The worker alone refers to the request from here: if it ends while this runs, for
             # long perhaps, the ledger puts a stub there that holds nobody's results (P15).
-            request = following = heard = outlet = value = None
+            request = following = heard = apart = outlet = value = None
             try:
                 if kwargs:
                     if kwargs.__class__ is InContext:

@@ -17,7 +17,7 @@ from ate_dispatcher._delivery.overflow import (
     Overflow,
 )
 from ate_dispatcher._delivery.stream_mailbox import StreamMailbox
-from ate_dispatcher._delivery.waiters import Wake
+from ate_dispatcher._delivery.waiters import Waiters, Wake
 
 
 class Reader:
@@ -113,6 +113,25 @@ def test_a_place_that_was_owed_wakes_whom_it_is_owed_to(mailbox: Any) -> None:
     assert not mailbox.reserve(id(mailbox), Places())
     assert room.has_settled()
     assert producer[0].woken == 1
+
+
+def test_one_that_looks_in_vain_while_it_is_woken_is_woken_again() -> None:
+    """It has enlisted anew before who has woken it is done."""
+    waiters = Waiters(int)
+
+    class Quick(Waiting):
+        def unpark(self, _: Any) -> None:
+            super().unpark(_)
+            if self.woken == 1:
+                waiters.forget(self)
+                waiters.enlist(self)
+
+    quick = Quick()
+    waiters.enlist(quick)
+    waiters.wake()
+    assert len(waiters) == 1
+    waiters.wake()
+    assert (quick.woken, len(waiters)) == (2, 0)
 
 
 # -- what a stream tells of its losses ---------------------------------------------------------

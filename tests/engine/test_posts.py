@@ -77,14 +77,52 @@ def test_what_goes_to_listeners_follows_the_posts(origin: Origin) -> None:
     posts, box = Posts(), Mailbox()
     posts.items.append([chain([box]), ("few",), origin])
     with SECTION:
-        assert not posts.follow(chain([box]), ("result",), origin)
-    assert list(box.items) == [("few",)]
+        posts.put([[chain([box]), ("result",), origin]])
+    assert list(box.items) == [("few",), ("result",)]
     for number in range(PUTS + 1):
         posts.items.append([chain([box]), (number,), origin])
     with SECTION:
-        assert posts.follow(chain([box]), ("result",), origin)
+        posts.put([[chain([box]), ("result",), origin]])
+    assert len(posts.items) == 2
     see_to(posts)
     assert list(box.items)[-2:] == [(PUTS,), ("result",)]
+
+
+class Meddled(Mailbox):
+    """Whenever something is put in, somebody posts one more to all."""
+
+    __slots__ = ("boxes", "origin", "posts")
+
+    @property
+    def append(self) -> Any:
+        return self.meddle
+
+    def deliver(self, message: Any) -> None:
+        self.meddle(message)
+
+    def meddle(self, item: Any) -> None:
+        self.items.append(item)
+        if item == ("result",):
+            self.posts.items.append([chain(self.boxes), ("meanwhile",), self.origin])
+
+
+@pytest.mark.parametrize("before", [0, 2 * PUTS])
+def test_what_comes_together_is_in_front_of_all_that_is_posted_meanwhile_or_behind(
+    origin: Origin, before: int
+) -> None:
+    """For everybody alike, although some get it by messages of their own."""
+    posts, box = Posts(), Meddled()
+    boxes = [box, Mailbox(), Mailbox()]
+    box.boxes, box.origin, box.posts = boxes, origin, posts
+    for number in range(before):
+        posts.items.append([chain(boxes), (number,), origin])
+    with SECTION:
+        posts.put([[chain([each]), ("result",), origin] for each in boxes])
+    while posts.items:
+        see_to(posts)
+        posts.turn.extend([True] * (not posts.turn))
+    assert list(box.items)[-2:] == [("result",), ("meanwhile",)]
+    assert [list(each.items) for each in boxes] == [list(box.items)] * 3
 
 
 def test_each_clock_has_its_own() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any, List, Optional
 
 from ate_dispatcher import DispatcherStopped, ResultListener
 
@@ -15,8 +15,8 @@ from .stage import Stage
 class _Ear(ResultListener):
     """Keeps what it hears, as it is; it may answer a value by another."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name=name)
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name=name, **options)
         self.heard: List[Any] = []
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> None:
@@ -24,12 +24,21 @@ class _Ear(ResultListener):
 
 
 class _Bus:
-    """A dispatcher with a producer, and listeners on topics: "t" of all, "u" of the last."""
+    """A dispatcher with a producer, and listeners on topics: "t" of all, "u" of the last.
 
-    def __init__(self, stage: Stage, listeners: int = 2, producers: int = 0) -> None:
+    All but *plain* of them, the first, have a bound.
+    """
+
+    def __init__(
+        self, stage: Stage, listeners: int = 2, producers: int = 0, plain: Optional[int] = None
+    ) -> None:
         self.lab = Lab(stage, producers=producers)
         self.stage = stage
-        self.ears = [_Ear(f"l{number}") for number in range(1, listeners + 1)]
+        bounds = [
+            {} if plain is None or number < plain else {"maxsize": 100}
+            for number in range(listeners)
+        ]
+        self.ears = [_Ear(f"l{number}", **bound) for number, bound in enumerate(bounds, 1)]
         for ear in self.ears:
             self.lab.dispatcher.register_result_listener(ear, "t", start=True)
         self.lab.dispatcher.register_result_listener(self.ears[-1], "u")
@@ -154,6 +163,23 @@ def publish_in_parts_and_results(stage: Stage) -> None:
 def publish_and_results(stage: Stage) -> None:
     """A result crosses a value; what a thread publishes before it asks is heard before."""
     bus = _Bus(stage, producers=1)
+
+    def asks() -> None:
+        bus.says(1)
+        claim(bus.lab.ask(2).wait(), "no end")
+
+    stage.play(asks=asks, says=lambda: bus.says(3))
+    bus.agree()
+    heard = bus.ears[0].heard
+    claim(sorted(heard, key=str) == [(2,), 1, 3], heard)
+    claim(heard.index(1) < heard.index((2,)), heard)
+    bus.lab.end()
+
+
+@scenario()
+def publish_and_results_within_bounds(stage: Stage) -> None:
+    """The same where some have a bound, and so get results by messages of their own."""
+    bus = _Bus(stage, listeners=3, producers=1, plain=1)
 
     def asks() -> None:
         bus.says(1)
