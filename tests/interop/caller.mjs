@@ -20,8 +20,9 @@ function settle(from, key, verdict) {
   if (left.delete(`${from} ${key}`) && !left.size) done();
 }
 function gone(part) {
-  for (const key of parts.get(part)?.topics[topic] ?? []) settle(part, key, { not: "gone" });
   parts.delete(part);
+  for (const member of left.keys())
+    if (member.startsWith(`${part} `)) settle(...member.split(" "), { not: "gone" });
 }
 const takes = { __proto__: null,
   here(from, why, life, epoch, seq, topics, names) {
@@ -35,7 +36,7 @@ const takes = { __proto__: null,
   not: (from, id, key, why) => settle(from, key, { not: why }),
   again: (from, first, last) => to(from, "lost", first, last), // Nothing is kept.
 };
-function heard(_, msg) {
+function callback(_, msg) {
   const from = msg.subject.split(".").pop();
   if (msg.headers?.code === 503) gone(from);
   else for (const line of msg.string().split("\n")) try {
@@ -43,8 +44,8 @@ function heard(_, msg) {
     takes[kind]?.(from, ...fields);
   } catch (error) { console.error(line, error); } // It would end the reading of nats.js.
 }
-for (const each of [`p.${me}.*`, "all.*", `n.${me}.>`])
-  nc.subscribe(`${base}.${each}`, { callback: heard });
+for (const on of [`p.${me}.*`, "all.*", `n.${me}.>`]) nc.subscribe(`${base}.${on}`, { callback });
+setInterval(() => all("beat", life, 1, seq, now()), 1000);
 all(...here("new"));
 await new Promise((round) => setTimeout(round, 300));
 for (const [part, { topics, names }] of parts) if (topics[topic]) {
@@ -53,7 +54,8 @@ for (const [part, { topics, names }] of parts) if (topics[topic]) {
 }
 setInterval(() => { for (const each of left.keys()) to(each.split(" ")[0], "probe"); }, 200);
 if (left.size) await new Promise((over) => { done = over; setTimeout(over, Number(ttl)); });
-for (const [member, name] of left) came[name] = { not: "missing" }, left.delete(member);
+for (const name of left.values()) came[name] = { not: "missing" };
+left.clear(); // Nothing counts any more.
 console.log(JSON.stringify(came));
 publish("site.log", came, null);
-nc.drain(all("bye", life)).then(process.exit);
+all("bye", life), nc.drain().then(process.exit);
