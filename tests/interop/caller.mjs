@@ -13,17 +13,14 @@ const publish = (topic, value, request) => // Topics like these are subjects as 
   nc.publish(`${base}.r.${me}.${topic}`, JSON.stringify(["res", ++seq, topic, value, request]));
 const parts = new Map(), left = new Map(), came = {}; // Who is there, who owes, what came.
 let seq = 0, done;
-function settle(from, key, verdict) {
-  if (!left.has(`${from} ${key}`)) return;
-  came[left.get(`${from} ${key}`)] = verdict;
+function settle(member, verdict) {
+  if (!left.has(member)) return;
+  came[left.get(member)] = verdict;
   if ("value" in verdict) publish(topic, verdict.value, 1);
-  if (left.delete(`${from} ${key}`) && !left.size) done();
+  if (left.delete(member) && !left.size) done();
 }
-function gone(part) {
-  parts.delete(part);
-  for (const member of left.keys())
-    if (member.startsWith(`${part} `)) settle(...member.split(" "), { not: "gone" });
-}
+const gone = (part) => parts.delete(part) && [...left.keys()].forEach((member) =>
+  member.split(" ")[0] === part && settle(member, { not: "gone" }));
 const takes = { __proto__: null,
   here(from, why, life, epoch, seq, topics, names) {
     if (parts.get(from)?.life !== life) gone(from);
@@ -31,9 +28,9 @@ const takes = { __proto__: null,
     if (why === "new") to(from, ...here("you"));
   },
   bye: (from, life) => parts.get(from)?.life === life && gone(from),
-  ans: (from, id, key, waited, ran, value) => settle(from, key, { value }),
-  err: (from, id, key, waited, ran, type, message) => settle(from, key, { type, message }),
-  not: (from, id, key, why) => settle(from, key, { not: why }),
+  ans: (from, id, key, waited, ran, value) => settle(`${from} ${key}`, { value }),
+  err: (from, id, key, waited, ran, type, message) => settle(`${from} ${key}`, { type, message }),
+  not: (from, id, key, why) => settle(`${from} ${key}`, { not: why }),
   again: (from, first, last) => to(from, "lost", first, last), // Nothing is kept.
 };
 function callback(_, msg) {
@@ -58,4 +55,5 @@ for (const name of left.values()) came[name] = { not: "missing" };
 left.clear(); // Nothing counts any more.
 console.log(JSON.stringify(came));
 publish("site.log", came, null);
-all("bye", life), nc.drain().then(process.exit);
+all("bye", life);
+nc.drain().then(process.exit);
