@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import deque
 from typing import Any, Callable, Deque, FrozenSet, Iterator, List, Set, Tuple
 
