@@ -42,10 +42,11 @@ its first round must leave. A part that only answers need not remember the other
 
 **Asking.** `ask` goes to each part that has producers on the topic, in `topics` or by one of its
 `patterns`, with those of its members that are meant, and with an `id` that the asker has not used
-before in this instance. Who asks must have said `here`: strangers are answered by `not`. The asker keeps the deadline: it counts the time by its own clock, and
-whoever has not answered by then is missing. It may take the request back: `can` with null when it
-has ended before its time, or with members that are not wanted any more while it goes on. Each
-member says one of these, and then no more:
+before in this instance. Who asks must have said `here`: strangers are answered by `not`. The asker
+keeps the deadline: it counts the time by its own clock, and whoever has not answered by then is
+missing. It may take the request back: `can` with null when it has ended before its time, or with
+members that are not wanted any more while it goes on. Each member says one of these, and then no
+more:
 
 * `ans` or `err`; or `part` for each value of several, and `fin`, or `err`, at the end of those;
 * `not`, if it will not begin, at any time; to members that are unknown ``"declined"`` at once;
