@@ -46,6 +46,7 @@ _FACTS: Dict[str, Callable[..., int]] = {
     "died": Ledger.died,
 }
 _FINAL = {each.value: each for each in (Verdict.CANCELLED, Verdict.SKIPPED, Verdict.WITHDRAWN)}
+_UNBEGUN = (Verdict.CANCELLED, Verdict.SKIPPED)
 _STANDINGS = {each.value: each for each in Standing}
 
 
@@ -376,11 +377,12 @@ class Asks:
         request: Request,
         settled: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]],
     ) -> None:
-        if request.completion is not Completion.CANCELLED:
-            # The word to stop was ours, but the caller's end was another.
-            settled = {
-                member: (Verdict.SKIPPED if verdict is Verdict.CANCELLED else verdict, standing)
-                for member, (verdict, standing) in settled.items()
-            }
+        # Who has not begun it: the word to stop is the same, whatever the caller's end was.
+        is_cancelled = request.completion is Completion.CANCELLED
+        unbegun = Verdict.CANCELLED if is_cancelled else Verdict.SKIPPED
+        settled = {
+            member: (unbegun if verdict in _UNBEGUN else verdict, standing)
+            for member, (verdict, standing) in settled.items()
+        }
         if settled:
             settle(self._engine, request, settled)

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "observing": ("_core", "_time", "_delivery", "_observing"),
     "engine": ("_core", "_time", "_delivery", "_observing", "_engine"),
     "links": ("_core", "_time"),
+    "interop": (),
     "testing": (),
     "helpers": (),
 }

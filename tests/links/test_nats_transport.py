@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
-from servers import PATIENCE, Opened, Recorder, Server, Wire, free_port, opening, topics
+from nats_server import Server, free_port
+from servers import PATIENCE, Opened, Recorder, Wire, opening, topics
 
 from ate_dispatcher._core.durations import NEVER
 from ate_dispatcher._time.clock import REAL, RealClock

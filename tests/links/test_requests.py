@@ -225,6 +225,21 @@ def test_a_cancel_reaches_who_has_not_begun(parts: Parts) -> None:
     assert seen == [True]
 
 
+def test_a_cancel_before_it_was_sent_is_one_all_the_same(parts: Parts) -> None:
+    """Nobody has begun it: they are CANCELLED, not skipped."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 0, "far")
+    parts.wire.cut("a")
+    handle = parts.ask("a")
+    handle.cancel()
+    parts.clock.advance(5)
+    assert verdicts(handle) == [Verdict.CANCELLED]
+    parts.wire.heal("a")
+    parts.clock.advance(100)
+    assert not far.asked
+
+
 def test_streams_come_part_by_part(parts: Parts) -> None:
     """Each value is a reply as it comes; the end is the answer."""
     parts.part("a")
