@@ -104,6 +104,7 @@ class NatsThread:
     def close(self) -> None:
         """Let out what was sent, then end."""
         self._closing = True
+        self.arrivals.receiver = None
         self.unpark()
 
     def join(self, deadline: float) -> None:
@@ -175,7 +176,6 @@ class NatsThread:
             await connection.close()
         if self._timer is not None:
             self._timer.cancel()
-        self.arrivals.receiver = None
 
     async def _work(self) -> None:
         """Call the receiver, and let out what it sends, until the end."""
@@ -255,7 +255,6 @@ class NatsThread:
                 continue
             self._connection = connection
             self.max_payload = connection.max_payload
-            self._changed = True
             if self._closing:
                 return
             self._receiver.connected()

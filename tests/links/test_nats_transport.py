@@ -225,6 +225,55 @@ def test_an_instant_that_moves_has_its_step_in_time(
     assert REAL.now() >= due
 
 
+def test_nothing_is_told_before_it_is_connected(server: Server, opened: Opened, lab: str) -> None:
+    """Though others send at that moment; what they send is kept for so long."""
+    stop = threading.Event()
+    wire = Wire(server)
+
+    def send() -> None:
+        line = f"PUB ate1.{lab}.all.a 1\r\nx\r\n".encode() * 20
+        while not stop.is_set():
+            wire.say(line[:-2])
+            wire.sync()
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        for number in range(5):
+            me = opened(server, f"me{number}", lab)
+            me.until(lambda me=me: len(me.told) > 1)
+            assert me.told[0] == ("connected",)
+            me.transport.close()
+    finally:
+        stop.set()
+        thread.join()
+        wire.close()
+
+
+def test_any_number_of_unparks_is_one_call_of_the_loop(
+    server: Server, opened: Opened, lab: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it has not come to that."""
+    calls = []
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *arguments: Any, **more: Any) -> Any:
+            calls.append(arguments)
+            return super().call_soon_threadsafe(*arguments, **more)
+
+    monkeypatch.setattr(asyncio, "new_event_loop", Loop)
+    me = opened(server, "me", lab)
+    entered, late = threading.Event(), threading.Event()
+    me.do(entered.set, partial(late.wait, PATIENCE))
+    assert entered.wait(PATIENCE)
+    before = len(calls)
+    for _ in range(1000):
+        me.transport.unpark()
+    late.set()
+    assert len(calls) - before <= 1
+    me.done()
+
+
 # -- open membership -------------------------------------------------------------------------------
 
 
@@ -581,9 +630,10 @@ def certificates(tmp_path_factory: Any) -> Path:
     for name in ("ca", "other"):
         make("req", "-x509", *key(f"{name}.key"), "-out", f"{name}.pem", "-subj", f"/CN={name}")
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n", encoding="ascii")
-    for name in ("server", "client"):
+    (folder / "name").write_text("subjectAltName=DNS:localhost\n", encoding="ascii")
+    for name, names in (("server", "names"), ("named", "name"), ("client", "names")):
         make("req", *key(f"{name}.key"), "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"]
+        signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", names]
         make("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
     return folder
 
@@ -643,7 +693,8 @@ def test_a_silent_server_is_given_the_time_to_connect(opened: Opened) -> None:
 def test_a_server_that_says_something_else_is_told(opened: Opened) -> None:
     """It is none, or ends the connection after its greeting."""
     greeting = b'INFO {"max_payload": 1048576, "headers": true}\r\n'
-    for says in (b"SSH-2.0-OpenSSH\r\n", b"", greeting, greeting + b"PO"):
+    late = greeting + greeting + b"PONG\r\n" * 10
+    for says in (b"SSH-2.0-OpenSSH\r\n", b"", greeting, greeting + b"PO", late):
         with socket.socket() as other:
             other.bind(("127.0.0.1", 0))
             other.listen()
@@ -685,6 +736,11 @@ def test_without_waiting_it_goes_on_trying(
     assert me.payloads("other") == [b"heard"]
     assert me.count("unreachable") == 0
     assert caplog.text.count("goes on trying") == 1
+    server.kill()
+    me.wait("disconnected", ...)
+    while caplog.text.count("(told once)") < 3 and time.monotonic() < deadline:
+        me.done()
+    assert caplog.text.count("goes on trying") == 3
 
 
 def test_it_may_be_closed_before_it_is_connected(opened: Opened) -> None:
@@ -789,6 +845,10 @@ def test_a_frozen_server_is_a_lost_one(
     try:
         started = time.perf_counter()
         me.done(*[partial(me.transport.send, "other", b"." * 500_000)] * 80)
+        # Nothing more is wanted of the link while it has no way to leave.
+        steps = me.rest()
+        me.transport.unpark()
+        assert me.rest() == steps
         for each in (me, other):
             each.wait("disconnected", "nats: stale connection")
         assert time.perf_counter() - started < 4 * ping + 1.0
@@ -834,12 +894,16 @@ def test_the_next_of_several_servers_is_taken(own: Callable[..., Server], opened
     assert me.transport.largest == (1 << 20) - 1024
 
 
-def test_other_servers_of_a_cluster_are_known(own: Callable[..., Server], opened: Opened) -> None:
-    """Without being named."""
+def test_other_servers_of_a_cluster_are_known(
+    own: Callable[..., Server], opened: Opened, certificates: Path
+) -> None:
+    """Without being named; they are believed by the name of the one that told their numbers."""
     route = free_port()
-    first = own(f'cluster {{ name: c, listen: "127.0.0.1:{route}" }}')
+    secure = f"""tls {{ cert_file: "{certificates}/named.pem", key_file: "{certificates}/named.key",
+                       timeout: 5 }}"""
+    first = own(f'{secure}\ncluster {{ name: c, listen: "127.0.0.1:{route}" }}')
     second = own(
-        f'cluster {{ name: c, listen: "127.0.0.1:{free_port()}", '
+        f'{secure}\ncluster {{ name: c, listen: "127.0.0.1:{free_port()}", '
         f'routes: ["nats://127.0.0.1:{route}"] }}'
     )
     deadline = time.monotonic() + PATIENCE
@@ -849,7 +913,7 @@ def test_other_servers_of_a_cluster_are_known(own: Callable[..., Server], opened
                 break
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    me = opened(first)
+    me = opened(f"tls://localhost:{first.port}", tls=tls(certificates, "ca"))
     first.kill()
     me.until(lambda: me.count("connected") == 2)
 
@@ -927,26 +991,29 @@ def test_an_event_loop_that_is_late_is_no_loss(server: Server, opened: Opened, l
 
 
 def test_what_was_sent_before_the_end_arrives(server: Server, opened: Opened, lab: str) -> None:
-    """All of it, wherever `close` was called; it may be called again, also from the step."""
+    """All of it, wherever `close` was called, whoever speaks to it then; it may be called again."""
     other = opened(server, "other", lab)
-    for number in range(2):
+    flood = opened(server, "flood", lab)
+    told: List[int] = []
+    for number in range(4):
         me = opened(server, f"me{number}", lab)
         send = [
             partial(me.transport.send, "other", b"%d" % each + b"." * 1000) for each in range(3000)
         ]
-        if number:
-            me.do(*send, me.transport.close)
+        flood.do(*[partial(flood.transport.send, me.part, b"." * 50_000)] * 100)
+        if number % 2:
+            me.do(*send, me.transport.close, lambda me=me: told.append(len(me.told)))
         else:
-            me.done(*send)
+            me.done(*send, lambda: told.append(0))
             me.transport.close()
         me.transport.join(REAL.now() + PATIENCE)
         me.transport.close()
         me.transport.unpark()
         other.until(lambda me=me: len(other.payloads(me.part)) == 3000)
-        told = len(me.told)
+        told[-1] = told[-1] or len(me.told)
         other.do(partial(other.transport.send, me.part, b"late"))
         other.wait("unreachable", me.part)
-        assert len(me.told) == told
+        assert len(me.told) == told[-1]
 
 
 def test_it_is_opened_once_and_under_the_real_clock(
