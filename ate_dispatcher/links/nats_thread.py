@@ -22,9 +22,9 @@ from .transport import Receiver
 if TYPE_CHECKING:
     from .nats_client import Connection
 
-__all__ = ["NatsThread"]
+__all__ = ["USUAL_PAYLOAD", "NatsThread"]
 
-_USUAL_PAYLOAD = 1 << 20
+USUAL_PAYLOAD = 1 << 20
 """Bytes of one payload that a server takes if it says nothing else."""
 
 _LAST = 1.0
@@ -41,7 +41,7 @@ class NatsThread:
     """
 
     def __init__(self, options: Options, receiver: Receiver, subjects: Subjects) -> None:
-        self.max_payload = _USUAL_PAYLOAD
+        self.max_payload = USUAL_PAYLOAD
         self._options = options
         self._receiver = receiver
         self.service = Service(receiver.namespace, receiver.part, f"{subjects.to_us}*")

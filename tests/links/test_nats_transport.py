@@ -91,6 +91,7 @@ def test_it_is_a_transport(server: Server) -> None:
     receiver: Receiver = Recorder("lab", "me")
     assert transport is not receiver
     assert repr(transport) == f"<NatsTransport to {server.url}>"
+    assert transport.largest == (1 << 20) - 1024
 
 
 def test_two_parts_hear_each_other(server: Server, opened: Opened, lab: str) -> None:
