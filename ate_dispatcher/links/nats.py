@@ -8,7 +8,7 @@ from .._time.clock import REAL, Clock
 from ..errors import BadValue, DispatcherError
 from .nats_options import Options, address_in
 from .nats_subjects import Subjects
-from .nats_thread import NatsThread
+from .nats_thread import USUAL_PAYLOAD, NatsThread
 from .transport import Receiver
 
 __all__ = ["ENVIRONMENT", "NatsTransport", "address_in", "transport_for"]
@@ -115,8 +115,9 @@ class NatsTransport:
 
     @property
     def largest(self) -> int:
-        """Bytes of one payload, at most; known once it was connected."""
-        return max(1, self._opened.max_payload - _HEADROOM)
+        """Bytes of one payload, at most; known once it was connected. From any thread."""
+        thread = self._thread
+        return max(1, (USUAL_PAYLOAD if thread is None else thread.max_payload) - _HEADROOM)
 
     def send(self, part: str, payload: bytes) -> None:
         """To one part. Dropped while it is not connected, as all that is sent."""

@@ -33,7 +33,7 @@ class Arrivals:
     Attributes
     ----------
     receiver: Receiver or None
-        Who is told; nobody from the end on.
+        Who is told; nobody from `close` on, on whatever thread that was called.
     vital: frozenset of str
         Subjects without which there is no being a part.
     """
@@ -103,21 +103,24 @@ class Arrivals:
         sender = self._subjects.sender(msg.subject[start:])
         if sender is None:
             self.malformed(ValueError(f"no part sends on {msg.subject[:80]!r}"))
-        elif self.receiver is not None:
-            self.receiver.received(sender, msg.data)
+            return
+        receiver = self.receiver
+        if receiver is not None:
+            receiver.received(sender, msg.data)
             self._thread.stir()
 
     def _notice(self, msg: Msg) -> None:
-        if self.receiver is None:
+        receiver = self.receiver
+        if receiver is None:
             return
         tail = msg.subject[len(self._subjects.notices) :]
         nobody = not msg.data and (msg.headers or {}).get("Status") == "503"
         number = self._subjects.number(tail)
         if number is not None:
             if number in self._asked:
-                self.receiver.answered(number, b"" if nobody else msg.data or b" ")
+                receiver.answered(number, b"" if nobody else msg.data or b" ")
         elif nobody:
-            self.receiver.unreachable("" if "." in tail else tail)
+            receiver.unreachable("" if "." in tail else tail)
         self._thread.stir()
 
     def _question(self, msg: Msg) -> None:
@@ -125,9 +128,11 @@ class Arrivals:
         if msg.reply and not self._subjects.may_answer(msg.reply):
             message = "a request on %.60s is dropped: its answer is to go to %.60s"
             self._thread.lost("reply", message, topic, msg.reply)
-        elif self.receiver is not None:
+            return
+        receiver = self.receiver
+        if receiver is not None:
             self._service.asked(topic, msg.reply, REAL.now())
-            self.receiver.asked(topic, msg.data, msg.reply)
+            receiver.asked(topic, msg.data, msg.reply)
             self._thread.stir()
 
     def _for_service(self, msg: Msg) -> None:

@@ -65,9 +65,9 @@ class _Client(Client):
         super().__init__()
         self._malformed = malformed
 
-    async def _process_msg(self, *args: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    async def _process_msg(self, *args: Any, **more: Any) -> None:
         try:
-            await super()._process_msg(*args)
+            await super()._process_msg(*args, **more)
         except Exception as error:
             self._malformed(error)
 

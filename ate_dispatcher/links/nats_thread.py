@@ -22,9 +22,9 @@ from .transport import Receiver
 if TYPE_CHECKING:
     from .nats_client import Connection
 
-__all__ = ["NatsThread"]
+__all__ = ["USUAL_PAYLOAD", "NatsThread"]
 
-_USUAL_PAYLOAD = 1 << 20
+USUAL_PAYLOAD = 1 << 20
 """Bytes of one payload that a server takes if it says nothing else."""
 
 _LAST = 1.0
@@ -41,7 +41,7 @@ class NatsThread:
     """
 
     def __init__(self, options: Options, receiver: Receiver, subjects: Subjects) -> None:
-        self.max_payload: int = _USUAL_PAYLOAD
+        self.max_payload: int = USUAL_PAYLOAD
         self._options = options
         self._receiver = receiver
         self.service: Service = Service(receiver.namespace, receiver.part, f"{subjects.to_us}*")
@@ -104,6 +104,7 @@ class NatsThread:
     def close(self) -> None:
         """Let out what was sent, then end."""
         self._closing = True
+        self.arrivals.receiver = None
         self.unpark()
 
     def join(self, deadline: float) -> None:
@@ -175,7 +176,6 @@ class NatsThread:
             await connection.close()
         if self._timer is not None:
             self._timer.cancel()
-        self.arrivals.receiver = None
 
     async def _work(self) -> None:
         """Call the receiver, and let out what it sends, until the end."""
@@ -255,7 +255,6 @@ class NatsThread:
                 continue
             self._connection = connection
             self.max_payload = connection.max_payload
-            self._changed = True
             if self._closing:
                 return
             self._receiver.connected()

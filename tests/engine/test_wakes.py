@@ -10,6 +10,7 @@ from typing import Any, Callable, Iterator, List
 
 import pytest
 from rig import HECTIC
+from virtual import World, world
 
 from ate_dispatcher import ResultListener, events
 from ate_dispatcher._delivery.keyed_mailbox import KeyedMailbox
@@ -21,7 +22,6 @@ from ate_dispatcher._engine import high_water
 from ate_dispatcher._engine.coroutine_parker import CoroutineParker
 from ate_dispatcher._engine.process import SECTION
 from ate_dispatcher._engine.waiting import LoopParker
-from virtual import World, world
 
 __all__ = ["world"]
 

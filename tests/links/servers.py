@@ -55,6 +55,27 @@ class Wire:
         self._socket.close()
 
 
+class Scripted(threading.Thread):
+    """A server by hand, for one connection, to say things at moments that no real one can be
+    made to hit: *script* is called with each line that comes, and gives the answer.
+    """
+
+    def __init__(self, script: Callable[[bytes], bytes]) -> None:
+        super().__init__(name="scripted")
+        self._script = script
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen()
+        self.url = f"nats://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.start()
+
+    def run(self) -> None:
+        with self._socket, self._socket.accept()[0] as accepted:
+            accepted.sendall(b'INFO {"max_payload": 1048576, "headers": true}\r\n')
+            for line in accepted.makefile("rb"):
+                accepted.sendall(self._script(line))
+
+
 class Recorder:
     """A receiver that notes all it is told, and has done on its thread what it is asked to do."""
 

@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from nats_server import Server, free_port
-from servers import PATIENCE, Opened, Recorder, Wire, opening, topics
+from servers import PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
 
 from ate_dispatcher._core.durations import NEVER
 from ate_dispatcher._time.clock import REAL, RealClock
@@ -92,6 +92,7 @@ def test_it_is_a_transport(server: Server) -> None:
     receiver: Receiver = Recorder("lab", "me")
     assert transport is not receiver
     assert repr(transport) == f"<NatsTransport to {server.url}>"
+    assert transport.largest == (1 << 20) - 1024
 
 
 def test_two_parts_hear_each_other(server: Server, opened: Opened, lab: str) -> None:
@@ -224,6 +225,46 @@ def test_an_instant_that_moves_has_its_step_in_time(
     me.done()
     me.until(lambda: me.rung == 3)
     assert REAL.now() >= due
+
+
+def test_nothing_is_told_before_it_is_connected(opened: Opened) -> None:
+    """Though others send at that moment; what they send is kept for so long."""
+
+    def script(line: bytes) -> bytes:
+        if line.startswith(b"SUB ate1.lab.all.* "):
+            return b"MSG ate1.lab.all.a %s 1\r\nx\r\n" % line.split()[-1]
+        return b"PONG\r\n" if line.startswith(b"PING") else b""
+
+    server = Scripted(script)
+    me = opened(server)
+    me.wait("received", "a", b"x")
+    assert me.told[0] == ("connected",)
+    me.transport.close()
+    server.join()
+
+
+def test_any_number_of_unparks_is_one_call_of_the_loop(
+    server: Server, opened: Opened, lab: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it has not come to that."""
+    calls = []
+
+    class Loop(asyncio.SelectorEventLoop):
+        def call_soon_threadsafe(self, *arguments: Any, **more: Any) -> Any:
+            calls.append(arguments)
+            return super().call_soon_threadsafe(*arguments, **more)
+
+    monkeypatch.setattr(asyncio, "new_event_loop", Loop)
+    me = opened(server, "me", lab)
+    entered, late = threading.Event(), threading.Event()
+    me.do(entered.set, partial(late.wait, PATIENCE))
+    assert entered.wait(PATIENCE)
+    before = len(calls)
+    for _ in range(1000):
+        me.transport.unpark()
+    late.set()
+    assert len(calls) - before <= 1
+    me.done()
 
 
 # -- open membership -------------------------------------------------------------------------------
@@ -582,9 +623,10 @@ def certificates(tmp_path_factory: Any) -> Path:
     for name in ("ca", "other"):
         make("req", "-x509", *key(f"{name}.key"), "-out", f"{name}.pem", "-subj", f"/CN={name}")
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n", encoding="ascii")
-    for name in ("server", "client"):
+    (folder / "name").write_text("subjectAltName=DNS:localhost\n", encoding="ascii")
+    for name, names in (("server", "names"), ("named", "name"), ("client", "names")):
         make("req", *key(f"{name}.key"), "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names"]
+        signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", names]
         make("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
     return folder
 
@@ -662,6 +704,22 @@ def test_a_server_that_says_something_else_is_told(opened: Opened) -> None:
             thread.join()
 
 
+def test_a_server_that_is_late_with_its_answer_is_none(opened: Opened) -> None:
+    """nats-py takes that for a connection, on which it sends nothing."""
+    said: List[bytes] = []
+
+    def script(line: bytes) -> bytes:
+        said.append(line)
+        if line.startswith(b"PING"):
+            return b"PONG\r\n" if len(said) > 2 else b"INFO {}\r\nPONG\r\n"
+        return b""
+
+    server = Scripted(script)
+    with pytest.raises(DispatcherError, match="the server has ended the connection"):
+        opened(server)
+    server.join()
+
+
 def test_without_waiting_it_goes_on_trying(
     own: Callable[..., Server], opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -686,6 +744,11 @@ def test_without_waiting_it_goes_on_trying(
     assert me.payloads("other") == [b"heard"]
     assert me.count("unreachable") == 0
     assert caplog.text.count("goes on trying") == 1
+    server.kill()
+    me.wait("disconnected", ...)
+    while caplog.text.count("(told once)") < 3 and time.monotonic() < deadline:
+        me.done()
+    assert caplog.text.count("goes on trying") == 3
 
 
 def test_it_may_be_closed_before_it_is_connected(opened: Opened) -> None:
@@ -790,6 +853,10 @@ def test_a_frozen_server_is_a_lost_one(
     try:
         started = time.perf_counter()
         me.done(*[partial(me.transport.send, "other", b"." * 500_000)] * 80)
+        # Nothing more is wanted of the link while it has no way to leave.
+        steps = me.rest()
+        me.transport.unpark()
+        assert me.rest() == steps
         for each in (me, other):
             each.wait("disconnected", "nats: stale connection")
         assert time.perf_counter() - started < 4 * ping + 1.0
@@ -835,12 +902,16 @@ def test_the_next_of_several_servers_is_taken(own: Callable[..., Server], opened
     assert me.transport.largest == (1 << 20) - 1024
 
 
-def test_other_servers_of_a_cluster_are_known(own: Callable[..., Server], opened: Opened) -> None:
-    """Without being named."""
+def test_other_servers_of_a_cluster_are_known(
+    own: Callable[..., Server], opened: Opened, certificates: Path
+) -> None:
+    """Without being named; they are believed by the name of the one that told their numbers."""
     route = free_port()
-    first = own(f'cluster {{ name: c, listen: "127.0.0.1:{route}" }}')
+    secure = f"""tls {{ cert_file: "{certificates}/named.pem", key_file: "{certificates}/named.key",
+                       timeout: 5 }}"""
+    first = own(f'{secure}\ncluster {{ name: c, listen: "127.0.0.1:{route}" }}')
     second = own(
-        f'cluster {{ name: c, listen: "127.0.0.1:{free_port()}", '
+        f'{secure}\ncluster {{ name: c, listen: "127.0.0.1:{free_port()}", '
         f'routes: ["nats://127.0.0.1:{route}"] }}'
     )
     deadline = time.monotonic() + PATIENCE
@@ -850,7 +921,7 @@ def test_other_servers_of_a_cluster_are_known(own: Callable[..., Server], opened
                 break
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    me = opened(first)
+    me = opened(f"tls://localhost:{first.port}", tls=tls(certificates, "ca"))
     first.kill()
     me.until(lambda: me.count("connected") == 2)
 
@@ -928,26 +999,29 @@ def test_an_event_loop_that_is_late_is_no_loss(server: Server, opened: Opened, l
 
 
 def test_what_was_sent_before_the_end_arrives(server: Server, opened: Opened, lab: str) -> None:
-    """All of it, wherever `close` was called; it may be called again, also from the step."""
+    """All of it, wherever `close` was called, whoever speaks to it then; it may be called again."""
     other = opened(server, "other", lab)
+    flood = opened(server, "flood", lab)
+    told: List[int] = []
     for number in range(2):
         me = opened(server, f"me{number}", lab)
         send = [
             partial(me.transport.send, "other", b"%d" % each + b"." * 1000) for each in range(3000)
         ]
-        if number:
-            me.do(*send, me.transport.close)
+        flood.do(*[partial(flood.transport.send, me.part, b"." * 50_000)] * 20)
+        if number % 2:
+            me.do(*send, me.transport.close, lambda me=me: told.append(len(me.told)))
         else:
-            me.done(*send)
+            me.done(*send, lambda: told.append(0))
             me.transport.close()
         me.transport.join(REAL.now() + PATIENCE)
         me.transport.close()
         me.transport.unpark()
         other.until(lambda me=me: len(other.payloads(me.part)) == 3000)
-        told = len(me.told)
+        told[-1] = told[-1] or len(me.told)
         other.do(partial(other.transport.send, me.part, b"late"))
         other.wait("unreachable", me.part)
-        assert len(me.told) == told
+        assert len(me.told) == told[-1]
 
 
 def test_it_is_opened_once_and_under_the_real_clock(
