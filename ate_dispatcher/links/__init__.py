@@ -98,3 +98,10 @@ Several of one queue group answer in turn.
 
 Parts may also answer ``$SRV`` as ADR-32 of NATS says, named ``ate1-NS``, for its tools.
 """
+
+from __future__ import annotations
+
+from .transport import Receiver, Transport
+from .values import ValueType
+
+__all__ = ["Receiver", "Transport", "ValueType"]

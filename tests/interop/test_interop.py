@@ -375,7 +375,7 @@ def test_a_caller_in_node_asks_a_producer_in_node(lab: Lab) -> None:
 
 
 def test_a_caller_in_node_sees_a_part_go(lab: Lab) -> None:
-    """By a bye, at once; and it asks nobody if nobody is there."""
+    """By its bye, or because nobody hears the probe: whoever owes an answer is gone."""
     gate = threading.Event()
     slow = lab.producer("slow", lambda *_: gate.wait(PATIENCE))
     caller = lab.run("caller", "volts", "60000")
