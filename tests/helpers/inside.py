@@ -32,6 +32,11 @@ def engine_of(dispatcher: Dispatcher) -> Any:
     return dispatcher._ate_engine
 
 
+def is_watched(dispatcher: Dispatcher) -> bool:
+    """Whether a link is told of its registrations."""
+    return bool(engine_of(dispatcher).registry.watchers)
+
+
 def reserved(dispatcher: Dispatcher) -> bool:
     """Whether an instrument is taken, waited for or reserved."""
     return bool(engine_of(dispatcher).instruments)

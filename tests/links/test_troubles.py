@@ -7,6 +7,7 @@ import threading
 from typing import Any, List
 
 import pytest
+from inside import is_watched
 from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
@@ -85,7 +86,7 @@ def test_a_connection_that_was_left_is_not_told_of_registrations(parts: Parts) -
         connection.disconnect()
         parts.clock.advance(10)
         assert connection.join(1)
-    assert second._ate_engine.registry.watchers == []
+    assert not is_watched(second)
 
 
 def test_the_first_request_is_not_executed_after_its_end(parts: Parts) -> None:
