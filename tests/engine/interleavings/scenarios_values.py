@@ -179,7 +179,7 @@ def publish_and_results(stage: Stage) -> None:
 @scenario()
 def publish_and_results_within_bounds(stage: Stage) -> None:
     """The same where some have a bound, and so get results by messages of their own."""
-    bus = _Bus(stage, listeners=3, producers=1, plain=1)
+    bus = _Bus(stage, producers=1, plain=1)
 
     def asks() -> None:
         bus.says(1)
@@ -190,6 +190,45 @@ def publish_and_results_within_bounds(stage: Stage) -> None:
     heard = bus.ears[0].heard
     claim(sorted(heard, key=str) == [(2,), 1, 3], heard)
     claim(heard.index(1) < heard.index((2,)), heard)
+    bus.lab.end()
+
+
+@scenario()
+def publish_and_publish_within_bounds(stage: Stage) -> None:
+    """As `publish_and_publish`; places are taken by those who publish, the order is made inside."""
+    bus = _Bus(stage, plain=1)
+    stage.play(one=lambda: bus.says(1, 2), two=lambda: bus.says(11, 12))
+    bus.agree()
+    heard = bus.ears[1].heard
+    claim(sorted(heard) == [1, 2, 11, 12], heard)
+    claim(heard.index(1) < heard.index(2), heard)
+    claim(heard.index(11) < heard.index(12), heard)
+    bus.lab.end()
+
+
+@scenario()
+def publish_in_parts_within_bounds(stage: Stage) -> None:
+    """A post leaves the queue only when it is in all mailboxes, and results go behind it."""
+    with posts_in_parts():
+        bus = _Bus(stage, producers=1, plain=1)
+
+        def asks() -> None:
+            bus.says(1, 3)
+            claim(bus.lab.ask(2).wait(), "no end")
+
+        stage.play(asks=asks)
+        bus.agree()
+        claim(bus.ears[0].heard == [1, 3, (2,)], bus.ears[0].heard)
+        bus.lab.end()
+
+
+@scenario()
+def publish_and_stop_a_listener_within_bounds(stage: Stage) -> None:
+    """The one that was woken may be at its STOP: the other hears, both have a verdict."""
+    bus = _Bus(stage, plain=0)
+    stage.play(says=lambda: bus.says(1, 2), stops=bus.ears[0].stop)
+    claim(bus.ears[1].heard == [1, 2], bus.ears[1].heard)
+    bus.agree(but=1)
     bus.lab.end()
 
 

@@ -24,7 +24,7 @@ VALUES: Tuple[Variant, ...] = (
             ("            post = items[0]\n", "            post = items.popleft()\n"),
             ("            items.popleft()\n        return", "        return"),
         ),
-        ("publish_in_parts",),
+        ("publish_in_parts", "publish_in_parts_within_bounds"),
     ),
     Variant(
         "who publishes puts it into the mailboxes itself",
@@ -50,7 +50,11 @@ VALUES: Tuple[Variant, ...] = (
         "_delivery/posts.py",
         "Posts.go_first",
         (("        return bool(self.items) and self.distribute()\n", "        return False\n"),),
-        ("publish_and_results", "publish_in_parts_and_results"),
+        (
+            "publish_and_results",
+            "publish_in_parts_and_results",
+            "publish_in_parts_within_bounds",
+        ),
     ),
     Variant(
         "a result goes before what is left of the posts",
