@@ -91,6 +91,8 @@ class Membership:
         self._announce_at = NEVER
         #: Whether the others have been told of this one: after it was seen that its name is free.
         self._is_known = False
+        # Who was not heard of since we are connected again, and until when that is nobody's end.
+        self._unseen: Set[str] = set()
         self._lenient_until = -NEVER
         self._looked = NEVER
         #: Where listeners elsewhere are registered here.
@@ -100,7 +102,7 @@ class Membership:
 
     def connected(self, now: float) -> None:
         """What is said arrives, from now on or again."""
-        self._lenient_until = now + 2 * BEAT
+        self._lenient_until, self._unseen = now + 2 * BEAT, set(self.parts)
         for part in self.parts.values():
             part.heard = now
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
@@ -323,6 +325,7 @@ class Membership:
 
     def heard_of(self, sender: str) -> None:
         """Something has come from it."""
+        self._unseen.discard(sender)
         part = self.parts.get(sender)
         if part is not None:
             part.heard = self._shared.now
@@ -333,7 +336,7 @@ class Membership:
         if name == self._shared.part:
             if not self._is_known and not self.is_taken:
                 self._announce(now)
-        elif now >= self._lenient_until:
+        elif now >= self._lenient_until or name not in self._unseen:
             self.gone(name)
 
     def gone(self, name: str) -> None:

@@ -131,7 +131,9 @@ def test_a_further_element_of_a_verdict_is_ignored(parts: Parts) -> None:
     assert handle.report().members[0].standing.value == "queued"
 
 
-def test_a_word_to_send_again_does_not_fill_the_memory(parts: Parts) -> None:
+def test_a_word_to_send_again_does_not_fill_the_memory(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However often, and for however much, somebody says it has missed something."""
     parts.part("a")
     stranger = Stranger(parts)
@@ -141,7 +143,7 @@ def test_a_word_to_send_again_does_not_fill_the_memory(parts: Parts) -> None:
         parts.dispatchers["a"].publish("volts", [number, "x" * 50_000])
     parts.clock.advance(5)
     sizes: List[int] = []
-    stranger.received = lambda sender, payload: sizes.append(len(payload))  # type: ignore
+    monkeypatch.setattr(stranger, "received", lambda _, payload: sizes.append(len(payload)))
     stranger.say(b"\n".join([b'["again",1,100]'] * 200))
     parts.clock.advance(20)
     assert 0 < sum(sizes) < 20_000_000
@@ -235,3 +237,15 @@ def test_what_was_counted_is_read_from_anywhere() -> None:
         each.stop(immediate=True)
         each.join(5)
     assert wrong == []
+
+
+def test_a_part_that_dies_soon_after_our_connect_is_gone_at_once(parts: Parts) -> None:
+    """Only of those who were not heard of since a reconnect is it unknown whether they are back."""
+    parts.part("b")
+    parts.producer("b", 10_000, "far")
+    parts.part("a")
+    handle = parts.ask("a", ttl=20_000)
+    parts.clock.advance(10)
+    parts.wire.cut("b")
+    parts.clock.advance(450)
+    assert verdicts(handle) == [Verdict.GONE]
