@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, TextIO
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which what should come does not."""
 
 HERE = Path(__file__).resolve()
@@ -134,7 +134,13 @@ def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
 
 def _run(said: TextIO) -> None:
     """The program of a part."""
-    from ate_dispatcher import Dispatcher, Producer, ResultListener, current_request
+    from ate_dispatcher import (
+        Dispatcher,
+        Producer,
+        ResultListener,
+        TopicPattern,
+        current_request,
+    )
 
     heard: List[Any] = []
     done: List[Any] = []
@@ -160,6 +166,7 @@ def _run(said: TextIO) -> None:
         "done": done,
         "Works": Works,
         "Hears": Hears,
+        "TopicPattern": TopicPattern,
         "current_request": current_request,
         "time": time,
         "threading": threading,
