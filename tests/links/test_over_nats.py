@@ -227,7 +227,9 @@ def test_a_connect_that_is_interrupted_leaves_nothing(here: Here) -> None:
         timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
-            dispatcher.connect(f"nats://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=60_000)
+            dispatcher.connect(
+                f"nats://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=60_000
+            )
         timer.join()
         eventually(lambda: set(threading.enumerate()) <= threads, 3)
     with pytest.raises(DispatcherError, match="no connection"):
@@ -398,7 +400,9 @@ def test_a_server_that_dies_takes_nothing_with_it(here: Here) -> None:
     assert far[0] is far[-1] is Verdict.OK
 
 
-def gone_after(here: Here, dispatcher: Dispatcher, url: str, strike: Callable[[FarPart], None]) -> float:
+def gone_after(
+    here: Here, dispatcher: Dispatcher, url: str, strike: Callable[[FarPart], None]
+) -> float:
     """How long it takes until a part that owes an answer is seen to be gone."""
     (far,) = here.far(url, "mortal", on="slow", ms=20_000)
     known(dispatcher, "slow", 1)

@@ -249,3 +249,54 @@ def test_a_part_that_dies_soon_after_our_connect_is_gone_at_once(parts: Parts) -
     parts.wire.cut("b")
     parts.clock.advance(450)
     assert verdicts(handle) == [Verdict.GONE]
+
+
+def test_who_was_gone_for_a_moment_has_missed_nothing(parts: Parts) -> None:
+    """It alone was cut off, and taken for gone; what both have said meanwhile is heard by both."""
+    parts.part("a")
+    parts.part("b")
+    at_a, at_b = parts.listener("a", "up"), parts.listener("b", "down")
+    parts.producer("b", 10_000, "far")
+    parts.clock.advance(3000)
+    parts.ask("a", ttl=60_000)
+    parts.clock.advance(10)
+    for number in range(3):
+        parts.dispatchers["a"].publish("down", number)
+        parts.dispatchers["b"].publish("up", number)
+    parts.clock.advance(10)
+    parts.wire.cut("b")
+    parts.clock.advance(500)
+    assert parts.connections["a"].parts == ()
+    for number in range(3, 6):
+        parts.dispatchers["a"].publish("down", number)
+        parts.dispatchers["b"].publish("up", number)
+    parts.clock.advance(10)
+    parts.wire.heal("b")
+    parts.clock.advance(2000)
+    assert parts.connections["a"].parts == ("b",)
+    for number in range(6, 9):
+        parts.dispatchers["a"].publish("down", number)
+        parts.dispatchers["b"].publish("up", number)
+    parts.clock.advance(2000)
+    assert at_a.heard == list(range(9))
+    assert at_b.heard == list(range(9))
+
+
+def test_what_is_kept_for_who_was_gone_is_let_go_of(parts: Parts) -> None:
+    """After a while, and at once if it has said bye, or is another one of that name."""
+    parts.part("a")
+    parts.part("b")
+    parts.listener("b", "down")
+    parts.clock.advance(100)
+    registry = parts.dispatchers["a"]._ate_engine.registry
+    parts.connections["b"].disconnect()
+    parts.clock.advance(100)
+    assert registry.find("down") is None
+    parts.connect("b")
+    parts.clock.advance(100)
+    parts.wire.silence("b")
+    parts.clock.advance(5000)
+    assert parts.connections["a"].parts == ()
+    assert registry.find("down") is not None
+    parts.clock.advance(15_000)
+    assert registry.find("down") is None
