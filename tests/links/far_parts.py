@@ -109,6 +109,9 @@ class FarParts:
         """End what they have."""
         used, self._used = self._used, []
         alive = [part for part in used if part.process.poll() is None]
+        for part in used:
+            if part not in alive:
+                part.close()
         for part in alive:
             part.thaw()
             part.send("fresh()")
