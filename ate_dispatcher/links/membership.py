@@ -7,7 +7,7 @@ becomes registrations here.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Hashable, List, Set
+from typing import Any, Dict, Hashable, List, Set, Tuple
 from uuid import uuid1
 
 from .. import _log
@@ -21,7 +21,7 @@ from .guests import Guests
 from .offer import NOTHING, Offer, offer_of, offer_received
 from .outlet import RemoteListeners
 from .parts import Part
-from .results import Results
+from .results import LINGERS, Results
 from .shared import Shared
 
 __all__ = ["BEAT", "Membership"]
@@ -82,16 +82,20 @@ class Membership:
         self._announce_at = NEVER
         #: Whether the others have been told of this one: after it was seen that its name is free.
         self._is_known = False
+        # Who was not heard of since we are connected again, and until when that is nobody's end.
+        self._unseen: Set[str] = set()
         self._lenient_until = -NEVER
         self._looked = NEVER
         #: Where listeners elsewhere are registered here.
         self._outlets: Set[Hashable] = set()
+        #: Where parts listened that were lost, and until when that counts.
+        self._lingering: Dict[str, Tuple[float, Set[Hashable]]] = {}
 
     # -- what we say ---------------------------------------------------------------------------
 
     def connected(self, now: float) -> None:
         """What is said arrives, from now on or again."""
-        self._lenient_until = now + 2 * BEAT
+        self._lenient_until, self._unseen = now + 2 * BEAT, set(self.parts)
         for part in self.parts.values():
             part.heard = now
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
@@ -147,6 +151,7 @@ class Membership:
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name)
             self._asks.forget_old(now)
+            self._forget_lost(now)
         if self._probe_at <= now:
             self._probe_at = now + _PROBE
             for name in self._asks.debtors(now - _PROBE):
@@ -155,6 +160,13 @@ class Membership:
             self._ready_at, self.is_ready = NEVER, True
         say_at = self._say_at if self._is_known else NEVER
         return min(self._announce_at, say_at, self._beat_at, self._probe_at, self._ready_at)
+
+    def _forget_lost(self, now: float) -> None:
+        over = [name for name, (until, _) in self._lingering.items() if until <= now]
+        for name in over:
+            del self._lingering[name]
+        if over:
+            self._look_at_listeners()
 
     def _say_changes(self, now: float) -> None:
         if self._look_at_ours():
@@ -225,11 +237,12 @@ class Membership:
             return
         part, now = self.parts.get(sender), self._shared.now
         if part is not None and part.instance != instance:
-            self.gone(sender)
+            self.gone(sender, True)
             part = None
         if part is None:
             part = self.parts[sender] = Part(sender, instance, now)
-            self._results.begins(sender, seq)
+            self._lingering.pop(sender, None)
+            self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
         part.heard = now
         clock = more.get("clock")
@@ -266,7 +279,7 @@ class Membership:
         """That instance has left."""
         part = self.parts.get(sender)
         if part is not None and part.instance == instance:
-            self.gone(sender)
+            self.gone(sender, True)
 
     @property
     def taken(self) -> str:
@@ -292,6 +305,7 @@ class Membership:
 
     def heard_of(self, sender: str) -> None:
         """Something has come from it."""
+        self._unseen.discard(sender)
         part = self.parts.get(sender)
         if part is not None:
             part.heard = self._shared.now
@@ -302,18 +316,20 @@ class Membership:
         if name == self._shared.part:
             if not self._is_known and not self.is_taken:
                 self._announce(now)
-        elif now >= self._lenient_until:
+        elif now >= self._lenient_until or name not in self._unseen:
             self.gone(name)
 
-    def gone(self, name: str) -> None:
-        """It has left, or was lost."""
+    def gone(self, name: str, for_good: bool = False) -> None:
+        """It has left, or was lost; then what it listens to is still sent for a while."""
         part = self.parts.pop(name, None)
         if part is None:
             return
         part.is_gone = True
         self._shared.count("gone")
+        if not for_good:
+            self._lingering[name] = self._shared.now + LINGERS, part.listens
         self._take(part, NOTHING)
-        self._results.gone(name)
+        self._results.gone(name, part.instance, for_good)
         self._results.hand_on()
         self._asks.gone(name)
         self._guests.gone(name)
@@ -321,7 +337,9 @@ class Membership:
     def lost(self) -> None:
         """All others are gone for this part, which leaves."""
         for name in list(self.parts):
-            self.gone(name)
+            self.gone(name, True)
+        self._lingering.clear()
+        self._look_at_listeners()
 
     # -- the registry --------------------------------------------------------------------------
 
@@ -355,6 +373,7 @@ class Membership:
 
     def _look_at_listeners(self) -> None:
         wanted = {topic for part in self.parts.values() for topic in part.listens}
+        wanted = wanted.union(*[listens for _, listens in self._lingering.values()])
         registry, outlet = self._engine.registry, self.outlet
         registration = Registration(outlet, outlet, self._shared.outbox, apart=True)
         for topic in wanted - self._outlets:

@@ -25,7 +25,7 @@ GROUP = "ate_dispatcher.links"
 
 NAMESPACE = "ATE_DISPATCHER_NAMESPACE"
 
-_OURS = {"nats": "ate_dispatcher.links.nats"}
+_OURS = dict.fromkeys(("nats", "tls"), "ate_dispatcher.links.nats")
 """Those of this package, also where it was not installed."""
 
 
@@ -82,7 +82,7 @@ def _transport_of(address: Any, options: Dict[str, Any]) -> Transport:
             raise BadType(f"{next(iter(options))} must not be given with a transport object")
         return address  # type: ignore[no-any-return]
     if address is None:
-        openers = {scheme: _opener(scheme) for scheme in _schemes()}
+        openers = {module: _opener(scheme) for scheme, module in _schemes().items()}
         for opener in openers.values():
             address = opener.address_in(os.environ)
             if address is not None:

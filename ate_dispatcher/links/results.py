@@ -20,7 +20,10 @@ from . import frames
 from .shared import Shared
 from .subjects import subject_of
 
-__all__ = ["Results"]
+__all__ = ["LINGERS", "Results"]
+
+LINGERS = 10.0
+"""Seconds for which a part that was lost may come back, and has missed nothing."""
 
 _KEPT, _BYTES = 5_000, 16 * 1024 * 1024
 """So many, and so much text of them, are kept for who has missed some."""
@@ -71,6 +74,8 @@ class Results:
         self._history: Deque[Tuple[int, str]] = deque()
         self._size = 0
         self._sources: Dict[str, _Source] = {}
+        #: Those of parts that were lost: until when, and which instance.
+        self._lost: Dict[str, Tuple[float, str, _Source]] = {}
         self._heard: List[Heard] = []
         # To whom something was sent again since the last look: nobody has us fill our memory.
         self._served: Set[str] = set()
@@ -119,17 +124,26 @@ class Results:
         for source in self._sources.values():
             source.asked, source.patience = min(source.asked, 0.0), _PATIENCE
 
-    def begins(self, sender: str, seq: int) -> None:
-        """A part has come that has sent *seq* until now; what was before is not for us."""
-        self._sources[sender] = _Source(seq)
+    def begins(self, sender: str, instance: str, seq: int) -> None:
+        """A part has come that has sent *seq* until now; what was before is not for us.
 
-    def gone(self, sender: str) -> None:
-        """It has left; what is held of it is all that will come."""
+        But for one that was lost for a moment.
+        """
+        _, before, source = self._lost.pop(sender, (0.0, "", None))
+        if source is not None and before == instance:
+            source.asked, source.patience = min(source.asked, 0.0), _PATIENCE
+        else:
+            self._end(sender, source)
+            source = _Source(seq)
+        self._sources[sender] = source
+
+    def gone(self, sender: str, instance: str, for_good: bool) -> None:
+        """It was lost; or has left, and what is held of it is all that will come."""
         source = self._sources.pop(sender, None)
-        if source is not None and source.held:
-            self._pass_over(source, max(source.held))
-        if source is not None:
-            self._say_lost(sender, source)
+        if source is None or for_good:
+            self._end(sender, source)
+        else:
+            self._lost[sender] = self._shared.now + LINGERS, instance, source
 
     def came(self, sender: str, seq: int, topic: str, value: Any, request: Optional[int]) -> None:
         """One of them."""
@@ -168,6 +182,12 @@ class Results:
         """Ask once more for what is still missing; when to look again."""
         until = NEVER
         self._served.clear()
+        for sender, (at, _, source) in list(self._lost.items()):
+            if at <= now:
+                del self._lost[sender]
+                self._end(sender, source)
+            else:
+                until = min(until, at)
         for sender, source in self._sources.items():
             if source.told > source.seq:
                 if source.asked <= now:
@@ -179,6 +199,7 @@ class Results:
                     self._say_lost(sender, source)
                 else:
                     until = min(until, source.said + _SAYS)
+        self.hand_on()
         return until
 
     def hand_on(self) -> None:
@@ -188,6 +209,13 @@ class Results:
             let_hear(self._shared.engine, heard, self._shared.outbox)
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _end(self, sender: str, source: Optional[_Source]) -> None:
+        if source is None:
+            return
+        if source.held:
+            self._pass_over(source, max(source.held))
+        self._say_lost(sender, source)
 
     def _take(self, item: Tuple[str, Any, Optional[int]]) -> None:
         topic, value, request = item

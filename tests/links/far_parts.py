@@ -11,9 +11,9 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, TextIO
+from typing import Any, Callable, Dict, List, TextIO
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 """Seconds after which what should come does not."""
 
 HERE = Path(__file__).resolve()
@@ -21,12 +21,10 @@ ROOT = HERE.parents[2]
 
 
 class FarPart:
-    """One process, with a dispatcher; connected under *name*, unless that is None."""
+    """One process, with a dispatcher."""
 
-    def __init__(
-        self, url: str, name: Optional[str] = "b", namespace: str = "n", **options: Any
-    ) -> None:
-        self.name = name
+    def __init__(self) -> None:
+        self.name = ""
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(HERE)],
             stdin=subprocess.PIPE,
@@ -34,9 +32,6 @@ class FarPart:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             text=True,
         )
-        if name is not None:
-            given = {"namespace": namespace, "name": name, **options}
-            self.do(f"connection = dispatcher.connect({url!r}, **{given!r})")
 
     def send(self, code: str) -> None:
         """Have it run *code*; `answer` is to follow."""
@@ -92,31 +87,40 @@ class FarPart:
 
 
 class FarParts:
-    """All of one test, which end with it."""
+    """Processes, which are used again; what each of them has ends with the test it is for."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self._all: List[FarPart] = []
+    def __init__(self) -> None:
+        self._idle: List[FarPart] = []
+        self._used: List[FarPart] = []
 
-    def __call__(self, name: Optional[str] = "b", **options: Any) -> FarPart:
-        part = FarPart(options.pop("url", self.url), name, **options)
-        self._all.append(part)
-        return part
-
-    def start(self, *names: str) -> List[FarPart]:
+    def start(self, url: str, namespace: str, *names: str, **options: Any) -> List[FarPart]:
         """Several at a time, which takes little longer than one."""
-        parts = [self(None) for _ in names]
+        parts = [self._idle.pop() if self._idle else FarPart() for _ in names]
+        self._used += parts
         for part, name in zip(parts, names):
             part.name = name
-            part.send(
-                f"connection = dispatcher.connect({self.url!r}, namespace='n', name={name!r})"
-            )
+            given = {"namespace": namespace, "name": name, **options}
+            part.send(f"connection = dispatcher.connect({url!r}, **{given!r})")
         for part in parts:
             part.answer()
         return parts
 
+    def tidy(self) -> None:
+        """End what they have."""
+        used, self._used = self._used, []
+        alive = [part for part in used if part.process.poll() is None]
+        for part in used:
+            if part not in alive:
+                part.close()
+        for part in alive:
+            part.thaw()
+            part.send("fresh()")
+        for part in alive:
+            part.answer()
+        self._idle += alive
+
     def close(self) -> None:
-        for part in self._all:
+        for part in [*self._idle, *self._used]:
             part.close()
 
 
@@ -133,7 +137,13 @@ def eventually(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
 
 def _run(said: TextIO) -> None:
     """The program of a part."""
-    from ate_dispatcher import Dispatcher, Producer, ResultListener, current_request
+    from ate_dispatcher import (
+        Dispatcher,
+        Producer,
+        ResultListener,
+        TopicPattern,
+        current_request,
+    )
 
     heard: List[Any] = []
     done: List[Any] = []
@@ -154,25 +164,35 @@ def _run(said: TextIO) -> None:
         def process_dispatcher_result(self, topic: Any, response: Any) -> None:
             heard.append(response)
 
-    dispatcher = Dispatcher()
-    dispatcher.start()
-    names: Dict[str, Any] = {
-        "dispatcher": dispatcher,
+    always: Dict[str, Any] = {
         "heard": heard,
         "done": done,
-        "time": time,
         "Works": Works,
         "Hears": Hears,
-        "Producer": Producer,
+        "TopicPattern": TopicPattern,
         "current_request": current_request,
+        "time": time,
         "threading": threading,
     }
+    names: Dict[str, Any] = {}
+
+    def fresh() -> None:
+        if names:
+            names["dispatcher"].stop(immediate=True)
+            names["dispatcher"].join(5)
+        names.clear()
+        heard.clear()
+        done.clear()
+        names.update(always, fresh=fresh, dispatcher=Dispatcher())
+        names["dispatcher"].start()
+
+    fresh()
     for line in sys.stdin:
         error, value = "", None
         try:
             exec(json.loads(line), names)
             value = names.pop("_", None)
-        except Exception as raised:
+        except BaseException as raised:
             error = f"{type(raised).__name__}: {raised}"
         print(json.dumps([error, value]), file=said, flush=True)
 

@@ -132,7 +132,9 @@ def test_a_further_element_of_a_verdict_is_ignored(parts: Parts) -> None:
     assert handle.report().members[0].standing.value == "queued"
 
 
-def test_a_word_to_send_again_does_not_fill_the_memory(parts: Parts) -> None:
+def test_a_word_to_send_again_does_not_fill_the_memory(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However often, and for however much, somebody says it has missed something."""
     parts.part("a")
     stranger = Stranger(parts)
@@ -142,7 +144,7 @@ def test_a_word_to_send_again_does_not_fill_the_memory(parts: Parts) -> None:
         parts.dispatchers["a"].publish("volts", [number, "x" * 50_000])
     parts.clock.advance(5)
     sizes: List[int] = []
-    stranger.received = lambda sender, payload: sizes.append(len(payload))  # type: ignore[method-assign]
+    monkeypatch.setattr(stranger, "received", lambda _, payload: sizes.append(len(payload)))
     stranger.say(b"\n".join([b'["again",1,100]'] * 200))
     parts.clock.advance(20)
     assert 0 < sum(sizes) < 20_000_000
@@ -236,3 +238,66 @@ def test_what_was_counted_is_read_from_anywhere() -> None:
         each.stop(immediate=True)
         each.join(5)
     assert wrong == []
+
+
+def test_a_part_that_dies_soon_after_our_connect_is_gone_at_once(parts: Parts) -> None:
+    """Only of those who were not heard of since a reconnect is it unknown whether they are back."""
+    parts.part("b")
+    parts.producer("b", 10_000, "far")
+    parts.part("a")
+    handle = parts.ask("a", ttl=20_000)
+    parts.clock.advance(10)
+    parts.wire.cut("b")
+    parts.clock.advance(450)
+    assert verdicts(handle) == [Verdict.GONE]
+
+
+def test_who_was_gone_for_a_moment_has_missed_nothing(parts: Parts) -> None:
+    """It alone was cut off, and taken for gone; what both have said meanwhile is heard by both."""
+    parts.part("a")
+    parts.part("b")
+    at_a, at_b = parts.listener("a", "up"), parts.listener("b", "down")
+    parts.producer("b", 10_000, "far")
+    parts.clock.advance(3000)
+    parts.ask("a", ttl=60_000)
+    parts.clock.advance(10)
+    for number in range(3):
+        parts.dispatchers["a"].publish("down", number)
+        parts.dispatchers["b"].publish("up", number)
+    parts.clock.advance(10)
+    parts.wire.cut("b")
+    parts.clock.advance(500)
+    assert parts.connections["a"].parts == ()
+    for number in range(3, 6):
+        parts.dispatchers["a"].publish("down", number)
+        parts.dispatchers["b"].publish("up", number)
+    parts.clock.advance(10)
+    parts.wire.heal("b")
+    parts.clock.advance(2000)
+    assert parts.connections["a"].parts == ("b",)
+    for number in range(6, 9):
+        parts.dispatchers["a"].publish("down", number)
+        parts.dispatchers["b"].publish("up", number)
+    parts.clock.advance(2000)
+    assert at_a.heard == list(range(9))
+    assert at_b.heard == list(range(9))
+
+
+def test_what_is_kept_for_who_was_gone_is_let_go_of(parts: Parts) -> None:
+    """After a while, and at once if it has said bye, or is another one of that name."""
+    parts.part("a")
+    parts.part("b")
+    parts.listener("b", "down")
+    parts.clock.advance(100)
+    registry = parts.dispatchers["a"]._ate_engine.registry
+    parts.connections["b"].disconnect()
+    parts.clock.advance(100)
+    assert registry.find("down") is None
+    parts.connect("b")
+    parts.clock.advance(100)
+    parts.wire.silence("b")
+    parts.clock.advance(5000)
+    assert parts.connections["a"].parts == ()
+    assert registry.find("down") is not None
+    parts.clock.advance(15_000)
+    assert registry.find("down") is None

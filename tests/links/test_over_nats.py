@@ -1,0 +1,953 @@
+"""Parts in several processes, over a real server, in trouble.
+
+The deterministic twin of each promise is on the wire within one process (`test_requests`,
+`test_membership`, `test_results`, `test_troubles`): here it is seen that the server, its client and
+processes keep to what that wire supposes of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+import pytest
+from far_parts import ROOT, FarPart, FarParts, eventually
+from servers import Server, free_port
+
+from ate_dispatcher import (
+    Completion,
+    Connection,
+    Dispatcher,
+    DispatcherError,
+    Producer,
+    RemoteError,
+    ResultListener,
+    Verdict,
+)
+from ate_dispatcher.errors import BadValue
+
+pytest.importorskip("nats")
+
+
+class Works(Producer):
+    """Answers with its name and what it was given."""
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        return [self.name, *args]
+
+
+class Hears(ResultListener):
+    """Remembers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: List[Any] = []
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self.heard.append(response)
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that nobody troubles; each test has a namespace of its own there."""
+    server = Server(tmp_path_factory.mktemp("shared"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def far_parts() -> Iterator[FarParts]:
+    """Processes for all tests: to start one takes long."""
+    made = FarParts()
+    yield made
+    made.close()
+
+
+class Here:
+    """What a test needs in this process, and ends with it."""
+
+    def __init__(self, folder: Path, far: FarParts) -> None:
+        self._folder = folder
+        self._far = far
+        self._servers: List[Server] = []
+        self._dispatchers: List[Dispatcher] = []
+        self.namespace = f"n{random.randrange(1 << 60):x}"
+
+    def server(self, config: str = "") -> Server:
+        made = Server(self._folder, config)
+        self._servers.append(made)
+        return made
+
+    def dispatcher(self, *producers: str) -> Dispatcher:
+        """Started, with a producer on "volts" of each of these names."""
+        made = Dispatcher()
+        self._dispatchers.append(made)
+        made.start()
+        for name in producers:
+            made.register_result_producer(Works(name=name), "volts", start=True)
+        return made
+
+    def connect(
+        self, url: str, name: str = "a", *producers: str, **options: Any
+    ) -> Tuple[Dispatcher, Connection]:
+        dispatcher = self.dispatcher(*producers)
+        given = {"namespace": self.namespace, "name": name, **options}
+        return dispatcher, dispatcher.connect(url, **given)
+
+    def far(self, url: str, *names: str, on: str = "volts", ms: float = 0) -> List[FarPart]:
+        """Parts in processes of their own, each with one producer that is called like it."""
+        parts = self._far.start(url, self.namespace, *names)
+        made = f"Works(connection.name, {ms})"
+        for part in parts:
+            part.do(f"dispatcher.register_result_producer({made}, {on!r}, start=True)")
+        return parts
+
+    def close(self) -> None:
+        self._far.tidy()
+        for each in self._dispatchers:
+            each.stop(immediate=True)
+        for each in self._dispatchers:
+            each.join(5)
+        for server in self._servers:
+            server.thaw()
+            server.kill()
+
+
+@pytest.fixture
+def here(tmp_path: Path, far_parts: FarParts) -> Iterator[Here]:
+    """Nothing yet."""
+    made = Here(tmp_path, far_parts)
+    yield made
+    made.close()
+
+
+def known(dispatcher: Dispatcher, topic: str, number: int) -> None:
+    """Wait until so many producers are known on *topic*."""
+    registry = dispatcher._ate_engine.registry
+
+    def there() -> bool:
+        channel = registry.find(topic)
+        return channel is not None and len(channel.producers.registrations()) == number
+
+    eventually(there)
+
+
+def all_answer(dispatcher: Dispatcher, *args: Any, ttl: float = 1000) -> bool:
+    """Whether who is on "volts" does, elsewhere too."""
+    handle = dispatcher.send_request("volts", *args, ttl=ttl)
+    handle.wait()
+    return set(verdicts(handle)) == {Verdict.OK} and len(handle.roster) > 1
+
+
+def verdicts(handle: Any) -> List[Verdict]:
+    """In roster order."""
+    return [each.verdict for each in handle.report().members]
+
+
+# -- connecting ------------------------------------------------------------------------------------
+
+
+def test_an_address_may_stand_in_many_places(
+    here: Here, shared_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the call, in a list of which some are down, in the environment; also as ``with``."""
+    url, nobody = shared_server.url, f"nats://127.0.0.1:{free_port()}"
+    for name in ("ATE_DISPATCHER_NATS_URL", "ATE_DISPATCHER_NATS_HOST", "ATE_DISPATCHER_NATS_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    dispatcher = here.dispatcher()
+    with pytest.raises(DispatcherError, match="ATE_DISPATCHER_NATS_URL"):
+        dispatcher.connect()
+    for address in (url, [nobody, url], f"{nobody},{url}"):
+        with dispatcher.connect(address, namespace=here.namespace, name="a") as connection:
+            assert connection.is_connected
+        assert not connection.is_connected
+    monkeypatch.setenv("ATE_DISPATCHER_NAMESPACE", here.namespace)
+    monkeypatch.setenv("ATE_DISPATCHER_NATS_URL", url)
+    with dispatcher.connect() as connection:
+        assert connection.namespace == here.namespace
+    monkeypatch.delenv("ATE_DISPATCHER_NATS_URL")
+    monkeypatch.setenv("ATE_DISPATCHER_NATS_HOST", "127.0.0.1")
+    monkeypatch.setenv("ATE_DISPATCHER_NATS_PORT", str(shared_server.port))
+    with dispatcher.connect(name="a") as connection:
+        assert connection.is_connected
+
+
+def test_who_cannot_be_reached_is_an_error_at_the_connect(here: Here) -> None:
+    """So is whoever does not want us; the dispatcher goes on, and may connect elsewhere."""
+    dispatcher = here.dispatcher("mine")
+    port = free_port()
+    with pytest.raises(DispatcherError, match=f"no connection to nats://127.0.0.1:{port}"):
+        dispatcher.connect(f"nats://127.0.0.1:{port}")
+    closed = here.server('authorization {user: "lab", password: "secret"}')
+    for login in ({}, {"user": "lab", "password": "wrong"}):
+        with pytest.raises(DispatcherError, match=r"(?i)authorization") as caught:
+            dispatcher.connect(closed.url, **login)
+        assert "wrong" not in str(caught.value)
+    with pytest.raises(BadValue, match="colour"):
+        dispatcher.connect(closed.url, colour="red")
+    with dispatcher.connect(closed.url, user="lab", password="secret") as connection:
+        assert connection.is_connected
+    assert dispatcher.send_request("volts", 1, ttl=1000).results() == [["mine", 1]]
+
+
+def test_who_does_not_wait_is_connected_when_the_server_comes(here: Here) -> None:
+    """And meanwhile asks those who are here."""
+    server = here.server()
+    server.kill()
+    dispatcher, connection = here.connect(server.url, "a", "mine", wait=False)
+    assert not connection.is_connected
+    assert dispatcher.send_request("volts", 1, ttl=1000).results() == [["mine", 1]]
+    server.start()
+    eventually(lambda: connection.is_connected)
+    here.connect(server.url, "b", "theirs")
+    known(dispatcher, "volts", 2)
+    assert sorted(dispatcher.send_request("volts", ttl=1000).results()) == [["mine"], ["theirs"]]
+
+
+def test_a_connect_that_is_interrupted_leaves_nothing(here: Here) -> None:
+    """By Ctrl-C, while a server that greets nobody keeps it waiting."""
+    import socket
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(5)
+        dispatcher = here.dispatcher()
+        threads = set(threading.enumerate())
+        timer = threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            dispatcher.connect(
+                f"nats://127.0.0.1:{silent.getsockname()[1]}", connect_timeout=60_000
+            )
+        timer.join()
+        eventually(lambda: set(threading.enumerate()) <= threads, 3)
+    with pytest.raises(DispatcherError, match="no connection"):
+        dispatcher.connect(f"nats://127.0.0.1:{free_port()}")
+
+
+# -- all of it, over three processes ---------------------------------------------------------------
+
+
+def test_everything_goes_over_three_processes(here: Here, shared_server: Server) -> None:
+    """Requests, streams, progress, cancel, disable, errors, listeners, published values."""
+    a, connection = here.connect(shared_server.url, "a", "a")
+    hears = Hears()
+    a.register_result_listener(hears, "volts", start=True)
+    b, c = here.far(shared_server.url, "b", "c")
+    known(a, "volts", 3)
+    assert connection.parts == ("b", "c")
+    # Requests, from each of them, and results to whoever listens.
+    c.do("dispatcher.register_result_listener(Hears(), 'volts', 'news', start=True)")
+    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    handle = a.send_request("volts", 1, ttl=2000)
+    assert sorted(handle.results()) == [["a", 1], ["b", 1], ["c", 1]]
+    eventually(lambda: len(hears.heard) == 3)
+    eventually(lambda: c.get("len(heard)") == 3)
+    assert sorted(b.get("dispatcher.send_request('volts', 2, ttl=2000).results()")) == [
+        ["a", 2],
+        ["b", 2],
+        ["c", 2],
+    ]
+    eventually(lambda: c.get("len(heard)") == 6)
+    # Published values, in their order.
+    for number in range(100):
+        a.publish("news", number)
+    eventually(lambda: c.get("len(heard)") == 106)
+    assert c.get("heard[6:]") == list(range(100))
+    # An error is a value, with its traceback.
+    b.do(
+        "@dispatcher.producer('fails')\n"
+        "def fails(topic, *args):\n    raise ValueError('no probe')\n"
+        "@dispatcher.producer('parts', stream=True)\n"
+        "def parts(topic, *args):\n"
+        "    current_request().progress(0.5, 'half way')\n"
+        "    yield 1\n    event.wait(5)\n    yield 2\n"
+        "event = threading.Event()"
+    )
+    known(a, "fails", 1)
+    known(a, "parts", 1)
+    handle = a.send_request("fails", ttl=2000)
+    handle.wait()
+    error = handle.replies[0].error
+    assert isinstance(error, RemoteError)
+    assert (error.kind, error.message, error.part) == ("ValueError", "no probe", "b")
+    assert "in fails" in error.traceback_text
+    # A stream, and how far it is.
+    handle = a.send_request("parts", ttl=5000)
+    values = iter(handle)
+    first = next(values)
+    assert first.value == 1, first.error
+    eventually(lambda: handle.progress)
+    (progress,) = handle.progress
+    assert (progress.fraction, progress.text) == (0.5, "half way")
+    b.do("event.set()")
+    assert [each.value for each in values] == [2]
+    assert handle.completion is Completion.ALL_REPLIED
+    # Who is disabled here is not asked; who is disabled there neither.
+    a.disable("b")
+    assert sorted(a.send_request("volts", ttl=2000).results()) == [["a"], ["c"]]
+    a.enable("b")
+    b.do("dispatcher.disable('b')")
+    known(a, "volts", 2)
+    b.do("dispatcher.enable('b')")
+    known(a, "volts", 3)
+    # What is cancelled is not begun.
+    b.do("dispatcher.register_result_producer(Works('slow', 300), 'slow', start=True)")
+    known(a, "slow", 1)
+    first, second = (a.send_request("slow", number, ttl=5000) for number in (1, 2))
+    eventually(lambda: b.get("len([each for each in done if each[1:] == [1]])"))
+    before = b.get("len(done)")
+    second.cancel()
+    assert first.results() == [["slow", 1]]
+    eventually(lambda: verdicts(second) == [Verdict.CANCELLED])
+    time.sleep(0.05)
+    assert b.get("len(done)") == before
+    assert connection.statistics()["malformed"] == 0
+
+
+# -- trouble ---------------------------------------------------------------------------------------
+
+
+class Asking(threading.Thread):
+    """Asks again and again, and remembers each request."""
+
+    def __init__(self, dispatcher: Dispatcher, ttl: float) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+        self.ttl = ttl
+        self.handles: List[Any] = []
+        self.longest = 0.0
+        self.ends = False
+
+    def run(self) -> None:
+        while not self.ends:
+            began = time.monotonic()
+            handle = self.dispatcher.send_request(
+                "volts", self.name, len(self.handles), ttl=self.ttl
+            )
+            self.handles.append(handle)
+            handle.wait()
+            self.longest = max(self.longest, time.monotonic() - began)
+            time.sleep(0.002)
+
+    def end(self) -> None:
+        self.ends = True
+        self.join(10)
+        assert not self.is_alive()
+
+
+def test_a_server_that_dies_takes_nothing_with_it(here: Here) -> None:
+    """Killed and started again under load: no request hangs, who is here answers each, and whoever
+    listens elsewhere hears each value once, in order.
+    """
+    server = here.server()
+    a, connection = here.connect(server.url, "a", "here")
+    (b,) = here.far(server.url, "b")
+    b.do("dispatcher.register_result_listener(Hears(), 'news', start=True)")
+    hears = Hears()
+    a.register_result_listener(hears, "far news", start=True)
+    known(a, "volts", 2)
+    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    eventually(lambda: b.get("dispatcher._ate_engine.registry.find('far news') is not None"))
+    b.do(
+        "def tell():\n"
+        "    for number in range(1500):\n"
+        "        dispatcher.publish('far news', number)\n"
+        "        time.sleep(0.0004)\n"
+        "telling = threading.Thread(target=tell)\n"
+        "telling.start()"
+    )
+    asking = Asking(a, ttl=200)
+    asking.start()
+    published = 0
+    until = time.monotonic() + 1.2
+    kill_at = until - 0.9
+    down = False
+    while True:
+        if time.monotonic() > until:
+            break
+        a.publish("news", published)
+        published += 1
+        time.sleep(0.0004)
+        if not down and time.monotonic() > kill_at:
+            down = True
+            server.kill()
+            threading.Timer(0.2, server.start).start()
+    b.do("telling.join()")
+    eventually(lambda: connection.is_connected)
+    eventually(lambda: all_answer(a, 0, ttl=200))
+    asking.end()
+    eventually(lambda: b.get("len(heard)") >= published, 5)
+    eventually(lambda: len(hears.heard) >= 1500, 5)
+    assert b.get("heard") == list(range(published))
+    assert hears.heard == list(range(1500))
+    assert asking.longest < 0.2 + 0.25
+    for handle in asking.handles:
+        first = handle.report().members[0]
+        assert first.verdict is Verdict.OK
+    assert connection.statistics()["sent_again"] > 0
+    far = [handle.report().members[1].verdict for handle in asking.handles]
+    assert far[0] is far[-1] is Verdict.OK
+
+
+def gone_after(
+    here: Here, dispatcher: Dispatcher, url: str, strike: Callable[[FarPart], None]
+) -> float:
+    """How long it takes until a part that owes an answer is seen to be gone."""
+    (far,) = here.far(url, "mortal", on="slow", ms=20_000)
+    known(dispatcher, "slow", 1)
+    handle = dispatcher.send_request("slow", ttl=20_000)
+    eventually(lambda: far.get("len(done)"))
+    time.sleep(random.random() * 0.2)
+    began = time.monotonic()
+    strike(far)
+    handle.wait()
+    assert verdicts(handle) == [Verdict.GONE]
+    return time.monotonic() - began
+
+
+def test_who_is_killed_is_gone_within_400_ms(here: Here, shared_server: Server) -> None:
+    """It owes an answer; who is registered is known elsewhere, too."""
+    a, connection = here.connect(shared_server.url)
+    assert gone_after(here, a, shared_server.url, FarPart.kill) < 0.4
+    assert connection.parts == ()
+    assert a.send_request("slow", ttl=1000).completion is Completion.NO_PRODUCERS
+
+
+@pytest.mark.thorough
+def test_killed_parts_are_gone_within_400_ms_each_time(here: Here, shared_server: Server) -> None:
+    """Fifteen of them; restarted under the same name each time."""
+    a, _ = here.connect(shared_server.url)
+    took = [gone_after(here, a, shared_server.url, FarPart.kill) * 1e3 for _ in range(15)]
+    print(
+        f"\nSIGKILL to GONE: {min(took):.0f} / {statistics.median(took):.0f} / {max(took):.0f} ms"
+        " (least, median, most of 15)"
+    )
+    assert max(took) < 400
+
+
+def test_who_was_frozen_begins_nothing_that_is_over(here: Here, shared_server: Server) -> None:
+    """What waits in its socket has no time left when it is read."""
+    a, connection = here.connect(shared_server.url, "a", "here")
+    (b,) = here.far(shared_server.url, "b")
+    known(a, "volts", 2)
+    assert all_answer(a, "before", ttl=1000)
+    b.freeze()
+    handles = [a.send_request("volts", "frozen", ttl=100) for _ in range(20)]
+    for handle in handles:
+        handle.wait()
+        assert handle.completion is Completion.DEADLINE
+        assert verdicts(handle) == [Verdict.OK, Verdict.MISSING]
+    time.sleep(0.2)
+    b.thaw()
+    eventually(lambda: verdicts(handles[-1]) == [Verdict.OK, Verdict.SKIPPED])
+    assert all_answer(a, "after", ttl=1000)
+    assert [each[1] for each in b.get("done")] == ["before", "after"]
+    assert b.get("connection.statistics()['stale']") == 20
+    assert connection.statistics()["gone"] == 0
+
+
+@pytest.mark.thorough
+def test_who_was_frozen_for_long_is_gone_and_comes_back(here: Here, shared_server: Server) -> None:
+    """After three silent beats; what it had is begun by nobody, and it is asked again after."""
+    a, connection = here.connect(shared_server.url, "a", "here")
+    (b,) = here.far(shared_server.url, "b")
+    known(a, "volts", 2)
+    assert all_answer(a, "before", ttl=1000)
+    b.freeze()
+    endless = a.send_request("volts", "endless", ttl=None)
+    short = [a.send_request("volts", "short", ttl=100) for _ in range(5)]
+    endless.wait()
+    assert verdicts(endless) == [Verdict.OK, Verdict.GONE]
+    assert connection.parts == ()
+    time.sleep(1)
+    b.thaw()
+    known(a, "volts", 2)
+    assert all_answer(a, "after", ttl=1000)
+    # The endless one has no end: that it was given up is all that can be known.
+    assert [each[1] for each in b.get("done") if each[1] != "endless"] == ["before", "after"]
+    assert [verdicts(each)[1] for each in short] == [Verdict.MISSING] * 5
+
+
+def test_a_frozen_namesake_leaves_when_it_is_back(here: Here, shared_server: Server) -> None:
+    """Another one has its name by then; nobody shouts."""
+    a, connection = here.connect(shared_server.url)
+    (old,) = here.far(shared_server.url, "b")
+    known(a, "volts", 1)
+    old.freeze()
+    (new,) = here.far(shared_server.url, "b", on="ohms")
+    known(a, "ohms", 1)
+    before = connection.statistics()["messages_in"]
+    old.thaw()
+    eventually(lambda: not old.get("connection.is_connected"))
+    time.sleep(0.3)
+    assert connection.statistics()["messages_in"] - before < 20
+    assert a.send_request("ohms", ttl=1000).results() == [["b"]]
+    assert new.get("connection.is_connected")
+    assert connection.parts == ("b",)
+
+
+def test_a_frozen_server_has_nothing_executed_after_its_end(here: Here) -> None:
+    """For 1.5 s, with half a second for each request."""
+    server = here.server()
+    a, connection = here.connect(server.url, "a", "here")
+    (b,) = here.far(server.url, "b")
+    known(a, "volts", 2)
+    asking = [Asking(a, ttl=500) for _ in range(7)]
+    for each in asking:
+        each.start()
+    time.sleep(0.2)
+    server.freeze()
+    time.sleep(1.5)
+    server.thaw()
+    eventually(lambda: all_answer(a, "", 0, ttl=300))
+    time.sleep(0.2)
+    for each in asking:
+        each.end()
+        assert each.longest < 0.5 + 0.25
+    every = {(each.name, n): h for each in asking for n, h in enumerate(each.handles)}
+    assert all(verdicts(handle)[0] is Verdict.OK for handle in every.values())
+    begun = [(at, every[name, n]) for at, name, n in b.get("done") if name]
+    assert [at - h.deadline for at, h in begun if at > h.deadline + 0.02] == []
+    assert len(begun) < len(every)
+
+
+# -- too much --------------------------------------------------------------------------------------
+
+
+def test_what_is_too_large_is_refused_and_the_connection_stays(here: Here) -> None:
+    """Arguments at the call, an answer as an error, a value as an error of its delivery."""
+    server = here.server("max_payload: 65536")
+    a, connection = here.connect(server.url, "a", "here")
+    (b,) = here.far(server.url, "b")
+    b.do(
+        "@dispatcher.producer('large')\ndef large(topic, size):\n    return 'x' * size\n"
+        "dispatcher.register_result_listener(Hears(), 'news', start=True)\n"
+        "dispatcher.register_result_producer(Works('any'), TopicPattern('long.*'), start=True)"
+    )
+    known(a, "volts", 2)
+    known(a, "large", 1)
+    assert a.send_request("long.topic", ttl=2000).results() == [["any"]]
+    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    with pytest.raises(BadValue, match=r"the arguments are \d+ bytes"):
+        a.send_request("volts", "x" * 65_536)
+    with pytest.raises(BadValue, match="topic"):
+        a.send_request("long." + "t" * 1024, ttl=2000)
+    handle = a.send_request("large", 65_536, ttl=2000)
+    handle.wait()
+    assert isinstance(handle.replies[0].error, RemoteError)
+    assert "a message has room for" in handle.replies[0].error.message
+    delivery = a.publish("news", "x" * 65_536)
+    delivery.wait()
+    assert [each.verdict for each in delivery.report().listeners] == [Verdict.ERROR]
+    # What is nearly too large arrives.
+    a.publish("news", "y" * 60_000)
+    eventually(lambda: b.get("len(heard)") == 1)
+    assert a.send_request("large", 60_000, ttl=2000).results() == ["x" * 60_000]
+    assert all_answer(a, "z" * 55_000)
+    assert connection.is_connected
+    assert connection.statistics()["gone"] == 0
+
+
+# -- the hostile -----------------------------------------------------------------------------------
+
+
+async def _flood(url: str, namespace: str, seed: int, number: int, kinds: List[str]) -> None:
+    import nats
+
+    dice = random.Random(seed)
+    client = await nats.connect(url)
+
+    def anything(depth: int = 0) -> Any:
+        made: List[Callable[[], Any]] = [
+            lambda: None,
+            lambda: dice.randrange(-2, 5),
+            lambda: dice.randrange(1 << 53),
+            lambda: 1e308 * dice.choice([1, -1, 10]),
+            lambda: "".join(chr(dice.randrange(1, 0xD7FF)) for _ in range(dice.randrange(5))),
+            lambda: dice.choice(["volts", "news", "b", "a", "*", ">", "", "\ud800"]),
+            lambda: {"$bytes": 7},
+            lambda: [anything(depth + 1) for _ in range(dice.randrange(4))],
+            lambda: {str(anything(9)): anything(depth + 1) for _ in range(dice.randrange(3))},
+        ]
+        return dice.choice(made[: 7 if depth > 3 else 9])()
+
+    def payload() -> bytes:
+        how = dice.randrange(8)
+        if how == 0:
+            return dice.getrandbits(8 * 40).to_bytes(40, "big")
+        if how == 1:
+            return b"[" * dice.randrange(1, 60_000)
+        if how == 2:
+            return b"[1" + b"0" * dice.randrange(60_000) + b"]"
+        frames = [[dice.choice(kinds), *(anything() for _ in range(dice.randrange(10)))]]
+        text = b"\n".join(json.dumps(each).encode() for each in frames)
+        return text[: dice.randrange(len(text))] if how == 3 else text
+
+    senders = ["b", "c", "x", "x" * 64, "a", "%", "\u00e9", "x" * 65]
+    ways = [
+        *[f"ate1.{namespace}.p.a.{each}" for each in senders],
+        *[f"ate1.{namespace}.all.{each}" for each in senders],
+        *[f"ate1.{namespace}.r.{each}.volts" for each in senders],
+        f"ate1.{namespace}.n.a.b",
+        f"ate1.{namespace}.n.a.all.-",
+        f"ate1.{namespace}.n.a.q.7",
+        f"ate1.{namespace}.q.volts",
+        *["$SRV.PING", "$SRV.INFO", "$SRV.STATS.a", f"$SRV.STATS.ate-dispatcher-{namespace}"],
+    ]
+    for count in range(number):
+        reply = dice.choice(["", "ate1.x", f"ate1.{namespace}.p.a.b", "$SYS.x", "_INBOX.x"])
+        await client.publish(dice.choice(ways), payload(), reply=reply)
+        if count % 100 == 99:
+            await client.flush()
+    await client.flush()
+    await client.close()
+
+
+@pytest.mark.parametrize("number", [1500, pytest.param(40_000, marks=pytest.mark.thorough)])
+def test_a_flood_of_nonsense_stops_nobody(here: Here, shared_server: Server, number: int) -> None:
+    """On every subject that a part listens on; it is counted, and nobody crashes or grows."""
+    from ate_dispatcher.links.frames import KINDS
+
+    a, connection = here.connect(shared_server.url, "a", "here")
+    a.register_result_listener(Hears(), "volts", start=True)
+    (b,) = here.far(shared_server.url, "b")
+    known(a, "volts", 2)
+    flood = threading.Thread(
+        target=asyncio.run,
+        args=[_flood(shared_server.url, here.namespace, 7, number, sorted(KINDS))],
+    )
+    flood.start()
+    asking = Asking(a, ttl=500)
+    asking.start()
+    flood.join(60)
+    assert not flood.is_alive()
+    asking.end()
+    assert asking.longest < 0.5 + 0.25
+    for handle in asking.handles:
+        mine = next(each for each in handle.report().members if each.producer == "here")
+        assert mine.verdict is Verdict.OK
+    assert connection.is_connected
+    assert connection.statistics()["malformed"] > number / 20
+    eventually(lambda: all_answer(a, ttl=300))
+    assert b.get("connection.is_connected")
+
+
+# -- permissions and TLS ---------------------------------------------------------------------------
+
+PERMISSIONS = """
+# One user for each part, called like it. NAMESPACE, PART and PASSWORD are to be filled in.
+# Whoever speaks stands at the end of "p" and "all", behind "r", and behind "n": so nobody speaks
+# for another, and nobody hears what is for another.
+{user: PART, password: PASSWORD, permissions: {
+  publish: [
+    "ate1.NAMESPACE.p.*.PART"      # to any part, as itself
+    "ate1.NAMESPACE.all.PART"      # to all parts, as itself
+    "ate1.NAMESPACE.r.PART.>"      # results and published values
+    "ate1.NAMESPACE.n.*.q.>"       # answers to open requests
+    "ate1.NAMESPACE.q.>"           # open requests
+  ]
+  subscribe: [
+    "ate1.NAMESPACE.p.PART.*"      # what is for it
+    "ate1.NAMESPACE.all.*"         # what is for all
+    "ate1.NAMESPACE.r.>"           # results and published values of all
+    "ate1.NAMESPACE.n.PART.>"      # that nobody was there
+    "ate1.NAMESPACE.q.>"           # open requests
+    "$SRV.>"                       # for the tools of NATS; may be left out
+  ]
+}}
+"""
+
+
+def permitted(namespace: str, *parts: str) -> str:
+    """The configuration of a server for these parts; each password is the name, backwards."""
+    users = [
+        PERMISSIONS.replace("NAMESPACE", namespace)
+        .replace("PASSWORD", part[::-1])
+        .replace("PART", part)
+        for part in parts
+    ]
+    return "authorization {users: [" + "\n".join(users) + "]}"
+
+
+async def _forge(url: str, namespace: str) -> List[str]:
+    """What the server says to somebody with the login of the part c who speaks for others."""
+    import nats
+
+    said: List[str] = []
+
+    async def failed(error: Exception) -> None:
+        said.append(str(error).lower())
+
+    client = await nats.connect(url, user="c", password="c"[::-1], error_cb=failed)
+    here_is = '["here","changed","i",99,0,{"volts":[1]},{"1":"x"},[],{"codecs":[],"version":""}]'
+    for subject in (
+        f"ate1.{namespace}.p.a.b",
+        f"ate1.{namespace}.all.b",
+        f"ate1.{namespace}.r.b.volts",
+        "ate1.other.p.a.c",
+        f"ate1.{namespace}.n.a.b",
+        "anything.else",
+    ):
+        await client.publish(subject, here_is.encode())
+    for subject in (f"ate1.{namespace}.p.a.*", f"ate1.{namespace}.n.a.>", "ate1.other.all.*", ">"):
+        await client.subscribe(subject)
+    await client.publish(f"ate1.{namespace}.all.c", b'["bye","i"]')
+    await client.flush()
+    await asyncio.sleep(0.05)
+    assert client.is_connected
+    await client.close()
+    return said
+
+
+def test_nobody_speaks_for_another_where_the_server_says_so(here: Here) -> None:
+    """With the permissions of the guide: forged senders, other namespaces and others' inboxes are
+    refused; all else works, and the connections stay.
+    """
+    namespace = here.namespace
+    server = here.server(permitted(namespace, "alpha", "beta", "c"))
+    a, connection = here.connect(server.url, "alpha", "alpha", user="alpha", password="ahpla")
+    b, other = here.connect(server.url, "beta", "beta", user="beta", password="ateb")
+    hears = Hears()
+    b.register_result_listener(hears, "volts", "news", start=True)
+    known(a, "volts", 2)
+    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    assert all_answer(a) and all_answer(b)
+    a.publish("news", 7)
+    eventually(lambda: 7 in hears.heard)
+    said = asyncio.run(_forge(server.url, namespace))
+    assert sum("publish" in each for each in said) == 6
+    assert sum("subscription" in each for each in said) == 4
+    assert connection.parts == ("beta",)
+    assert all_answer(a) and all_answer(b)
+    for each in (connection, other):
+        assert each.is_connected
+        assert each.statistics()["gone"] == each.statistics()["malformed"] == 0
+    # A part by another's login is none.
+    with pytest.raises(DispatcherError, match=r"(?i)permissions violation"):
+        here.connect(server.url, "beta2", user="alpha", password="ahpla")
+    other.disconnect()
+    eventually(lambda: connection.parts == ())
+
+
+def certificates(folder: Path) -> Dict[str, str]:
+    """A CA, another one, and what the first has signed for a server and a part."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl")
+
+    def openssl(*args: str) -> None:
+        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder)
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for ca in ("ca", "other"):
+        openssl(
+            *("req", "-x509", *new_key, "-keyout", f"{ca}.key", "-out", f"{ca}.pem"),
+            *("-days", "2", "-subj", f"/CN={ca}"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+        )
+    for name, signer in (("server", "ca"), ("part", "ca"), ("stranger", "other")):
+        openssl(
+            *("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr"),
+            *("-subj", f"/CN={name}"),
+        )
+        (folder / f"{name}.ext").write_text(
+            "subjectAltName=DNS:localhost,IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n"
+        )
+        openssl(
+            *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{signer}.pem"),
+            *("-CAkey", f"{signer}.key", "-CAcreateserial", "-days", "2"),
+            *("-out", f"{name}.pem", "-extfile", f"{name}.ext"),
+        )
+    return {each.name: str(each) for each in folder.iterdir()}
+
+
+def test_tls_goes_both_ways(here: Here, tmp_path: Path) -> None:
+    """Both show a certificate; a wrong one on either side is an error at the connect."""
+    import ssl
+
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    files = certificates(folder)
+    server = here.server(
+        f'tls {{cert_file: "{files["server.pem"]}", key_file: "{files["server.key"]}", '
+        f'ca_file: "{files["ca.pem"]}", verify: true}}'
+    )
+
+    def context(ca: str, part: str = "") -> ssl.SSLContext:
+        made = ssl.create_default_context(cafile=files[f"{ca}.pem"])
+        if part:
+            made.load_cert_chain(files[f"{part}.pem"], files[f"{part}.key"])
+        return made
+
+    a, connection = here.connect(server.url, "a", "here", tls=context("ca", "part"))
+    b, _ = here.connect(server.url.replace("nats:", "tls:"), "b", "b", tls=context("ca", "part"))
+    known(a, "volts", 2)
+    assert all_answer(a)
+    for wrong in (context("other", "part"), context("ca", "stranger"), context("ca")):
+        with pytest.raises(DispatcherError, match="no connection to"):
+            here.connect(server.url, "c", tls=wrong)
+    server.kill()
+    server.start()
+    eventually(lambda: connection.is_connected)
+    eventually(lambda: all_answer(a, ttl=300))
+
+
+# -- ends ------------------------------------------------------------------------------------------
+
+
+def program(code: str, *args: str) -> subprocess.Popen[str]:
+    """A Python that runs *code* with *args*, and is strict about what is left open."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", textwrap.dedent(code), *args],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+CONNECTED = """
+    import os, sys, time
+    from ate_dispatcher import Dispatcher
+    dispatcher = Dispatcher()
+    dispatcher.start()
+
+    @dispatcher.producer("slow")
+    def slow(topic):
+        time.sleep(float(sys.argv[3]))
+        return "done"
+
+    connection = dispatcher.connect(sys.argv[1], namespace=sys.argv[2], name="b")
+    print("connected", flush=True)
+"""
+
+
+def test_who_ends_without_a_stop_says_bye(here: Here, shared_server: Server) -> None:
+    """At the end of the interpreter: nobody has to find out."""
+    a, connection = here.connect(shared_server.url)
+    part = program(CONNECTED + "    input()\n", shared_server.url, here.namespace, "0")
+    known(a, "slow", 1)
+    assert a.send_request("slow", ttl=2000).results() == ["done"]
+    began = time.monotonic()
+    said, errors = part.communicate("\n", 10)
+    eventually(lambda: connection.parts == (), 1)
+    assert (part.returncode, said, errors) == (0, "connected\n", "")
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_of_a_connected_process_is_no_part(here: Here, shared_server: Server) -> None:
+    """Parent and child go on; the child is not connected, and can be another part."""
+    a, connection = here.connect(shared_server.url)
+    code = """
+    import warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    child = os.fork()
+    if child == 0:
+        assert not connection.is_connected
+        connection.disconnect()
+        assert connection.join(1)
+        other = Dispatcher()
+        other.start()
+        with other.connect(sys.argv[1], namespace=sys.argv[2], name="child") as mine:
+            assert mine.parts == ("a", "b"), mine.parts
+            assert other.send_request("slow", ttl=2000).results() == ["done"]
+        other.stop()
+        other.join()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    print("forked", flush=True)
+    input()
+    """
+    part = program(CONNECTED + code, shared_server.url, here.namespace, "0")
+    known(a, "slow", 1)
+    assert part.stdout is not None
+    assert [part.stdout.readline(), part.stdout.readline()] == ["connected\n", "forked\n"]
+    assert connection.is_connected
+    assert connection.parts == ("b",)
+    assert a.send_request("slow", ttl=2000).results() == ["done"]
+    _, errors = part.communicate("\n", 10)
+    assert (part.returncode, errors) == (0, "")
+    assert connection.statistics()["gone"] == 2
+
+
+# -- scale -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(180)
+def test_a_thousand_producers_in_twenty_processes_all_answer(here: Here) -> None:
+    """One request to all of them; and how that grows with the number of parts."""
+    server = here.server()
+    a, connection = here.connect(server.url)
+    parts: List[FarPart] = []
+    for number in (1, 5, 10, 20):
+        more = here.far(server.url, *(f"p{each}" for each in range(len(parts), number)))
+        parts += more
+        began = time.monotonic()
+        for part in more:
+            part.send(
+                "for each in range(49):\n"
+                "    made = Works(f'{connection.name}-{each}')\n"
+                "    dispatcher.register_result_producer(made, 'volts', start=True)"
+            )
+        for part in more:
+            part.answer()
+        registered = time.monotonic()
+        known(a, "volts", 50 * number)
+        seen = time.monotonic()
+        took = []
+        for _ in range(10):
+            handle = a.send_request("volts", 1, ttl=20_000)
+            handle.wait()
+            report = handle.report()
+            assert report.complete
+            assert report.count(Verdict.OK) == 50 * number
+            took.append(report.elapsed_ms)
+        print(
+            f"\n{number} parts, {50 * number} producers: registered after "
+            f"{(registered - began) * 1e3:.0f} ms, known {(seen - registered) * 1e3:.0f} ms later; "
+            f"all have answered after {statistics.median(took):.1f} ms (p50 of 10; "
+            f"{min(took):.1f} to {max(took):.1f})"
+        )
+    assert len(connection.parts) == 20
+    began = time.monotonic()
+    b, _ = here.connect(server.url, "late")
+    print(f"connect beside 20 parts: {(time.monotonic() - began) * 1e3:.0f} ms")
+    known(b, "volts", 1000)
+    assert connection.statistics()["gone"] == 0
+
+
+@pytest.mark.thorough
+def test_a_slow_consumer_has_missed_nothing(here: Here) -> None:
+    """It is frozen until the server ends its connection; what it has missed is sent again."""
+    server = here.server("max_pending: 2097152\nwrite_deadline: '500ms'")
+    a, connection = here.connect(server.url)
+    (b,) = here.far(server.url, "b")
+    known(a, "volts", 1)
+    b.do("dispatcher.register_result_listener(Hears(), 'news', start=True)")
+    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    b.freeze()
+    owed = a.send_request("volts", ttl=30_000)
+    for number in range(2000):
+        a.publish("news", [number, "x" * 6000])
+    owed.wait()
+    assert verdicts(owed) == [Verdict.GONE]
+    b.thaw()
+    eventually(lambda: b.get("len(heard)") == 2000)
+    assert b.get("[each[0] for each in heard]") == list(range(2000))
+    assert connection.is_connected
+    assert connection.statistics()["sent_again"] < 2 * 2000
