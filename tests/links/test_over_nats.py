@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 from far_parts import ROOT, FarPart, FarParts, eventually
-from servers import Server, free_port
+from nats_server import Server, free_port
 
 from ate_dispatcher import (
     Completion,
