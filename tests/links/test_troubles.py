@@ -11,6 +11,7 @@ from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Dispatcher, DispatcherError, Verdict
+from ate_dispatcher._engine.process import SECTION
 from ate_dispatcher.testing import Wire
 
 __all__ = ["parts"]
@@ -300,3 +301,27 @@ def test_what_is_kept_for_who_was_gone_is_let_go_of(parts: Parts) -> None:
     assert registry.find("down") is not None
     parts.clock.advance(15_000)
     assert registry.find("down") is None
+
+
+def test_what_comes_while_a_long_end_goes_on_is_late(parts: Parts) -> None:
+    """Of many members a few are judged at a time: who answers behind its verdict is not refused."""
+    parts.part("a")
+    parts.part("b")
+    for number in range(20):
+        parts.producer("b", 10_000, name=f"p{number}")
+    handle = parts.ask("a", ttl=50)
+    parts.clock.advance(10)
+    engine = parts.dispatchers["a"]._ate_engine
+    asks = parts.connections["a"]._link._session.asks
+    with SECTION:
+        engine.ledger.cancelled(handle, engine.now())
+    assert handle.completion is None
+    assert handle.is_over
+    keys = [each.key for each in handle.roster]
+    for key in keys:
+        asks.in_ans("b", handle.id, key, 0.0, 1.0, "late")
+    asks.hand_in()
+    parts.clock.advance(20)
+    handle.wait()
+    assert engine.ledger.refused == 0
+    assert verdicts(handle) == [Verdict.SURPLUS] * 20
