@@ -325,3 +325,21 @@ def test_what_comes_while_a_long_end_goes_on_is_late(parts: Parts) -> None:
     handle.wait()
     assert engine.ledger.refused == 0
     assert verdicts(handle) == [Verdict.SURPLUS] * 20
+
+
+def test_what_a_clock_that_is_ahead_says_of_the_end_counts_at_the_end(parts: Parts) -> None:
+    """It has ended there a little early; who answers in time all the same has answered."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"mine": [7, 8, 9]}, names={"7": "x", "8": "y", "9": "z"}))
+    parts.clock.advance(5)
+    handle = parts.dispatchers["a"].send_request("mine", ttl=50)
+    parts.clock.advance(10)
+    ended = [[key, "missing", "running"] for key in (7, 8, 9)]
+    stranger.say(json.dumps(["end", handle.id, ended]).encode())
+    stranger.say(json.dumps(["late", handle.id, 7, 1, 2]).encode())
+    stranger.say(json.dumps(["ans", handle.id, 8, 1, 2, "in time"]).encode())
+    parts.clock.advance(100)
+    assert verdicts(handle) == [Verdict.LATE, Verdict.OK, Verdict.MISSING]
+    assert handle.report().members[2].standing.value == "running"
+    assert parts.dispatchers["a"]._ate_engine.ledger.refused == 0
