@@ -125,7 +125,8 @@ def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
         done: List[Tuple[Request, int]] = []
         with SECTION:
             stamp = engine.now()
-            for fact, request, member, value, error, waited, ran in answers[first : first + BUDGET]:
+            for fact, asked, member, value, error, waited, ran in answers[first : first + BUDGET]:
+                request = _as_it_is_for(asked, member)
                 worker = Worker.at(member, request, _began(request, stamp, waited, ran))
                 effects = fact(engine.ledger, request, worker, value, error, stamp)
                 if effects & ACCEPTED:
@@ -134,6 +135,15 @@ def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
                 done.append((request, effects))
         for request, effects in done:
             announce(engine, request, effects)
+
+
+def _as_it_is_for(request: Request, member: Member) -> Request:
+    """What stands in its place for *member* if its end goes on, and has judged that already."""
+    ending, extras = request.ending, request.extras
+    if ending is None or extras is None or request.completion is not None:
+        return request
+    each = extras.unanswered.get(id(member))
+    return request if each is None else request.stub(ending.completion, [each])
 
 
 def _began(request: Request, stamp: float, waited: float, ran: float) -> Start:

@@ -61,7 +61,7 @@ class Packed(NamedTuple):
 class Pending:
     """A request of ours with members elsewhere that have not answered, by part and key."""
 
-    __slots__ = ("left", "packed", "request", "said", "since")
+    __slots__ = ("late", "left", "packed", "request", "said", "since")
 
     def __init__(
         self, request: Request, packed: Packed, members: Iterable[RemoteMember], now: float
@@ -73,6 +73,8 @@ class Pending:
         self.since: float = now
         #: What was said of members before it had ended here: clocks differ a little.
         self.said: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]] = {}
+        #: Likewise, of those who were late there.
+        self.late: List[Tuple[str, int, int, float, float]] = []
 
     def parts(self) -> List[str]:
         """Those that owe an answer."""
@@ -159,7 +161,11 @@ class Asks:
         self._ended.append((self._shared.now, request.id))
         said, pending.said = pending.said, {}
         for member, (verdict, standing) in said.items():
-            self._says(request.id, pending, member, verdict, standing)
+            if (member.part, member.key) in pending.left:
+                self._says(request.id, pending, member, verdict, standing)
+        for each in pending.late:
+            self.in_late(*each)
+        self.hand_in()
         if not pending.left:
             self._pending.pop(request.id, None)
 
@@ -224,9 +230,13 @@ class Asks:
 
     def in_late(self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float) -> None:
         """It has come to its end after that of the request."""
-        pending = self._pending.get(number)
-        if pending is not None and pending.request.completion is not None:
+        pending, member = self._find(sender, number, key)
+        if pending is None or member is None:
+            return
+        if pending.request.completion is not None:
             self._answer(answered, sender, number, key, waited_ms, ran_ms, None, None)
+        elif len(pending.late) < len(pending.left):
+            pending.late.append((sender, number, key, waited_ms, ran_ms))
 
     def _answer(
         self,

@@ -151,6 +151,11 @@ def all_answer(dispatcher: Dispatcher, *args: Any, ttl: float = 1000) -> bool:
     return set(verdicts(handle)) == {Verdict.OK} and len(handle.roster) > 1
 
 
+def tell(text: str) -> None:
+    """A figure, for whoever runs it with ``-s``."""
+    sys.stdout.write(f"\n{text}\n")
+
+
 def verdicts(handle: Any) -> List[Verdict]:
     """In roster order."""
     return [each.verdict for each in handle.report().members]
@@ -349,8 +354,10 @@ class Asking(threading.Thread):
 
 
 def test_a_server_that_dies_takes_nothing_with_it(here: Here) -> None:
-    """Killed and started again under load: no request hangs, who is here answers each, and whoever
-    listens elsewhere hears each value once, in order.
+    """Killed and started again under load.
+
+    No request hangs, who is here answers each, and whoever listens elsewhere hears each value once,
+    in order.
     """
     server = here.server()
     a, connection = here.connect(server.url, "a", "here")
@@ -431,8 +438,8 @@ def test_killed_parts_are_gone_within_400_ms_each_time(here: Here, shared_server
     """Fifteen of them; restarted under the same name each time."""
     a, _ = here.connect(shared_server.url)
     took = [gone_after(here, a, shared_server.url, FarPart.kill) * 1e3 for _ in range(15)]
-    print(
-        f"\nSIGKILL to GONE: {min(took):.0f} / {statistics.median(took):.0f} / {max(took):.0f} ms"
+    tell(
+        f"SIGKILL to GONE: {min(took):.0f} / {statistics.median(took):.0f} / {max(took):.0f} ms"
         " (least, median, most of 15)"
     )
     assert max(took) < 400
@@ -502,7 +509,7 @@ def test_a_frozen_namesake_leaves_when_it_is_back(here: Here, shared_server: Ser
 def test_a_frozen_server_has_nothing_executed_after_its_end(here: Here) -> None:
     """For 1.5 s, with half a second for each request."""
     server = here.server()
-    a, connection = here.connect(server.url, "a", "here")
+    a, _ = here.connect(server.url, "a", "here")
     (b,) = here.far(server.url, "b")
     known(a, "volts", 2)
     asking = [Asking(a, ttl=500) for _ in range(7)]
@@ -713,8 +720,9 @@ async def _forge(url: str, namespace: str) -> List[str]:
 
 
 def test_nobody_speaks_for_another_where_the_server_says_so(here: Here) -> None:
-    """With the permissions of the guide: forged senders, other namespaces and others' inboxes are
-    refused; all else works, and the connections stay.
+    """Forged senders, other namespaces and others' inboxes are refused.
+
+    All else works with the permissions of the guide, and the connections stay.
     """
     namespace = here.namespace
     server = here.server(permitted(namespace, "alpha", "beta", "c"))
@@ -724,14 +732,16 @@ def test_nobody_speaks_for_another_where_the_server_says_so(here: Here) -> None:
     b.register_result_listener(hears, "volts", "news", start=True)
     known(a, "volts", 2)
     eventually(lambda: a._ate_engine.registry.find("news") is not None)
-    assert all_answer(a) and all_answer(b)
+    assert all_answer(a)
+    assert all_answer(b)
     a.publish("news", 7)
     eventually(lambda: 7 in hears.heard)
     said = asyncio.run(_forge(server.url, namespace))
     assert sum("publish" in each for each in said) == 6
     assert sum("subscription" in each for each in said) == 4
     assert connection.parts == ("beta",)
-    assert all_answer(a) and all_answer(b)
+    assert all_answer(a)
+    assert all_answer(b)
     for each in (connection, other):
         assert each.is_connected
         assert each.statistics()["gone"] == each.statistics()["malformed"] == 0
@@ -792,7 +802,7 @@ def test_tls_goes_both_ways(here: Here, tmp_path: Path) -> None:
         return made
 
     a, connection = here.connect(server.url, "a", "here", tls=context("ca", "part"))
-    b, _ = here.connect(server.url.replace("nats:", "tls:"), "b", "b", tls=context("ca", "part"))
+    here.connect(server.url.replace("nats:", "tls:"), "b", "b", tls=context("ca", "part"))
     known(a, "volts", 2)
     assert all_answer(a)
     for wrong in (context("other", "part"), context("ca", "stranger"), context("ca")):
@@ -917,8 +927,8 @@ def test_a_thousand_producers_in_twenty_processes_all_answer(here: Here) -> None
             assert report.complete
             assert report.count(Verdict.OK) == 50 * number
             took.append(report.elapsed_ms)
-        print(
-            f"\n{number} parts, {50 * number} producers: registered after "
+        tell(
+            f"{number} parts, {50 * number} producers: registered after "
             f"{(registered - began) * 1e3:.0f} ms, known {(seen - registered) * 1e3:.0f} ms later; "
             f"all have answered after {statistics.median(took):.1f} ms (p50 of 10; "
             f"{min(took):.1f} to {max(took):.1f})"
@@ -926,7 +936,7 @@ def test_a_thousand_producers_in_twenty_processes_all_answer(here: Here) -> None
     assert len(connection.parts) == 20
     began = time.monotonic()
     b, _ = here.connect(server.url, "late")
-    print(f"connect beside 20 parts: {(time.monotonic() - began) * 1e3:.0f} ms")
+    tell(f"connect beside 20 parts: {(time.monotonic() - began) * 1e3:.0f} ms")
     known(b, "volts", 1000)
     assert connection.statistics()["gone"] == 0
 

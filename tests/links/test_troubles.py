@@ -12,6 +12,7 @@ from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Dispatcher, DispatcherError, Verdict
+from ate_dispatcher._engine.process import SECTION
 from ate_dispatcher.testing import Wire
 
 __all__ = ["parts"]
@@ -301,3 +302,45 @@ def test_what_is_kept_for_who_was_gone_is_let_go_of(parts: Parts) -> None:
     assert registry.find("down") is not None
     parts.clock.advance(15_000)
     assert registry.find("down") is None
+
+
+def test_what_comes_while_a_long_end_goes_on_is_late(parts: Parts) -> None:
+    """Of many members a few are judged at a time: who answers behind its verdict is not refused."""
+    parts.part("a")
+    parts.part("b")
+    for number in range(20):
+        parts.producer("b", 10_000, name=f"p{number}")
+    handle = parts.ask("a", ttl=50)
+    parts.clock.advance(10)
+    engine = parts.dispatchers["a"]._ate_engine
+    asks = parts.connections["a"]._link._session.asks
+    with SECTION:
+        engine.ledger.cancelled(handle, engine.now())
+    assert handle.completion is None
+    assert handle.is_over
+    keys = [each.key for each in handle.roster]
+    for key in keys:
+        asks.in_ans("b", handle.id, key, 0.0, 1.0, "late")
+    asks.hand_in()
+    parts.clock.advance(20)
+    handle.wait()
+    assert engine.ledger.refused == 0
+    assert verdicts(handle) == [Verdict.SURPLUS] * 20
+
+
+def test_what_a_clock_that_is_ahead_says_of_the_end_counts_at_the_end(parts: Parts) -> None:
+    """It has ended there a little early; who answers in time all the same has answered."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"mine": [7, 8, 9]}, names={"7": "x", "8": "y", "9": "z"}))
+    parts.clock.advance(5)
+    handle = parts.dispatchers["a"].send_request("mine", ttl=50)
+    parts.clock.advance(10)
+    ended = [[key, "missing", "running"] for key in (7, 8, 9)]
+    stranger.say(json.dumps(["end", handle.id, ended]).encode())
+    stranger.say(json.dumps(["late", handle.id, 7, 1, 2]).encode())
+    stranger.say(json.dumps(["ans", handle.id, 8, 1, 2, "in time"]).encode())
+    parts.clock.advance(100)
+    assert verdicts(handle) == [Verdict.LATE, Verdict.OK, Verdict.MISSING]
+    assert handle.report().members[2].standing.value == "running"
+    assert parts.dispatchers["a"]._ate_engine.ledger.refused == 0
