@@ -111,8 +111,9 @@ def serve(producer: Serving, worker: Any) -> None:
     plain = mailbox.__class__ is Mailbox and mailbox.room is None and not member.exclusive
     # Who has more to see to than the next call, or is not plain, takes nothing in passing.
     in_passing = FAILED if plain else 0
-    #: Whether there is more to see to after the section than the next call.
-    more = False
+    #: Whether there is more to see to after the section than the next call; and whether what was
+    #: handed in is all behind what was posted.
+    more = behind = False
     engine: Any = _NO_ENGINE
     now: Any = _NO_TIME.__float__
     counted: Any = None
@@ -125,7 +126,6 @@ def serve(producer: Serving, worker: Any) -> None:
     value: Any = None
     outlet: Any
     heard: Any
-    apart: Any
     claim: Optional[Claim] = None
     full: List[Mailbox] = []
     outlet = heard = value = error = call = kwargs = None
@@ -148,12 +148,12 @@ def serve(producer: Serving, worker: Any) -> None:
                         SECTION.left.append(heard)
                         more = True
                         heard = request.channel.heard()
-                    outlet, apart = heard.plain, heard.apart
+                    outlet = heard.plain
                     if posts:
                         more = True
                         if engine.posts.go_first():
                             posts.extend(parts_of(request, heard, value))
-                            outlet, apart = None, ()
+                            outlet, behind = None, True
                     while True:
                         if outlet is None:
                             break
@@ -169,9 +169,10 @@ def serve(producer: Serving, worker: Any) -> None:
                             else:
                                 outlet.mailbox.attend()
                         outlet = outlet.next
-                    if apart:
+                    if heard.apart:
                         more = True
-                        forward_apart(request, apart)
+                        if not behind:
+                            forward_apart(request, heard.apart)
                         full = exceeded(request.channel)
                         in_passing = 0 if full else in_passing
                     if effects or hooks:
@@ -241,18 +242,18 @@ def serve(producer: Serving, worker: Any) -> None:
                     failed(producer, request, error)
                 error = None
             if more:
-                more = False
+                more = behind = False
                 see_to_rest(later)
                 if full:
                     # Nobody's payload waits here for long, either (P15).
                     where, until = request.channel, request.deadline
                     request = IDLE
-                    outlet = heard = apart = side = append = unpark = value = None
+                    outlet = heard = side = append = unpark = value = None
                     wait_until_heard(engine, where, worker, full, until)
                     full, in_passing = [], FAILED if plain else 0
                 # Parked for long, perhaps: this frame keeps nobody's payload (P15).
                 request, following = following, None
-                heard = apart = outlet = side = append = unpark = value = None
+                heard = outlet = side = append = unpark = value = None
                 if request.engine is not engine:
                     if request.engine is None:
                         if request is STOP:
@@ -270,7 +271,7 @@ def serve(producer: Serving, worker: Any) -> None:
                     continue
             # The worker alone refers to the request from here: if it ends while this runs, for
             # long perhaps, the ledger puts a stub there that holds nobody's results (P15).
-            request = following = heard = apart = outlet = value = None
+            request = following = heard = outlet = value = None
             try:
                 if kwargs:
                     if kwargs.__class__ is InContext:

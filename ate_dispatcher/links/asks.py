@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .._core.durations import NEVER
 from .._core.ledger import Ledger
@@ -25,14 +25,12 @@ from .._observing.translate import event_progressed
 from ..errors import BadType, BadValue, RemoteError
 from . import frames
 from .parts import PartMember, RemoteProducer
+from .pending import OTHERS, Packed, Pending
 from .questions import answer_of, question_text
 from .shared import Shared
 from .subjects import subject_of
 
-__all__ = ["OTHERS", "Asks", "Packed"]
-
-OTHERS = ("", 0)
-"""In the place of a part and a key: whoever there is."""
+__all__ = ["Asks"]
 
 _KEPT = 10_000
 """So many requests that have ended are kept, for what may still come of them;"""
@@ -48,37 +46,6 @@ _FACTS: Dict[str, Callable[..., int]] = {
 _FINAL = {each.value: each for each in (Verdict.CANCELLED, Verdict.SKIPPED, Verdict.WITHDRAWN)}
 _UNBEGUN = (Verdict.CANCELLED, Verdict.SKIPPED)
 _STANDINGS = {each.value: each for each in Standing}
-
-
-class Packed(NamedTuple):
-    """What a request carries, as text."""
-
-    args: str
-    kwargs: str
-    options: str
-
-
-class Pending:
-    """A request of ours with members elsewhere that have not answered, by part and key."""
-
-    __slots__ = ("late", "left", "packed", "request", "said", "since")
-
-    def __init__(
-        self, request: Request, packed: Packed, members: Iterable[RemoteMember], now: float
-    ) -> None:
-        self.request: Request = request
-        #: What it carries, until that was sent.
-        self.packed: Optional[Packed] = packed
-        self.left: Dict[Tuple[str, int], RemoteMember] = {(m.part, m.key): m for m in members}
-        self.since: float = now
-        #: What was said of members before it had ended here: clocks differ a little.
-        self.said: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]] = {}
-        #: Likewise, of those who were late there.
-        self.late: List[Tuple[str, int, int, float, float]] = []
-
-    def parts(self) -> List[str]:
-        """Those that owe an answer."""
-        return list(dict.fromkeys(part for part, _ in self.left if part))
 
 
 class Asks:
@@ -338,11 +305,12 @@ class Asks:
 
     def gone_from(self, part_name: str, keys: Iterable[int]) -> None:
         """Those of its producers have left."""
-        for number, pending in list(self._pending.items()):
+        # Those that were not asked, and will not be.
+        unsent = [each for each in self._pending.items() if each[1].packed is not None]
+        for number, pending in unsent:
             for key in keys:
                 member = pending.left.get((part_name, key))
-                if member is not None and pending.packed is not None:
-                    # It was not asked, and will not be.
+                if member is not None:
                     self._has_answered(number, pending, part_name, key)
                     tell(self._engine, Ledger.gone, pending.request, member)
 

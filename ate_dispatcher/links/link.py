@@ -9,8 +9,8 @@ from .._core.request import Request
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
 from ..errors import BadType, BadValue, DispatcherError
-from .asks import OTHERS, Packed
 from .parts import RemoteProducer
+from .pending import OTHERS, Packed
 from .session import Session
 from .shared import Shared
 from .subjects import check_name, subject_of

@@ -12,7 +12,6 @@ from uuid import uuid1
 
 from .. import _log
 from .._core.durations import NEVER
-from .._delivery.channel import Registration
 from .._engine.link import Link
 from ..errors import BadType, BadValue
 from . import frames
@@ -21,6 +20,7 @@ from .guests import Guests
 from .offer import NOTHING, Offer, offer_of, offer_received
 from .outlet import RemoteListeners
 from .parts import Part
+from .registrations import Registrations
 from .results import LINGERS, Results
 from .shared import Shared
 
@@ -56,12 +56,13 @@ class Membership:
     ) -> None:
         self._shared = shared
         self._engine = shared.engine
-        self._link = link
         self._group = group
+        self._namespace = link.namespace
         self._asks = asks
         self._guests = guests
         self._results = results
         self.outlet: RemoteListeners = RemoteListeners(shared, results, name)
+        self._registrations = Registrations(shared, link, asks, self.outlet)
         self.parts: Dict[str, Part] = {}
         # Of two, that of the one that was made later is the greater one, as far as clocks agree.
         self.instance: str = f"{uuid1().time:016x}{os.urandom(4).hex()}"
@@ -86,8 +87,6 @@ class Membership:
         self._unseen: Set[str] = set()
         self._lenient_until = -NEVER
         self._looked = NEVER
-        #: Where listeners elsewhere are registered here.
-        self._outlets: Set[Hashable] = set()
         #: Where parts listened that were lost, and until when that counts.
         self._lingering: Dict[str, Tuple[float, Set[Hashable]]] = {}
 
@@ -284,7 +283,7 @@ class Membership:
     @property
     def taken(self) -> str:
         """What is wrong if the name is."""
-        return f"name {self._shared.part!r} is taken by another part of {self._link.namespace!r}"
+        return f"name {self._shared.part!r} is taken by another part of {self._namespace!r}"
 
     def _met_namesake(self, instance: str, why: str) -> None:
         """Another part has this name: one of the two leaves.
@@ -341,43 +340,11 @@ class Membership:
         self._lingering.clear()
         self._look_at_listeners()
 
-    # -- the registry --------------------------------------------------------------------------
-
     def _take(self, part: Part, said: Offer) -> None:
-        """What *part* has is that, from now on."""
-        registry = self._engine.registry
-        for number, name in said.names.items():
-            part.member(self._link, number, name)
-        before, after = part.topics, said.producers()
-        part.topics = after
-        for topic, keys in after.items():
-            known = set(before.get(topic, ()))
-            for key in keys:
-                if key not in known:
-                    member = part.members[key]
-                    registry.add(topic, "producers", Registration(member.producer, member, None))
-        for topic, keys in before.items():
-            kept = set(after.get(topic, ()))
-            for key in keys:
-                if key not in kept:
-                    registry.discard(topic, "producers", part.members[key].producer)
-        there = {key for keys in after.values() for key in keys}
-        left = [key for key in part.members if key not in there]
-        if left:
-            self._asks.gone_from(part.name, left)
-        for key in left:
-            # Who still owes an answer is known by what was asked.
-            del part.members[key]
-        part.listens = said.listening()
+        self._registrations.take(part, said)
         self._look_at_listeners()
 
     def _look_at_listeners(self) -> None:
         wanted = {topic for part in self.parts.values() for topic in part.listens}
-        wanted = wanted.union(*[listens for _, listens in self._lingering.values()])
-        registry, outlet = self._engine.registry, self.outlet
-        registration = Registration(outlet, outlet, self._shared.outbox, apart=True)
-        for topic in wanted - self._outlets:
-            registry.add(topic, "listeners", registration)
-        for topic in self._outlets - wanted:
-            registry.discard(topic, "listeners", outlet)
-        self._outlets = wanted
+        lingering = [listens for _, listens in self._lingering.values()]
+        self._registrations.let_hear(wanted.union(*lingering))

@@ -1,4 +1,4 @@
-"""In a window of Qt, without a screen; skipped where PySide6 is not installed, and before Python 3.12."""
+"""In a window of Qt, without a screen; skipped without PySide6, and before Python 3.12."""
 
 from __future__ import annotations
 

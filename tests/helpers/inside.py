@@ -22,7 +22,7 @@ from ate_dispatcher._engine.process import LINES
 from ate_dispatcher._engine.process import SECTION as THE_SECTION
 from ate_dispatcher._time.clock import QueueParker, RealClock
 
-__all__ = ["NEVER", "Options"]
+__all__ = ["NEVER", "THE_SECTION", "Options"]
 
 # -- one dispatcher ----------------------------------------------------------------------------
 

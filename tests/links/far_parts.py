@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Callable, Dict, List, TextIO
 
@@ -18,6 +19,7 @@ PATIENCE = 30.0
 
 HERE = Path(__file__).resolve()
 ROOT = HERE.parents[2]
+HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 
 
 class FarPart:
@@ -29,7 +31,7 @@ class FarPart:
             [sys.executable, "-W", "error", str(HERE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(HELPERS)])},
             text=True,
         )
 
@@ -173,6 +175,7 @@ def _run(said: TextIO) -> None:
         "current_request": current_request,
         "time": time,
         "threading": threading,
+        "engine_of": lambda found: import_module("inside").engine_of(found),
     }
     names: Dict[str, Any] = {}
 

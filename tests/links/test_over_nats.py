@@ -24,6 +24,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 from far_parts import ROOT, FarPart, FarParts, eventually
+from inside import engine_of
 from nats_server import Server, free_port
 
 from ate_dispatcher import (
@@ -135,7 +136,7 @@ def here(tmp_path: Path, far_parts: FarParts) -> Iterator[Here]:
 
 def known(dispatcher: Dispatcher, topic: str, number: int) -> None:
     """Wait until so many producers are known on *topic*."""
-    registry = dispatcher._ate_engine.registry
+    registry = engine_of(dispatcher).registry
 
     def there() -> bool:
         channel = registry.find(topic)
@@ -255,7 +256,7 @@ def test_everything_goes_over_three_processes(here: Here, shared_server: Server)
     assert connection.parts == ("b", "c")
     # Requests, from each of them, and results to whoever listens.
     c.do("dispatcher.register_result_listener(Hears(), 'volts', 'news', start=True)")
-    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    eventually(lambda: engine_of(a).registry.find("news") is not None)
     handle = a.send_request("volts", 1, ttl=2000)
     assert sorted(handle.results()) == [["a", 1], ["b", 1], ["c", 1]]
     eventually(lambda: len(hears.heard) == 3)
@@ -366,8 +367,8 @@ def test_a_server_that_dies_takes_nothing_with_it(here: Here) -> None:
     hears = Hears()
     a.register_result_listener(hears, "far news", start=True)
     known(a, "volts", 2)
-    eventually(lambda: a._ate_engine.registry.find("news") is not None)
-    eventually(lambda: b.get("dispatcher._ate_engine.registry.find('far news') is not None"))
+    eventually(lambda: engine_of(a).registry.find("news") is not None)
+    eventually(lambda: b.get("engine_of(dispatcher).registry.find('far news') is not None"))
     b.do(
         "def tell():\n"
         "    for number in range(1500):\n"
@@ -546,8 +547,9 @@ def test_what_is_too_large_is_refused_and_the_connection_stays(here: Here) -> No
     )
     known(a, "volts", 2)
     known(a, "large", 1)
+    known(a, "long.topic", 1)
     assert a.send_request("long.topic", ttl=2000).results() == [["any"]]
-    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    eventually(lambda: engine_of(a).registry.find("news") is not None)
     with pytest.raises(BadValue, match=r"the arguments are \d+ bytes"):
         a.send_request("volts", "x" * 65_536)
     with pytest.raises(BadValue, match="topic"):
@@ -731,7 +733,7 @@ def test_nobody_speaks_for_another_where_the_server_says_so(here: Here) -> None:
     hears = Hears()
     b.register_result_listener(hears, "volts", "news", start=True)
     known(a, "volts", 2)
-    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    eventually(lambda: engine_of(a).registry.find("news") is not None)
     assert all_answer(a)
     assert all_answer(b)
     a.publish("news", 7)
@@ -949,7 +951,7 @@ def test_a_slow_consumer_has_missed_nothing(here: Here) -> None:
     (b,) = here.far(server.url, "b")
     known(a, "volts", 1)
     b.do("dispatcher.register_result_listener(Hears(), 'news', start=True)")
-    eventually(lambda: a._ate_engine.registry.find("news") is not None)
+    eventually(lambda: engine_of(a).registry.find("news") is not None)
     b.freeze()
     owed = a.send_request("volts", ttl=30_000)
     for number in range(2000):

@@ -7,12 +7,11 @@ import threading
 from typing import Any, List
 
 import pytest
-from inside import is_watched
+from inside import THE_SECTION, engine_of, is_watched
 from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Dispatcher, DispatcherError, Verdict
-from ate_dispatcher._engine.process import SECTION
 from ate_dispatcher.testing import Wire
 
 __all__ = ["parts"]
@@ -290,7 +289,7 @@ def test_what_is_kept_for_who_was_gone_is_let_go_of(parts: Parts) -> None:
     parts.part("b")
     parts.listener("b", "down")
     parts.clock.advance(100)
-    registry = parts.dispatchers["a"]._ate_engine.registry
+    registry = engine_of(parts.dispatchers["a"]).registry
     parts.connections["b"].disconnect()
     parts.clock.advance(100)
     assert registry.find("down") is None
@@ -312,9 +311,9 @@ def test_what_comes_while_a_long_end_goes_on_is_late(parts: Parts) -> None:
         parts.producer("b", 10_000, name=f"p{number}")
     handle = parts.ask("a", ttl=50)
     parts.clock.advance(10)
-    engine = parts.dispatchers["a"]._ate_engine
+    engine = engine_of(parts.dispatchers["a"])
     asks = parts.connections["a"]._link._session.asks
-    with SECTION:
+    with THE_SECTION:
         engine.ledger.cancelled(handle, engine.now())
     assert handle.completion is None
     assert handle.is_over
@@ -343,4 +342,4 @@ def test_what_a_clock_that_is_ahead_says_of_the_end_counts_at_the_end(parts: Par
     parts.clock.advance(100)
     assert verdicts(handle) == [Verdict.LATE, Verdict.OK, Verdict.MISSING]
     assert handle.report().members[2].standing.value == "running"
-    assert parts.dispatchers["a"]._ate_engine.ledger.refused == 0
+    assert engine_of(parts.dispatchers["a"]).ledger.refused == 0
