@@ -17,12 +17,12 @@ from .._core.request import Guest, Request
 from .._delivery.channel import Channel, Outlet
 from .._delivery.local_member import LocalMember
 from .._delivery.matched import SomeChannel
-from .._observing.translate import event_opened
+from .._observing.translate import event_opened, event_progressed
 from ..errors import DispatcherStopped
 from .engine import Engine, Order
 from .gather import announce, apply, forward, tell
 from .handle import Handle
-from .link import RemoteMember
+from .link import Elsewhere, RemoteMember
 from .messages import RemoteResult
 from .process import SECTION, see_to
 from .scatter import hand_out
@@ -37,6 +37,7 @@ __all__ = [
     "nobody_else",
     "open_guest",
     "part",
+    "progressed",
     "settle",
     "stream_ended",
 ]
@@ -152,6 +153,18 @@ def _began(request: Request, stamp: float, waited: float, ran: float) -> Start:
     ran = min(max(0.0, ran), since)
     waited = min(max(0.0, waited), since - ran)
     return Start(stamp - ran, (None, None), since - ran - waited)
+
+
+def progressed(
+    engine: Engine, request: Request, member: RemoteMember, fraction: float, text: str
+) -> None:
+    """*member* says how far it is with *request*, which is open."""
+    away = None if request.extras is None else request.extras.away
+    if isinstance(away, Elsewhere):
+        away.progress[id(member)] = fraction, text
+        if engine.hooks:
+            told = request, member, engine.now(), fraction, text
+            engine.observers.tell(event_progressed, *told)
 
 
 def settle(

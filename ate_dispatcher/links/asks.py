@@ -10,7 +10,7 @@ from .._core.ledger import Ledger
 from .._core.outcomes import Completion, Standing, Verdict
 from .._core.request import Request
 from .._engine.gather import tell
-from .._engine.link import Elsewhere, RemoteMember
+from .._engine.link import RemoteMember
 from .._engine.remote import (
     Answer,
     answered,
@@ -18,10 +18,10 @@ from .._engine.remote import (
     joined_in,
     nobody_else,
     part,
+    progressed,
     settle,
     stream_ended,
 )
-from .._observing.translate import event_progressed
 from ..errors import BadType, BadValue, RemoteError
 from . import frames
 from .parts import PartMember, RemoteProducer
@@ -283,14 +283,7 @@ class Asks:
         pending, member = self._find(sender, number, key)
         if pending is None or member is None or pending.request.completion is not None:
             return
-        request, engine = pending.request, self._engine
-        away = None if request.extras is None else request.extras.away
-        if isinstance(away, Elsewhere):
-            away.progress[id(member)] = fraction, text
-            if engine.hooks:
-                engine.observers.tell(
-                    event_progressed, request, member, engine.now(), fraction, text
-                )
+        progressed(self._engine, pending.request, member, fraction, text)
 
     def gone(self, part_name: str) -> None:
         """It has left: nobody there will answer."""
