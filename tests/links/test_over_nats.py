@@ -311,11 +311,11 @@ def test_everything_goes_over_three_processes(here: Here, shared_server: Server)
     # What is cancelled is not begun.
     b.do("dispatcher.register_result_producer(Works('slow', 300), 'slow', start=True)")
     known(a, "slow", 1)
-    first, second = (a.send_request("slow", number, ttl=5000) for number in (1, 2))
-    eventually(lambda: b.get("len([each for each in done if each[1:] == [1]])"))
+    first, second = (a.send_request("slow", number, ttl=5000) for number in (10, 11))
+    eventually(lambda: b.get("done[-1][1:] == [10]"))
     before = b.get("len(done)")
     second.cancel()
-    assert first.results() == [["slow", 1]]
+    assert first.results() == [["slow", 10]]
     eventually(lambda: verdicts(second) == [Verdict.CANCELLED])
     time.sleep(0.05)
     assert b.get("len(done)") == before
@@ -488,6 +488,7 @@ def test_who_was_frozen_for_long_is_gone_and_comes_back(here: Here, shared_serve
     assert [verdicts(each)[1] for each in short] == [Verdict.MISSING] * 5
 
 
+@pytest.mark.thorough
 def test_a_frozen_namesake_leaves_when_it_is_back(here: Here, shared_server: Server) -> None:
     """Another one has its name by then; nobody shouts."""
     a, connection = here.connect(shared_server.url)
@@ -506,6 +507,7 @@ def test_a_frozen_namesake_leaves_when_it_is_back(here: Here, shared_server: Ser
     assert connection.parts == ("b",)
 
 
+@pytest.mark.thorough
 def test_a_frozen_server_has_nothing_executed_after_its_end(here: Here) -> None:
     """For 1.5 s, with half a second for each request."""
     server = here.server()
@@ -820,7 +822,7 @@ def test_tls_goes_both_ways(here: Here, tmp_path: Path) -> None:
 def program(code: str, *args: str) -> subprocess.Popen[str]:
     """A Python that runs *code* with *args*, and is strict about what is left open."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", textwrap.dedent(code), *args],
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *args],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
