@@ -674,9 +674,15 @@ PERMISSIONS = """
     "ate1.NAMESPACE.r.>"           # results and published values of all
     "ate1.NAMESPACE.n.PART.>"      # that nobody was there
     "ate1.NAMESPACE.q.>"           # open requests
-    "$SRV.>"                       # for the tools of NATS; may be left out
+    "$SRV.>"                       # for the tools of NATS; may be left out, and so may the next
   ]
+  allow_responses: true
 }}
+"""
+
+TOOL = """
+# Whoever looks with the tools of NATS.
+{user: tool, password: loot, permissions: {publish: "$SRV.>", subscribe: "_INBOX.>"}}
 """
 
 
@@ -688,6 +694,7 @@ def permitted(namespace: str, *parts: str) -> str:
         .replace("PART", part)
         for part in parts
     ]
+    users.append(TOOL)
     return "authorization {users: [" + "\n".join(users) + "]}"
 
 
@@ -747,11 +754,37 @@ def test_nobody_speaks_for_another_where_the_server_says_so(here: Here) -> None:
     for each in (connection, other):
         assert each.is_connected
         assert each.statistics()["gone"] == each.statistics()["malformed"] == 0
+    found = asyncio.run(_discover(server.url))
+    assert found.count("refused") == 1
+    assert len(found) == 3, found
     # A part by another's login is none.
     with pytest.raises(DispatcherError, match=r"(?i)permissions violation"):
         here.connect(server.url, "beta2", user="alpha", password="ahpla")
     other.disconnect()
     eventually(lambda: connection.parts == ())
+
+
+async def _discover(url: str) -> List[Any]:
+    """The names of all parts, as ``nats micro list`` finds them; and what it may not do."""
+    import nats
+
+    found: List[Any] = []
+
+    async def came(message: Any) -> None:
+        found.append(json.loads(message.data)["metadata"])
+
+    async def failed(error: Exception) -> None:
+        found.append("refused")
+
+    client = await nats.connect(url, user="tool", password="loot", error_cb=failed)
+    inbox = client.new_inbox()
+    await client.subscribe(inbox, cb=came)
+    await client.publish("$SRV.PING", b"", reply=inbox)
+    await client.publish("ate1.x.all.tool", b"")
+    await client.flush()
+    await asyncio.sleep(0.1)
+    await client.close()
+    return found
 
 
 def certificates(folder: Path) -> Dict[str, str]:
