@@ -104,7 +104,6 @@ sometimes none, and to ask each time which would cost."""
 LONGEST_MODULE, LONGEST_CLASS, LONGEST_FUNCTION = 300, 250, 60
 
 LONG = {
-    "_core.ledger.Ledger": "all facts of one table, and what they have in common",
     "_engine.serve.serve": "the hot loop: what nearly every request needs, without a call",
     "_engine.scatter.send": "the hot path of callers, likewise",
 }

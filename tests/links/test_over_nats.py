@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -36,6 +37,7 @@ from ate_dispatcher import (
     RemoteError,
     ResultListener,
     Verdict,
+    guide,
 )
 from ate_dispatcher.errors import BadValue
 
@@ -657,46 +659,20 @@ def test_a_flood_of_nonsense_stops_nobody(here: Here, shared_server: Server, num
 
 # -- permissions and TLS ---------------------------------------------------------------------------
 
-PERMISSIONS = """
-# One user for each part, called like it. NAMESPACE, PART and PASSWORD are to be filled in.
-# Whoever speaks stands at the end of "p" and "all", behind "r", and behind "n": so nobody speaks
-# for another, and nobody hears what is for another.
-{user: PART, password: PASSWORD, permissions: {
-  publish: [
-    "ate1.NAMESPACE.p.*.PART"      # to any part, as itself
-    "ate1.NAMESPACE.all.PART"      # to all parts, as itself
-    "ate1.NAMESPACE.r.PART.>"      # results and published values
-    "ate1.NAMESPACE.n.*.q.>"       # answers to open requests
-    "ate1.NAMESPACE.q.>"           # open requests
-  ]
-  subscribe: [
-    "ate1.NAMESPACE.p.PART.*"      # what is for it
-    "ate1.NAMESPACE.all.*"         # what is for all
-    "ate1.NAMESPACE.r.>"           # results and published values of all
-    "ate1.NAMESPACE.n.PART.>"      # that nobody was there
-    "ate1.NAMESPACE.q.>"           # open requests
-    "$SRV.>"                       # for the tools of NATS; may be left out, and so may the next
-  ]
-  allow_responses: true
-}}
-"""
-
-TOOL = """
-# Whoever looks with the tools of NATS.
-{user: tool, password: loot, permissions: {publish: "$SRV.>", subscribe: "_INBOX.>"}}
-"""
-
 
 def permitted(namespace: str, *parts: str) -> str:
-    """The configuration of a server for these parts; each password is the name, backwards."""
+    """The configuration of the guide for these parts; each password is the name, backwards."""
+    found = re.search(r"```text\n(authorization .*?)```", guide.text("several-machines"), re.DOTALL)
+    assert found is not None
+    head, *user, tool, tail = found.group(1).strip().split("\n")
     users = [
-        PERMISSIONS.replace("NAMESPACE", namespace)
+        "\n".join(user)
+        .replace("NAMESPACE", namespace)
         .replace("PASSWORD", part[::-1])
         .replace("PART", part)
         for part in parts
     ]
-    users.append(TOOL)
-    return "authorization {users: [" + "\n".join(users) + "]}"
+    return "\n".join([head, *users, tool.replace("SECRET", "loot"), tail])
 
 
 async def _forge(url: str, namespace: str) -> List[str]:
@@ -997,3 +973,46 @@ def test_a_slow_consumer_has_missed_nothing(here: Here) -> None:
     assert b.get("[each[0] for each in heard]") == list(range(2000))
     assert connection.is_connected
     assert connection.statistics()["sent_again"] < 2 * 2000
+
+
+# -- the guide -------------------------------------------------------------------------------------
+
+
+def test_the_two_programs_of_the_guide_meet(here: Here, tmp_path: Path) -> None:
+    """A site in one process, who asks in another: as a newcomer types them, but for the port."""
+    server = here.server()
+    programs = re.findall(
+        r"```py\n(from ate_dispatcher.*?)```", guide.text("several-machines"), re.DOTALL
+    )
+    names = ("site7.py", "ask.py")
+    for name, text in zip(names, programs):
+        (tmp_path / name).write_text(text.replace("nats://127.0.0.1:4222", server.url))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    site = subprocess.Popen(
+        [sys.executable, str(tmp_path / names[0])],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert site.stdout is not None
+        assert site.stdout.readline() == "site 7 is ready\n"
+        asked = subprocess.run(
+            [sys.executable, str(tmp_path / names[1])],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+    finally:
+        site.kill()
+        site.wait()
+        if site.stdout is not None:
+            site.stdout.close()
+    first, head, line = asked.stdout.splitlines()
+    assert first == "[{'site': 7, 'channel': 2, 'volts': 3.3}]"
+    assert "ALL_REPLIED" in head
+    assert line.split()[:4] == ["dmm7", "on", "site7", "OK"]
+    assert "network" in line
+    assert asked.stderr == ""
