@@ -110,7 +110,7 @@ class Membership:
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._look_at_ours()
         # Nobody is to take this one for another, restarted, whose name it would have in vain.
-        self._shared.to(self._shared.part, self._here("new"))
+        self._shared.to_behind(self._shared.part, self._here("new"))
         self._announce_at = now + _ROUND
         if self._is_known:
             self._announce(now)
@@ -155,7 +155,7 @@ class Membership:
             self._say_changes(now)
         if self._beat_at <= now:
             self._beat_at = now + BEAT
-            shared.to_all(frames.beat(self.instance, self._epoch, self._results.seq, now))
+            shared.to_all(self._beat())
             for part in list(self.parts.values()):
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name)
@@ -192,7 +192,7 @@ class Membership:
             return False
         self._said = said
         self._epoch += 1
-        self._shared.transport.hear(bool(said.listens or said.hears))
+        self._results.hear(bool(said.listens or said.hears))
         return True
 
     def _ours(self) -> _Said:
@@ -220,6 +220,9 @@ class Membership:
         said.names.update({number: _log.name_of(m.producer) for number, m in members.items()})
         self._guests.members = members
         return said
+
+    def _beat(self) -> str:
+        return frames.beat(self.instance, self._epoch, self._results.seq, self._shared.now)
 
     def _here(self, why: str) -> str:
         said = self._said
@@ -280,7 +283,7 @@ class Membership:
         if clock is not None:
             part.delayed(clock, now)
         if why == "new" and self._is_known:
-            self._shared.to(sender, self._here("you"))
+            self._shared.to_behind(sender, self._here("you"))
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
             return
@@ -299,7 +302,7 @@ class Membership:
         part = self.parts.get(sender)
         unknown = part is None or part.instance != instance or epoch > part.epoch
         if unknown and self._is_known:
-            self._shared.to(sender, self._here("new"))
+            self._shared.to_behind(sender, self._here("new"))
         if part is None or part.instance != instance:
             return
         part.heard = self._shared.now
@@ -329,7 +332,7 @@ class Membership:
         if why != "new" and (later or not ready):
             self.is_taken = True
         elif why != "new" or ready or later:
-            self._shared.to(self._shared.part, self._here("you"))
+            self._shared.to_behind(self._shared.part, self._here("you"))
             if ready and not later:
                 # Those shall know who take the other for this one, restarted.
                 self._shared.to_all(self._here("changed"))
@@ -398,7 +401,11 @@ class Membership:
         for key in left:
             # Who still owes an answer is known by what was asked.
             del part.members[key]
-        part.listens = {topic for topic, _ in topics_in(*_as_tables(said))}
+        listens = {topic for topic, _ in topics_in(*_as_tables(said))}
+        if listens and not part.listens:
+            # From here on it misses nothing.
+            self._shared.to_behind(part.name, self._beat())
+        part.listens = listens
         self._look_at_listeners()
 
     def _look_at_listeners(self) -> None:
