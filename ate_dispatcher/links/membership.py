@@ -7,14 +7,12 @@ becomes registrations here.
 from __future__ import annotations
 
 import os
-import time
-from typing import Any, Dict, Hashable, List, NamedTuple, Set, Tuple
+from datetime import datetime, timezone
+from typing import Any, Dict, Hashable, List, Set, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
-from .._delivery.channel import Registration, is_disabled
-from .._delivery.local_member import LocalMember
-from .._delivery.patterns import TopicPattern
+from .._delivery.channel import Registration
 from .._engine.link import Link
 from ..errors import BadType, BadValue
 from . import frames
@@ -23,6 +21,7 @@ from .guests import Guests
 from .outlet import RemoteListeners
 from .parts import Part, topics_in
 from .results import LINGERS, Results
+from .said import NOTHING, Said, said_by, said_of
 from .shared import Shared
 
 __all__ = ["BEAT", "Membership"]
@@ -41,22 +40,6 @@ _ROUND, _QUIET = 0.5, 0.05
 _RESTS = 10
 """So many times as long as it took to say what we have, nothing of it is said anew."""
 
-_MOST = 10_000
-"""So many producers, and topics, one part may have."""
-
-
-class _Said(NamedTuple):
-    """What a part says of itself."""
-
-    topics: Dict[str, List[int]]
-    names: Dict[int, str]
-    listens: List[str]
-    patterns: Dict[str, List[int]]
-    hears: List[str]
-
-
-_NOTHING = _Said({}, {}, [], {}, [])
-
 
 class Membership:
     """The other parts of one link, and what this one says of itself."""
@@ -73,7 +56,7 @@ class Membership:
         self.outlet: RemoteListeners = RemoteListeners(shared, results, name)
         self.parts: Dict[str, Part] = {}
         # Of two, that of the one that was made later is the greater one, as far as clocks agree.
-        self.instance: str = f"{time.time_ns():016x}{os.urandom(4).hex()}"
+        self.instance: str = f"{datetime.now(timezone.utc):%Y%m%d%H%M%S%f}-{os.urandom(4).hex()}"
         #: Whether another part of this name has answered.
         self.is_taken: bool = False
         #: Whether this one leaves: it has nothing any more.
@@ -81,7 +64,7 @@ class Membership:
         #: Whether the first round is over: who is there has said so.
         self.is_ready: bool = False
         self._epoch = 0
-        self._said = _NOTHING
+        self._said = NOTHING
         self._say_at = NEVER
         self._rests_until = -NEVER
         self._beat_at = NEVER
@@ -134,7 +117,7 @@ class Membership:
         self.leaves = True
         for name in list(self.parts):
             part = self.parts[name]
-            self._take(part, _NOTHING)
+            self._take(part, NOTHING)
         self.changed()
 
     def look(self, now: float) -> float:
@@ -187,7 +170,9 @@ class Membership:
 
     def _look_at_ours(self) -> bool:
         """See what we have; whether it has changed."""
-        said = _NOTHING if self.leaves else self._ours()
+        said = NOTHING
+        if not self.leaves:
+            said, self._guests.members = said_of(self._engine, self.outlet)
         if said == self._said:
             return False
         self._said = said
@@ -195,58 +180,19 @@ class Membership:
         self._results.hear(bool(said.listens or said.hears))
         return True
 
-    def _ours(self) -> _Said:
-        said = _Said({}, {}, [], {}, [])
-        members: Dict[int, LocalMember] = {}
-        for channel in self._engine.registry.all():
-            topic = channel.topic
-            plain = topic.__class__ is str
-            if not plain and not isinstance(topic, TopicPattern):
-                continue
-            text = str(topic)
-            keys: List[int] = []
-            for each in channel.producers.registrations():
-                member = each.member
-                off = is_disabled(self._engine.disabled, each.participant)
-                if isinstance(member, LocalMember) and not off:
-                    members[member.number] = member
-                    keys.append(member.number)
-            if keys:
-                (said.topics if plain else said.patterns)[text] = keys
-            hears = [each.participant for each in channel.listeners.registrations()]
-            if any(each is not self.outlet for each in hears):
-                (said.listens if plain else said.hears).append(text)
-        # The names are asked for here: they may be users' code.
-        said.names.update({number: _log.name_of(m.producer) for number, m in members.items()})
-        self._guests.members = members
-        return said
-
     def _beat(self) -> str:
         return frames.beat(self.instance, self._epoch, self._results.seq, self._shared.now)
 
     def _here(self, why: str) -> str:
         said = self._said
-        frame = frames.here(
-            why,
-            self.instance,
-            self._epoch,
-            self._results.seq,
-            said.topics,
-            said.names,
-            said.listens,
-            ["json"],
-            "1",
-            said.patterns,
-            said.hears,
-            self._shared.now,
-        )
+        frame = said.frame(why, self.instance, self._epoch, self._results.seq, self._shared.now)
         if not self._shared.fits(frame):
             _log.lost(
                 "part %s has too much to say of itself for one message, %d producers on %d topics: "
                 "other parts do not see them",
                 *(self._shared.part, len(said.names), len(said.topics)),
             )
-            self._said = _NOTHING
+            self._said = NOTHING
             return self._here(why)
         return frame
 
@@ -289,7 +235,7 @@ class Membership:
             return
         part.epoch = epoch
         try:
-            self._take(part, _said_of(topics, names, listens, more))
+            self._take(part, said_by(topics, names, listens, more))
         except (BadType, BadValue, KeyError):
             self._shared.count("malformed")
 
@@ -361,7 +307,7 @@ class Membership:
         self._shared.count("gone")
         if not for_good:
             self._lingering[name] = self._shared.now + LINGERS, part.listens
-        self._take(part, _NOTHING)
+        self._take(part, NOTHING)
         self._results.gone(name, part.instance, for_good)
         self._results.hand_on()
         self._asks.gone(name)
@@ -376,7 +322,7 @@ class Membership:
 
     # -- the registry --------------------------------------------------------------------------
 
-    def _take(self, part: Part, said: _Said) -> None:
+    def _take(self, part: Part, said: Said) -> None:
         """What *part* has is that, from now on."""
         registry = self._engine.registry
         for number, name in said.names.items():
@@ -401,7 +347,7 @@ class Membership:
         for key in left:
             # Who still owes an answer is known by what was asked.
             del part.members[key]
-        listens = {topic for topic, _ in topics_in(*_as_tables(said))}
+        listens = {topic for topic, _ in topics_in(*said.heard())}
         if listens and not part.listens:
             # From here on it misses nothing.
             self._shared.to_behind(part.name, self._beat())
@@ -418,23 +364,3 @@ class Membership:
         for topic in self._outlets - wanted:
             registry.discard(topic, "listeners", outlet)
         self._outlets = wanted
-
-
-def _as_tables(said: _Said) -> Any:
-    return dict.fromkeys(said.listens), dict.fromkeys(said.hears)
-
-
-def _said_of(
-    topics: Dict[str, List[int]], names: Dict[str, str], listens: List[str], more: Dict[str, Any]
-) -> _Said:
-    """What arrived, looked at; BadValue for what cannot be."""
-    patterns, hears = more.get("patterns", {}), more.get("hears", [])
-    if max(len(names), len(topics), len(listens), len(patterns), len(hears)) > _MOST:
-        raise BadValue("too much for one part")
-    known = {int(number): name for number, name in names.items()}
-    for keys in [*topics.values(), *patterns.values()]:
-        if not known.keys() >= set(keys):
-            raise BadValue("a member without a name")
-    for each in [*patterns, *hears]:
-        TopicPattern(each)
-    return _Said(topics, known, listens, patterns, hears)

@@ -7,11 +7,11 @@ import threading
 from typing import Any, List
 
 import pytest
+from inside import THE_SECTION
 from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Dispatcher, DispatcherError, Verdict
-from ate_dispatcher._engine.process import SECTION
 from ate_dispatcher.testing import Wire
 
 __all__ = ["parts"]
@@ -313,7 +313,7 @@ def test_what_comes_while_a_long_end_goes_on_is_late(parts: Parts) -> None:
     parts.clock.advance(10)
     engine = parts.dispatchers["a"]._ate_engine
     asks = parts.connections["a"]._link._session.asks
-    with SECTION:
+    with THE_SECTION:
         engine.ledger.cancelled(handle, engine.now())
     assert handle.completion is None
     assert handle.is_over
