@@ -115,8 +115,7 @@ class Membership:
     def leave(self) -> None:
         """From now on nobody is asked, or heard, any more."""
         self.leaves = True
-        for name in list(self.parts):
-            part = self.parts[name]
+        for part in list(self.parts.values()):
             self._take(part, NOTHING)
         self.changed()
 
@@ -154,10 +153,9 @@ class Membership:
         return min(self._announce_at, say_at, self._beat_at, self._probe_at, self._ready_at)
 
     def _forget_lost(self, now: float) -> None:
-        over = [name for name, (until, _) in self._lingering.items() if until <= now]
-        for name in over:
-            del self._lingering[name]
-        if over:
+        kept = {name: each for name, each in self._lingering.items() if each[0] > now}
+        if len(kept) < len(self._lingering):
+            self._lingering = kept
             self._look_at_listeners()
 
     def _say_changes(self, now: float) -> None:
@@ -225,9 +223,8 @@ class Membership:
             self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
         part.heard = now
-        clock = more.get("clock")
-        if clock is not None:
-            part.delayed(clock, now)
+        if "clock" in more:
+            part.delayed(more["clock"], now)
         if why == "new" and self._is_known:
             self._shared.to_behind(sender, self._here("you"))
         self._results.told(sender, seq)
@@ -261,11 +258,6 @@ class Membership:
         if part is not None and part.instance == instance:
             self.gone(sender, True)
 
-    @property
-    def taken(self) -> str:
-        """What is wrong if the name is."""
-        return f"name {self._shared.part!r} is taken by another part of {self._link.namespace!r}"
-
     def _met_namesake(self, instance: str, why: str) -> None:
         """Another part has this name: one of the two leaves.
 
@@ -273,11 +265,9 @@ class Membership:
         the others have taken it for gone: it is the one that leaves.
         """
         ready, later = self.is_ready, instance > self.instance
-        if self.is_taken:
-            return
         if why != "new" and (later or not ready):
             self.is_taken = True
-        elif why != "new" or ready or later:
+        elif not self.is_taken and (why != "new" or ready or later):
             self._shared.to_behind(self._shared.part, self._here("you"))
             if ready and not later:
                 # Those shall know who take the other for this one, restarted.
@@ -355,8 +345,8 @@ class Membership:
         self._look_at_listeners()
 
     def _look_at_listeners(self) -> None:
-        wanted = {topic for part in self.parts.values() for topic in part.listens}
-        wanted = wanted.union(*[listens for _, listens in self._lingering.values()])
+        there = [each.listens for each in self.parts.values()]
+        wanted: Set[Hashable] = set().union(*there, *[each for _, each in self._lingering.values()])
         registry, outlet = self._engine.registry, self.outlet
         registration = Registration(outlet, outlet, self._shared.outbox, apart=True)
         for topic in wanted - self._outlets:
