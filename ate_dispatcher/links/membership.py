@@ -282,11 +282,11 @@ class Membership:
 
     def unreachable(self, name: str) -> None:
         """What was sent to it has reached nobody; just after a reconnect that proves nothing."""
-        now = self._shared.now
-        if name == self._shared.part:
-            if not self._is_known and not self.is_taken:
-                self._announce(now)
+        now, is_ours = self._shared.now, name == self._shared.part
+        if is_ours and not self._is_known and not self.is_taken:
+            self._announce(now)
         elif now >= self._lenient_until or name not in self._unseen:
+            # Of our own name there is nobody.
             self.gone(name)
 
     def gone(self, name: str, for_good: bool = False) -> None:
