@@ -57,7 +57,6 @@ class Membership:
         self._shared = shared
         self._engine = shared.engine
         self._group = group
-        self._namespace = link.namespace
         self._asks = asks
         self._guests = guests
         self._results = results
@@ -100,7 +99,7 @@ class Membership:
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._look_at_ours()
         # Nobody is to take this one for another, restarted, whose name it would have in vain.
-        self._shared.to(self._shared.part, self._here("new"))
+        self._shared.to_behind(self._shared.part, self._here("new"))
         self._announce_at = now + _ROUND
         if self._is_known:
             self._announce(now)
@@ -122,8 +121,7 @@ class Membership:
     def leave(self) -> None:
         """From now on nobody is asked, or heard, any more."""
         self.leaves = True
-        for name in list(self.parts):
-            part = self.parts[name]
+        for part in list(self.parts.values()):
             self._take(part, NOTHING)
         self.changed()
 
@@ -145,7 +143,7 @@ class Membership:
             self._say_changes(now)
         if self._beat_at <= now:
             self._beat_at = now + BEAT
-            shared.to_all(frames.beat(self.instance, self._epoch, self._results.seq, now))
+            shared.to_all(self._beat())
             for part in list(self.parts.values()):
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name)
@@ -161,10 +159,9 @@ class Membership:
         return min(self._announce_at, say_at, self._beat_at, self._probe_at, self._ready_at)
 
     def _forget_lost(self, now: float) -> None:
-        over = [name for name, (until, _) in self._lingering.items() if until <= now]
-        for name in over:
-            del self._lingering[name]
-        if over:
+        kept = {name: each for name, each in self._lingering.items() if each[0] > now}
+        if len(kept) < len(self._lingering):
+            self._lingering = kept
             self._look_at_listeners()
 
     def _say_changes(self, now: float) -> None:
@@ -184,27 +181,16 @@ class Membership:
             return False
         self._said = said
         self._epoch += 1
-        transport = self._shared.transport
-        transport.hear(bool(said.listens or said.hears))
-        transport.offer(said.subjects(), self._group)
+        self._results.hear(bool(said.listens or said.hears))
+        self._shared.transport.offer(said.subjects(), self._group)
         return True
+
+    def _beat(self) -> str:
+        return frames.beat(self.instance, self._epoch, self._results.seq, self._shared.now)
 
     def _here(self, why: str) -> str:
         said = self._said
-        frame = frames.here(
-            why,
-            self.instance,
-            self._epoch,
-            self._results.seq,
-            said.topics,
-            said.names,
-            said.listens,
-            ["json"],
-            "1",
-            said.patterns,
-            said.hears,
-            self._shared.now,
-        )
+        frame = said.frame(why, self.instance, self._epoch, self._results.seq, self._shared.now)
         if not self._shared.fits(frame):
             _log.lost(
                 "part %s has too much to say of itself for one message, %d producers on %d topics: "
@@ -244,11 +230,10 @@ class Membership:
             self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
         part.heard = now
-        clock = more.get("clock")
-        if clock is not None:
-            part.delayed(clock, now)
+        if "clock" in more:
+            part.delayed(more["clock"], now)
         if why == "new" and self._is_known:
-            self._shared.to(sender, self._here("you"))
+            self._shared.to_behind(sender, self._here("you"))
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
             return
@@ -267,7 +252,7 @@ class Membership:
         part = self.parts.get(sender)
         unknown = part is None or part.instance != instance or epoch > part.epoch
         if unknown and self._is_known:
-            self._shared.to(sender, self._here("new"))
+            self._shared.to_behind(sender, self._here("new"))
         if part is None or part.instance != instance:
             return
         part.heard = self._shared.now
@@ -280,11 +265,6 @@ class Membership:
         if part is not None and part.instance == instance:
             self.gone(sender, True)
 
-    @property
-    def taken(self) -> str:
-        """What is wrong if the name is."""
-        return f"name {self._shared.part!r} is taken by another part of {self._namespace!r}"
-
     def _met_namesake(self, instance: str, why: str) -> None:
         """Another part has this name: one of the two leaves.
 
@@ -292,12 +272,10 @@ class Membership:
         the others have taken it for gone: it is the one that leaves.
         """
         ready, later = self.is_ready, instance > self.instance
-        if self.is_taken:
-            return
         if why != "new" and (later or not ready):
             self.is_taken = True
-        elif why != "new" or ready or later:
-            self._shared.to(self._shared.part, self._here("you"))
+        elif not self.is_taken and (why != "new" or ready or later):
+            self._shared.to_behind(self._shared.part, self._here("you"))
             if ready and not later:
                 # Those shall know who take the other for this one, restarted.
                 self._shared.to_all(self._here("changed"))
@@ -311,11 +289,11 @@ class Membership:
 
     def unreachable(self, name: str) -> None:
         """What was sent to it has reached nobody; just after a reconnect that proves nothing."""
-        now = self._shared.now
-        if name == self._shared.part:
-            if not self._is_known and not self.is_taken:
-                self._announce(now)
+        now, is_ours = self._shared.now, name == self._shared.part
+        if is_ours and not self._is_known and not self.is_taken:
+            self._announce(now)
         elif now >= self._lenient_until or name not in self._unseen:
+            # Of our own name there is nobody.
             self.gone(name)
 
     def gone(self, name: str, for_good: bool = False) -> None:
@@ -341,7 +319,11 @@ class Membership:
         self._look_at_listeners()
 
     def _take(self, part: Part, said: Offer) -> None:
+        listened = bool(part.listens)
         self._registrations.take(part, said)
+        if part.listens and not listened:
+            # From here on it misses nothing.
+            self._shared.to_behind(part.name, self._beat())
         self._look_at_listeners()
 
     def _look_at_listeners(self) -> None:
