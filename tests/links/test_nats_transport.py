@@ -29,6 +29,9 @@ from ate_dispatcher.errors import BadType, BadValue, DispatcherError
 from ate_dispatcher.links.nats import NatsTransport
 from ate_dispatcher.links.transport import Receiver, Transport
 
+# A part over a server is in the default run, by `test_over_nats`.
+pytestmark = pytest.mark.thorough
+
 nats = pytest.importorskip("nats")
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
