@@ -100,7 +100,7 @@ class Membership:
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._look_at_ours()
         # Nobody is to take this one for another, restarted, whose name it would have in vain.
-        self._shared.to(self._shared.part, self._here("new"))
+        self._shared.to_behind(self._shared.part, self._here("new"))
         self._announce_at = now + _ROUND
         if self._is_known:
             self._announce(now)
@@ -122,8 +122,7 @@ class Membership:
     def leave(self) -> None:
         """From now on nobody is asked, or heard, any more."""
         self.leaves = True
-        for name in list(self.parts):
-            part = self.parts[name]
+        for part in list(self.parts.values()):
             self._take(part, NOTHING)
         self.changed()
 
@@ -145,7 +144,7 @@ class Membership:
             self._say_changes(now)
         if self._beat_at <= now:
             self._beat_at = now + BEAT
-            shared.to_all(frames.beat(self.instance, self._epoch, self._results.seq, now))
+            shared.to_all(self._beat())
             for part in list(self.parts.values()):
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name)
@@ -184,10 +183,12 @@ class Membership:
             return False
         self._said = said
         self._epoch += 1
-        transport = self._shared.transport
-        transport.hear(bool(said.listens or said.hears))
-        transport.offer(said.subjects(), self._group)
+        self._results.hear(bool(said.listens or said.hears))
+        self._shared.transport.offer(said.subjects(), self._group)
         return True
+
+    def _beat(self) -> str:
+        return frames.beat(self.instance, self._epoch, self._results.seq, self._shared.now)
 
     def _here(self, why: str) -> str:
         said = self._said
@@ -244,11 +245,10 @@ class Membership:
             self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
         part.heard = now
-        clock = more.get("clock")
-        if clock is not None:
-            part.delayed(clock, now)
+        if "clock" in more:
+            part.delayed(more["clock"], now)
         if why == "new" and self._is_known:
-            self._shared.to(sender, self._here("you"))
+            self._shared.to_behind(sender, self._here("you"))
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
             return
@@ -267,7 +267,7 @@ class Membership:
         part = self.parts.get(sender)
         unknown = part is None or part.instance != instance or epoch > part.epoch
         if unknown and self._is_known:
-            self._shared.to(sender, self._here("new"))
+            self._shared.to_behind(sender, self._here("new"))
         if part is None or part.instance != instance:
             return
         part.heard = self._shared.now
@@ -292,12 +292,10 @@ class Membership:
         the others have taken it for gone: it is the one that leaves.
         """
         ready, later = self.is_ready, instance > self.instance
-        if self.is_taken:
-            return
         if why != "new" and (later or not ready):
             self.is_taken = True
-        elif why != "new" or ready or later:
-            self._shared.to(self._shared.part, self._here("you"))
+        elif not self.is_taken and (why != "new" or ready or later):
+            self._shared.to_behind(self._shared.part, self._here("you"))
             if ready and not later:
                 # Those shall know who take the other for this one, restarted.
                 self._shared.to_all(self._here("changed"))
@@ -341,7 +339,11 @@ class Membership:
         self._look_at_listeners()
 
     def _take(self, part: Part, said: Offer) -> None:
+        listened = bool(part.listens)
         self._registrations.take(part, said)
+        if part.listens and not listened:
+            # From here on it misses nothing.
+            self._shared.to_behind(part.name, self._beat())
         self._look_at_listeners()
 
     def _look_at_listeners(self) -> None:

@@ -47,13 +47,15 @@ _HELD = 10_000
 class _Source:
     """What was heard of one part."""
 
-    __slots__ = ("asked", "held", "lost", "patience", "said", "seq", "told")
+    __slots__ = ("asked", "held", "is_fresh", "lost", "patience", "said", "seq", "told")
 
     def __init__(self, seq: int) -> None:
         #: The last one that was handed on.
         self.seq: int = seq
         #: The newest that it is known to have sent.
         self.told: int = seq
+        #: Whether it is not known yet from where on what it sends is for us.
+        self.is_fresh: bool = False
         #: Those behind a gap.
         self.held: Dict[int, Tuple[str, Any, Optional[int]]] = {}
         #: When what is missing is to be asked for again.
@@ -77,6 +79,8 @@ class Results:
         #: Those of parts that were lost: until when, and which instance.
         self._lost: Dict[str, Tuple[float, str, _Source]] = {}
         self._heard: List[Heard] = []
+        # Whether anybody here listens to anything.
+        self._hears = False
         # To whom something was sent again since the last look: nobody has us fill our memory.
         self._served: Set[str] = set()
 
@@ -119,6 +123,14 @@ class Results:
 
     # -- in ------------------------------------------------------------------------------------
 
+    def hear(self, on: bool) -> None:
+        """Whether anybody here listens to anything; what was before that is not for us."""
+        if on and not self._hears:
+            for source in self._sources.values():
+                source.is_fresh = True
+        self._hears = on
+        self._shared.transport.hear(on)
+
     def connected(self) -> None:
         """Again, perhaps: what was asked for may have been lost."""
         for source in self._sources.values():
@@ -148,9 +160,11 @@ class Results:
     def came(self, sender: str, seq: int, topic: str, value: Any, request: Optional[int]) -> None:
         """One of them."""
         source = self._sources.get(sender)
-        if source is None:
-            # It will say who it is.
+        if source is None or not self._hears:
+            # It will say who it is; or nobody listens any more.
             return
+        if source.is_fresh:
+            self._starts(source, seq - 1)
         if seq <= source.seq or seq in source.held:
             self._shared.count("duplicates")
             return
@@ -168,9 +182,12 @@ class Results:
     def told(self, sender: str, seq: int) -> None:
         """It says that it has sent *seq* until now."""
         source = self._sources.get(sender)
-        if source is not None:
-            source.told = max(source.told, seq)
-            self._ask_for_missing(sender, source)
+        if source is None:
+            return
+        if source.is_fresh or not self._hears:
+            self._starts(source, seq)
+        source.told = max(source.told, seq)
+        self._ask_for_missing(sender, source)
 
     def lost(self, sender: str, first: int, last: int) -> None:
         """Those are lost for good."""
@@ -209,6 +226,13 @@ class Results:
             let_hear(self._shared.engine, heard, self._shared.outbox)
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _starts(self, source: _Source, seq: int) -> None:
+        """From *seq* on, what it sends arrives here: all of it in its order, or not yet any."""
+        source.is_fresh = False
+        source.seq = source.told = max(source.seq, seq)
+        source.asked, source.patience = -NEVER, _PATIENCE
+        source.held.clear()
 
     def _end(self, sender: str, source: Optional[_Source]) -> None:
         if source is None:

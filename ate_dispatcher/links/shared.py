@@ -63,6 +63,11 @@ class Shared:
         self._by_part[part] = len(self._batches)
         self._batches.append((_PART, part, [data], [len(data)]))
 
+    def to_behind(self, part: str, frame: str) -> None:
+        """Say *frame* to one part, behind what was said before to all, or on topics, as well."""
+        self._by_part.pop(part, None)
+        self.to(part, frame)
+
     def to_all(self, frame: str) -> None:
         """Say it to everybody."""
         data = frame.encode()

@@ -343,3 +343,46 @@ def test_what_a_clock_that_is_ahead_says_of_the_end_counts_at_the_end(parts: Par
     assert verdicts(handle) == [Verdict.LATE, Verdict.OK, Verdict.MISSING]
     assert handle.report().members[2].standing.value == "running"
     assert engine_of(parts.dispatchers["a"]).ledger.refused == 0
+
+
+def test_who_listens_to_nothing_asks_for_nothing(parts: Parts) -> None:
+    """What others hear is not sent to it again; from when it listens it misses nothing."""
+    for name in ("a", "b", "c"):
+        parts.part(name)
+    heard = parts.listener("c", "news").heard
+    for number in range(100):
+        parts.dispatchers["a"].publish("news", number)
+        parts.clock.advance(50)
+    assert heard == list(range(100))
+    assert parts.counted("a", "sent_again") == 0
+    late = parts.listener("b", "news").heard
+    for number in range(100, 200):
+        parts.dispatchers["a"].publish("news", number)
+        parts.clock.advance(50)
+    assert heard == list(range(200))
+    assert late == list(range(100, 200))
+    assert parts.counted("a", "sent_again") == 0
+    assert parts.counted("b", "lost") == 0
+
+
+def test_who_begins_to_listen_is_told_from_where_on_behind_what_was_said(parts: Parts) -> None:
+    """In one go with answers to it, and with what others hear: it takes nothing for sent before."""
+    for name in ("a", "b", "c"):
+        parts.part(name)
+    parts.listener("c", "news")
+    link = parts.connections["a"]._link
+    shared, membership = link._shared, link._session.membership
+    results = link._session.results
+    late = parts.listener("b", "news")
+    del late.heard[:]
+
+    def at_once() -> None:
+        shared.to("b", '["can",1,null]')
+        results.send("news", "first", None)
+        shared.to_behind("b", membership._beat())
+        for source in parts.connections["b"]._link._session.results._sources.values():
+            source.is_fresh = True
+
+    shared.do(at_once)
+    parts.clock.advance(5)
+    assert late.heard == ["first"]
