@@ -123,6 +123,7 @@ class Dispatcher(Connecting):
         self._ate_loop = loop_of(self._ate_engine, _log.NameOf(self))
         #: The thread, with its parker, that has stopped it before it was started.
         self._ate_aside: Optional[Tuple[Any, Any]] = None
+        self._ate_engine.owner = weakref.ref(self)
         for each in self._ate_engine.at_drop():
             weakref.finalize(self, each).atexit = False
         if diagnose:

@@ -103,7 +103,7 @@ def find_places(
             delivery.refuse(mailbox)
     if engine.phase is Phase.NEW:
         rooms = [(id(each), each.room) for each in apart if each.room is not None]
-        engine.reserved.append((delivery.places, rooms))
+        engine.reserves((delivery.places, rooms))
 
 
 def _finds(

@@ -99,6 +99,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import weakref
 from collections import deque
 from functools import partial
 from typing import (
@@ -255,6 +256,8 @@ class Engine:
         self.gate: Gate = Gate()
         #: What the values have that are held before the start; given back if that never comes.
         self.reserved: Deque[Reserved] = deque()
+        #: The dispatcher, weakly.
+        self.owner: Callable[[], Any] = lambda: None
         self.wakeup: float = -NEVER
         self.phase: Phase = Phase.NEW
         #: Whether its thread was started, or is about to be: somebody will hand out what is held.
@@ -449,8 +452,15 @@ class Engine:
         """What is to be done when nobody has the dispatcher any more, be it as a finalizer."""
         # A producer that is parked may know the engine, and so would keep everybody else.
         # Straight into C, where no signal handler comes in between.
-        tables = [table.clear for table in self.registry.tables()]
-        return [*tables, partial(give_all_back, self.reserved)]
+        return [table.clear for table in self.registry.tables()]
+
+    def reserves(self, what: Reserved) -> None:
+        """A value has that before the start: given back if the dispatcher is dropped instead."""
+        owner = self.owner()
+        # Only where there is something to give back: this is no C, as `at_drop` is.
+        if owner is not None and not self.reserved:
+            weakref.finalize(owner, give_all_back, self.reserved).atexit = False
+        self.reserved.append(what)
 
     # -- for tests and for people --------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Link:
             if wait:
                 session.wait_until_ready(engine.now() + _PATIENCE)
             if wait and session.membership.is_taken:
-                raise DispatcherError(session.membership.taken)
+                raise DispatcherError(session.taken)
         except BaseException:
             session.watch_no_more()
             self.leave(-NEVER)

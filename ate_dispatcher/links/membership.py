@@ -57,7 +57,6 @@ class Membership:
         self._shared = shared
         self._engine = shared.engine
         self._group = group
-        self._namespace = link.namespace
         self._asks = asks
         self._guests = guests
         self._results = results
@@ -160,10 +159,9 @@ class Membership:
         return min(self._announce_at, say_at, self._beat_at, self._probe_at, self._ready_at)
 
     def _forget_lost(self, now: float) -> None:
-        over = [name for name, (until, _) in self._lingering.items() if until <= now]
-        for name in over:
-            del self._lingering[name]
-        if over:
+        kept = {name: each for name, each in self._lingering.items() if each[0] > now}
+        if len(kept) < len(self._lingering):
+            self._lingering = kept
             self._look_at_listeners()
 
     def _say_changes(self, now: float) -> None:
@@ -192,20 +190,7 @@ class Membership:
 
     def _here(self, why: str) -> str:
         said = self._said
-        frame = frames.here(
-            why,
-            self.instance,
-            self._epoch,
-            self._results.seq,
-            said.topics,
-            said.names,
-            said.listens,
-            ["json"],
-            "1",
-            said.patterns,
-            said.hears,
-            self._shared.now,
-        )
+        frame = said.frame(why, self.instance, self._epoch, self._results.seq, self._shared.now)
         if not self._shared.fits(frame):
             _log.lost(
                 "part %s has too much to say of itself for one message, %d producers on %d topics: "
@@ -280,11 +265,6 @@ class Membership:
         if part is not None and part.instance == instance:
             self.gone(sender, True)
 
-    @property
-    def taken(self) -> str:
-        """What is wrong if the name is."""
-        return f"name {self._shared.part!r} is taken by another part of {self._namespace!r}"
-
     def _met_namesake(self, instance: str, why: str) -> None:
         """Another part has this name: one of the two leaves.
 
@@ -309,11 +289,11 @@ class Membership:
 
     def unreachable(self, name: str) -> None:
         """What was sent to it has reached nobody; just after a reconnect that proves nothing."""
-        now = self._shared.now
-        if name == self._shared.part:
-            if not self._is_known and not self.is_taken:
-                self._announce(now)
+        now, is_ours = self._shared.now, name == self._shared.part
+        if is_ours and not self._is_known and not self.is_taken:
+            self._announce(now)
         elif now >= self._lenient_until or name not in self._unseen:
+            # Of our own name there is nobody.
             self.gone(name)
 
     def gone(self, name: str, for_good: bool = False) -> None:

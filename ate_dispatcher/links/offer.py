@@ -10,6 +10,7 @@ from .._delivery.local_member import LocalMember
 from .._delivery.patterns import TopicPattern
 from .._delivery.registry import Registry
 from ..errors import BadValue
+from . import frames
 from .subjects import subject_of, wildcard_of
 
 __all__ = ["NOTHING", "Offer", "offer_of", "offer_received"]
@@ -26,6 +27,13 @@ class Offer(NamedTuple):
     listens: List[str]
     patterns: Dict[str, List[int]]
     hears: List[str]
+
+    def frame(self, why: str, instance: str, epoch: int, seq: int, clock_s: float) -> str:
+        """As it travels."""
+        return frames.here(
+            *(why, instance, epoch, seq, self.topics, self.names, self.listens, ["json"], "1"),
+            *(self.patterns, self.hears, clock_s),
+        )
 
     def producers(self) -> Dict[Hashable, List[int]]:
         """On which topics and patterns which of them are."""

@@ -140,7 +140,7 @@ class Session:
                     self.leave()
             if self.membership.is_taken and not self.is_over:
                 if not self._waiting:
-                    _log.lost("the link is left: %s", self.membership.taken)
+                    _log.lost("the link is left: %s", self.taken)
                 self.leave()
         shared.flush()
         self._tell_waiting()
@@ -200,6 +200,11 @@ class Session:
         hears_no_more(shared.outbox, shared.engine.posts)
         unhurried.pop(this_thread(), None)
         shared.transport.close()
+
+    @property
+    def taken(self) -> str:
+        """What is wrong if the name is."""
+        return f"name {self.part!r} is taken by another part of {self.namespace!r}"
 
     def watch_no_more(self) -> None:
         """Who registers here does not matter any more. From anywhere."""

@@ -12,9 +12,9 @@ from inside import mailbox_of
 from rig import PATIENCE, came, over
 
 from ate_dispatcher import Dispatcher, Producer, ResultListener
+from ate_dispatcher._delivery import mailbox as mailboxes
 from ate_dispatcher._delivery.mailbox import CALM, Mailbox
 from ate_dispatcher._delivery.sentinels import Died
-from ate_dispatcher._engine import hearing
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_what_a_listener_has_not_been_woken_for_it_hears(
     """What came between its last look and its token."""
     heard: List[Any] = []
     done = threading.Event()
-    token = hearing.Busy
+    token = mailboxes.Busy
 
     async def hears(topic: str, value: Any) -> None:
         heard.append(value)
@@ -75,7 +75,7 @@ def test_what_a_listener_has_not_been_woken_for_it_hears(
             mailbox_of(listener).items.append(("t", "crossed"))
         return token(full)
 
-    monkeypatch.setattr(hearing, "Busy", crossed)
+    monkeypatch.setattr(mailboxes, "Busy", crossed)
     dispatcher.register_result_listener(listener, "t", start=True)
     dispatcher.publish("t", "first")
     came(done)
