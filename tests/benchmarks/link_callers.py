@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Deque, Dict, List, Sequence, Type
+from typing import Any, Callable, Deque, Dict, List, Sequence, Tuple, Type
 
 from link_responders import ALL, NAMESPACE
 from workloads import PAUSE_S, PRODUCERS, WARM_UP, WINDOW, clock
@@ -298,7 +298,7 @@ CALLERS: Dict[str, Type[Caller]] = {
     "zerorpc": Zerorpc,
     "pyro5": Pyro5,
 }
-RESPONDERS_OF = {
+RESPONDERS_OF: Dict[str, Tuple[str, ...]] = {
     "ours": ("ours", NAMESPACE),
     "ours, uvloop": ("ours", f"{NAMESPACE}-uvloop", "uvloop"),
     "natsext": ("bare",),

@@ -25,7 +25,7 @@ import sys
 import tempfile
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from compare import PATIENCE_S, fetched, turns
 from link_callers import CALLERS, RESPONDERS_OF
@@ -116,22 +116,26 @@ class Comparison:
         self.options, self.paths, self.url = options, paths, url
         self.results: Results = {}
         self.failures: List[str] = []
-        self.responders: Dict[str, List[Process]] = {}
+        self.responders: Dict[Tuple[str, ...], List[Process]] = {}
 
     def start(self) -> None:
         """Four responders of each kind; contestants whose do not come up are out."""
         for name, paths in self.paths.items():
             kind, *rest = RESPONDERS_OF[name]
-            self.responders[name] = [
-                Process(paths, kind, self.url, str(number), *rest) for number in range(PRODUCERS)
-            ]
-        for name, responders in self.responders.items():
+            if RESPONDERS_OF[name] not in self.responders:
+                self.responders[RESPONDERS_OF[name]] = [
+                    Process(paths, kind, self.url, str(number), *rest)
+                    for number in range(PRODUCERS)
+                ]
+        for kinds, responders in self.responders.items():
             try:
                 for each in responders:
                     each.wait()
             except RuntimeError as error:
-                self.failures.append(f"{name}: {error}")
-                del self.paths[name]
+                out = [name for name in self.paths if RESPONDERS_OF[name] == kinds]
+                self.failures.append(f"{', '.join(out)}: {error}")
+                for name in out:
+                    del self.paths[name]
 
     def close(self) -> None:
         for responders in self.responders.values():
@@ -167,7 +171,7 @@ class Comparison:
     def process(self, workload: str, name: str) -> Found:
         """What a process of its own says about one contestant."""
         worker = Path(__file__).with_name("link_worker.py")
-        places = [each.place for each in self.responders[name]]
+        places = [each.place for each in self.responders[RESPONDERS_OF[name]]]
         seconds = str(self.options.seconds)
         arguments = ["call", name, workload, self.url, seconds, json.dumps(places)]
         done = subprocess.run(
