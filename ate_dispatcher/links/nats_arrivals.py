@@ -106,8 +106,8 @@ class Arrivals:
             return
         receiver = self.receiver
         if receiver is not None:
-            receiver.received(sender, msg.data)
             self._thread.stir()
+            receiver.received(sender, msg.data)
 
     def _notice(self, msg: Msg) -> None:
         receiver = self.receiver

@@ -171,6 +171,27 @@ class Connection:
             made = await self._client.subscribe(subject, queue=queue, future=_Sink(self, handler))
             self._have[subject] = (queue, made)
 
+    def write(self, outgoing: Deque[Tuple[str, bytes, str]]) -> bool:
+        """Write all of it, without waiting; False, and nothing is written, if that cannot be.
+
+        `publish` of nats-py is a coroutine that has another task write, in the loop's next turn.
+        What that has been given, and not written, goes first, and what it would refuse goes there.
+        """
+        writer = self._writer()
+        if writer is None or self._client.pending_data_size or self.lost.done():
+            return False
+        if writer.transport.get_write_buffer_size() > _EAGER:
+            return False
+        pieces: List[bytes] = []
+        for subject, payload, reply in outgoing:
+            head = f"PUB {subject} {reply} {len(payload)}"
+            if head.count(" ") != 3 or not subject or not head.isprintable():
+                return False
+            pieces += head.encode(), b"\r\n", payload, b"\r\n"
+        outgoing.clear()
+        writer.write(b"".join(pieces))
+        return True
+
     async def publish(self, outgoing: Deque[Tuple[str, bytes, str]]) -> None:
         """Write all of it, subject, payload and reply-to; waits while the server takes nothing."""
         client = self._client
@@ -224,11 +245,17 @@ class Connection:
     def _abort(self) -> None:
         """Have the socket closed with what waits in it: nats-py would wait for that to leave.
 
-        There is no public way; without this one, a frozen server would keep the socket.
+        Without this, a frozen server would keep the socket.
         """
-        writer = getattr(getattr(self._client, "_transport", None), "_io_writer", None)
+        writer = self._writer()
         if writer is not None:
             writer.transport.abort()
+
+    def _writer(self) -> Optional[asyncio.StreamWriter]:
+        """What nats-py writes to, if it is what it was; there is no public way."""
+        transport = getattr(self._client, "_transport", None)
+        writer: Optional[asyncio.StreamWriter] = getattr(transport, "_io_writer", None)
+        return writer
 
     async def _failed(self, error: Exception) -> None:
         if self._connecting:

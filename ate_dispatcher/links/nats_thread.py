@@ -48,7 +48,8 @@ class NatsThread:
         self.arrivals: Arrivals = Arrivals(receiver, subjects, self.service, self)
         self._connection: Optional[Connection] = None
         self._outgoing: Deque[Tuple[str, bytes, str]] = deque()
-        self._changed = False
+        self._changed = self._stirred = False
+        self._letting_out: Optional[asyncio.Task[None]] = None
         self._told: Set[str] = set()
         self._timer: Optional[asyncio.TimerHandle] = None
         self._timer_at = self._due = NEVER
@@ -139,8 +140,10 @@ class NatsThread:
         self._changed = True
 
     def stir(self) -> None:
-        """Look what waits."""
-        self._stirred.set()
+        """Look what waits, when what has come was read."""
+        if not self._stirred:
+            self._stirred = True
+            self._loop.call_soon(self._turn)
 
     def lost(self, kind: str, message: str, *args: Any) -> None:
         """Say so, once per kind and connection."""
@@ -154,6 +157,7 @@ class NatsThread:
     def _run(self) -> None:
         loop = self._loop
         loop.set_exception_handler(_unheard)
+        self._ending = asyncio.Event()
         try:
             loop.run_until_complete(self._live())
             rest = asyncio.all_tasks(loop)
@@ -165,10 +169,14 @@ class NatsThread:
             loop.close()
 
     async def _live(self) -> None:
-        self._stirred = asyncio.Event()
         connecting = self._loop.create_task(self._connect())
         self._attend()
-        await self._work()
+        await self._ending.wait()
+        while self._letting_out is not None:
+            await asyncio.wait([self._letting_out])
+        await self._let_out()
+        if self._connection is not None:
+            await self._connection.settle()
         connecting.cancel()
         await asyncio.wait([connecting])
         connection, self._connection = self._connection, None
@@ -177,20 +185,30 @@ class NatsThread:
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _work(self) -> None:
-        """Call the receiver, and let out what it sends, until the end."""
-        while not self._closing:
-            await self._stirred.wait()
-            self._stirred.clear()
-            if not self._closing:
-                self._step()
-            await self._let_out()
-        if self._connection is not None:
-            await self._connection.settle()
+    def _turn(self) -> None:
+        """Call the receiver, and let out what it sends; not while more waits than can leave."""
+        self._stirred = False
+        if self._closing:
+            self._ending.set()
+        elif self._letting_out is None:
+            self._step()
+            if (self._outgoing or self._changed) and not self._write():
+                self._letting_out = self._loop.create_task(self._let_out())
+                self._letting_out.add_done_callback(self._has_let_out)
+
+    def _write(self) -> bool:
+        """Let it out without waiting, if that can be."""
+        connection = self._connection
+        return connection is not None and not self._changed and connection.write(self._outgoing)
+
+    def _has_let_out(self, _: object) -> None:
+        self._letting_out = None
+        self._turn()
 
     def _attend(self) -> None:
         self._attention = [True]
-        self.stir()
+        if not self._stirred:
+            self._turn()
         if self._closing:
             self._loop.call_later(_LAST, self._give_up)
 
@@ -219,7 +237,8 @@ class NatsThread:
         # The instant may have moved since: later ones need no timer of their own.
         self._timer, self._timer_at = None, NEVER
         if self._due <= REAL.now():
-            self.stir()
+            if not self._stirred:
+                self._turn()
         elif self._due < NEVER:
             self._arm(self._due)
 

@@ -86,6 +86,8 @@ class Session:
     def received(self, sender: str, payload: bytes) -> None:
         """Take what *sender* says."""
         shared = self._shared
+        # A step follows: nobody has to have one called.
+        shared.outbox.disarm()
         shared.count("messages_in")
         found, malformed = frames.frames_of(payload)
         if malformed:

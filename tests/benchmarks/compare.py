@@ -36,7 +36,7 @@ from typing import Dict, Iterable
 
 from buses import BUSES
 from contestants import CONTESTANTS
-from musts import musts_table
+from musts import bus_musts, musts_table
 from tables import Results, checked_table, timed_table
 from worker import ALL, BUS, CHECKED, CHECKOUT
 
@@ -109,22 +109,23 @@ def contestants_of(workload: str) -> list[str]:
     return list(DISPATCHERS if workload in CHECKED else CONTESTANTS)
 
 
+def fetched(folder: Path, package: str, *options: str) -> Path | None:
+    """Where *package* was installed, with what it needs; None if it could not be."""
+    target = folder / package
+    if not target.exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command = [*pip, *options, "--target", str(target), package]
+        if subprocess.run(command, check=False).returncode:
+            return None
+    return target
+
+
 def install(folder: Path, names: Iterable[str]) -> Dict[str, list[Path]]:
     """Fetches what to compare with; what each contestant finds on its import path.
 
     Those that could not be fetched are left out.
     """
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-
-    def fetched(package: str, *options: str) -> Path | None:
-        target = folder / package
-        if not target.exists():
-            command = [*pip, *options, "--target", str(target), package]
-            if subprocess.run(command, check=False).returncode:
-                return None
-        return target
-
-    common = fetched("typing-extensions")
+    common = fetched(folder, "typing-extensions")
     if common is None:
         sys.exit("could not install what this package itself needs: typing-extensions")
     paths = {}
@@ -132,7 +133,7 @@ def install(folder: Path, names: Iterable[str]) -> Dict[str, list[Path]]:
         package = PEERS.get(name)
         # 0.1.0 names what it does not import.
         options = ["--no-deps"] if name == "0.1.0" else []
-        home = fetched(package, *options) if package else CHECKOUT
+        home = fetched(folder, package, *options) if package else CHECKOUT
         if home is not None:
             paths[name] = [home, common]
     return paths
@@ -216,7 +217,7 @@ class Comparison:
         for metric, found in self.timed.items():
             print(timed_table(metric, found))
         if any(workload in BUS for workload in self.options.workloads):
-            print(musts_table(self.timed, list(placements())))
+            print(musts_table("the bus must", bus_musts(), self.timed, list(placements())))
         if self.checked:
             there = [name for name in DISPATCHERS if name in self.paths]
             print(checked_table(self.checked, there))

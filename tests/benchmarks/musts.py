@@ -1,4 +1,4 @@
-"""What the bus must reach, as ratios taken round by round, and whether it did."""
+"""What must be reached, as ratios taken round by round, and whether it was."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Must(NamedTuple):
         return f"{spread(values)} {'met' if met else '**MISSED**'}"
 
 
-def all_musts() -> List[Must]:
-    """Those of one run."""
+def bus_musts() -> List[Must]:
+    """Those of the bus."""
     at_most, at_least = operator.le, operator.ge
     found = []
     for n, floor in ((1, 4), (4, 3)):
@@ -57,11 +57,40 @@ def all_musts() -> List[Must]:
     return [*found, Must(claim, at_most, 0.1, ("bus beside a slow one, median", "ours"))]
 
 
-def musts_table(results: Results, placements: List[str]) -> str:
+def link_musts() -> List[Must]:
+    """Those of requests to other processes."""
+    at_most, at_least = operator.le, operator.ge
+
+    def ours(metric: str, contestant: str = "ours") -> Figure:
+        return f"link {metric}", contestant
+
+    found = []
+    for peer, limit in (("natsext", 1.5), ("bare", 0.8), ("zerorpc", 5), ("pyro5", 5)):
+        both = ours("throughput"), ours("throughput", peer)
+        found.append(Must(f"results/s: x {peer}", at_least, limit, *both))
+    for n, limit in ((4, 1.9), (1, 1.5)):
+        both = ours(f"lone {n}"), ours(f"lone {n}", "natsext")
+        found.append(Must(f"p50 of one to {n}: x natsext", at_most, limit, *both))
+    for peer in ("zerorpc", "pyro5"):
+        both = ours("lone 4", peer), ours("lone 4")
+        found.append(Must(f"p50 of one to 4: {peer} x ours", at_least, 5, *both))
+    for within, limit in ((at_least, 0.97), (at_most, 1.03)):
+        both = ours("local", "a link open"), ours("local", "no link")
+        found.append(Must("local requests, a link open: x no link", within, limit, *both))
+    return [
+        *found,
+        Must("connect, alone: ms", at_most, 20, ours("connect", "alone")),
+        Must("connect, beside 4 parts: ms", at_most, 100, ours("connect", "beside 4 parts")),
+        Must("a registration seen elsewhere: ms", at_most, 10, ours("registration")),
+        Must("SIGKILL to GONE: ms", at_most, 400, ours("gone")),
+    ]
+
+
+def musts_table(title: str, musts: List[Must], results: Results, placements: List[str]) -> str:
     """A line per must, those that nobody measured left out."""
-    lines = ["", "**the bus must**", "", row(["must", "limit", *placements])]
+    lines = ["", f"**{title}**", "", row(["must", "limit", *placements])]
     lines.append(row("---" for _ in (*placements, "", "")))
-    for must in all_musts():
+    for must in musts:
         verdicts = [must.verdict(results, placement) for placement in placements]
         if any(verdict != "-" for verdict in verdicts):
             sign = "at most" if must.within is operator.le else "at least"

@@ -20,9 +20,22 @@ UNITS = {
     "bus rate": "values/s, heard by all listeners (more is better)",
     "bus blocked": "us in the publish, all listeners parked, p50 (less is better)",
     "bus beside": "ms from the publish to three others, one takes 20 ms (less is better)",
+    "link throughput": "results/s, 4 processes, 64 requests outstanding (more is better)",
+    "link lone": "us until all have answered, of so many processes, p50 (less is better)",
+    "link local": "results/s of 4 producers of the same process (more is better)",
+    "link connect": "ms in the connect (less is better)",
+    "link registration": "ms until a request elsewhere reaches it, polled (less is better)",
+    "link gone": "ms from SIGKILL to the end of the request, GONE (less is better)",
 }
 """By how the metric begins."""
-BASELINES = {"0.1.0": "0.1.0", "simplequeue": "floor", "honest": "honest"}
+BASELINES = {
+    "0.1.0": "0.1.0",
+    "simplequeue": "floor",
+    "honest": "honest",
+    "natsext": "natsext",
+    "bare": "bare inbox",
+    "no link": "no link",
+}
 
 
 def number(x: float) -> str:
