@@ -278,8 +278,9 @@ class Engine:
         self.posts: Posts = posts_of(clock)
         #: Deliveries that somebody waits for, by number.
         self.watched: Dict[int, Any] = {}
-        #: What reaches other machines; at most one.
+        #: What reaches other machines; at most one. Who connects takes the turn.
         self.links: List[Link] = []
+        self.connects: Deque[bool] = deque([True])
         #: Whether this is a copy in a forked child.
         self.is_copy: bool = False
         #: Whether participants may still publish while it stops.

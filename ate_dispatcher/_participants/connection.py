@@ -192,13 +192,24 @@ def _connect(
             # It has left by itself.
             with suppress(ValueError):
                 engine.links.remove(there)
-    if engine.links:
-        there = engine.links[0]
-        raise DispatcherError(f"connect: it is part {there.part!r} of {there.namespace!r} already")
-    # A top, which is found by its name as those of other packages are.
-    opening = import_module(f"{__name__.split('.')[0]}.links.opening")
-    link: Link = opening.open_link(engine, address, namespace, name, wait, types, group, options)
-    engine.links.append(link)
+    try:
+        engine.connects.pop()
+    except IndexError:
+        raise DispatcherError("connect: another call of it has not returned") from None
+    try:
+        if engine.links:
+            there = engine.links[0]
+            raise DispatcherError(
+                f"connect: it is part {there.part!r} of {there.namespace!r} already"
+            )
+        # A top, which is found by its name as those of other packages are.
+        opening = import_module(f"{__name__.split('.')[0]}.links.opening")
+        link: Link = opening.open_link(
+            engine, address, namespace, name, wait, types, group, options
+        )
+        engine.links.append(link)
+    finally:
+        engine.connects.append(True)
     if engine.gate.refusal is not None:
         # A stop came in between, and may not have seen it.
         link.stop()

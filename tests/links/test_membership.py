@@ -293,3 +293,24 @@ def test_wires_are_of_one_clock() -> None:
     with pytest.raises(BadValue, match="clock"):
         second.connect(wire.transport(), name="b")
     first.stop()
+
+
+def test_two_connects_do_not_come_together(parts: Parts) -> None:
+    """The second is refused while the first has not returned."""
+    dispatcher = parts.part("a", connect=False)
+    refused: List[str] = []
+    first = parts.wire.transport()
+    opens = first.open
+
+    def open_slowly(*args: Any) -> None:
+        try:
+            dispatcher.connect(parts.wire.transport(), namespace=NAMESPACE, name="second")
+        except DispatcherError as error:
+            refused.append(str(error))
+        opens(*args)
+
+    first.open = open_slowly  # type: ignore[method-assign]
+    connection = dispatcher.connect(first, namespace=NAMESPACE, name="a")
+    assert len(refused) == 1
+    assert "another call" in refused[0]
+    assert connection.is_connected
