@@ -134,7 +134,9 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
 
 def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
-    request.engine.posts.put(parts_of(request, request.channel.heard(), (request.topic, value)))
+    heard = request.channel.heard()
+    if heard.plain is not None or heard.apart:
+        request.engine.posts.put(parts_of(request, heard, (request.topic, value)))
 
 
 def parts_of(request: Request, roster: Roster, message: Any) -> List[List[Any]]:

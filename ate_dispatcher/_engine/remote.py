@@ -149,9 +149,13 @@ def _as_it_is_for(request: Request, member: Member) -> Request:
 
 def _began(request: Request, stamp: float, waited: float, ran: float) -> Start:
     """When it began, with what it spent on the way: no clock is compared with another."""
-    since = max(0.0, stamp - request.sent)
-    ran = min(max(0.0, ran), since)
-    waited = min(max(0.0, waited), since - ran)
+    since = stamp - request.sent
+    if since < 0.0:
+        since = 0.0
+    if not 0.0 <= ran <= since:
+        ran = 0.0 if ran < 0.0 else since
+    if not 0.0 <= waited <= since - ran:
+        waited = 0.0 if waited < 0.0 else since - ran
     return Start(stamp - ran, (None, None), since - ran - waited)
 
 

@@ -105,8 +105,9 @@ class Asks:
         for part_name, key in pending.left:
             if part_name:
                 by_part.setdefault(part_name, []).append(key)
-        for part_name, keys in by_part.items():
-            shared.to(part_name, frames.ask(request.id, ttl_ms, now, topic, keys, *packed))
+        said = frames.asks(request.id, ttl_ms, now, topic, by_part.values(), *packed)
+        for part_name, frame in zip(by_part, said):
+            shared.to(part_name, frame)
 
     def over(self, request: Request) -> None:
         """It has ended here: who has not begun it need not."""

@@ -124,11 +124,24 @@ def ask(
     options: str = "{}",
 ) -> str:
     """*args* is the text of an array, *kwargs* and *options* are those of objects."""
+    return asks(number, ttl_ms, clock_s, topic, [members], args, kwargs, options)[0]
+
+
+def asks(
+    number: int,
+    ttl_ms: Optional[float],
+    clock_s: float,
+    topic: str,
+    members: Iterable[Iterable[int]],
+    args: str,
+    kwargs: str,
+    options: str = "{}",
+) -> List[str]:
+    """As `ask`, one for each of *members*, which are those of one part."""
     ttl = "null" if ttl_ms is None else f"{ttl_ms:.3f}"
-    return (
-        f'["ask",{number},{ttl},{clock_s:.6f},{_text(topic)},{_numbers(members)},'
-        f"{args},{kwargs},{options}]"
-    )
+    head = f'["ask",{number},{ttl},{clock_s:.6f},{_text(topic)},'
+    tail = f",{args},{kwargs},{options}]"
+    return [f"{head}{_numbers(each)}{tail}" for each in members]
 
 
 def ans(number: int, member: int, waited_ms: float, ran_ms: float, value: str) -> str:
