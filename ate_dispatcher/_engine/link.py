@@ -27,7 +27,7 @@ from .._core.outcomes import Standing
 from .._core.request import Request
 from .._delivery.channel import Outlet
 from .._delivery.local_member import LocalMember
-from .._delivery.mailbox import Mailbox
+from .._delivery.mailbox import CALM, Mailbox
 from ..errors import BadValue
 
 __all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to"]
@@ -186,7 +186,8 @@ class _WayOut(Mailbox):
     __slots__ = ("_ask",)
 
     def __init__(self, elsewhere: Elsewhere) -> None:
-        super().__init__()
+        # All that a send looks at; no queue is made for each.
+        self.attention = CALM
         self._ask = elsewhere.ask
 
     @property

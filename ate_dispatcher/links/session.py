@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List, Optional
 from .. import _log
 from .._core.durations import NEVER
 from .._delivery.sentinels import IDLE
+from .._engine.engine import Order
 from .._engine.link import Link
 from .._engine.messages import tell_of
 from .._engine.process import unhurried
@@ -43,6 +44,8 @@ class Session:
         #: Why nothing arrives, if so.
         self.why: Optional[str] = None
         self._waiting: List[Parker] = []
+        #: Whether it has asked for their thread.
+        self._has_observers = False
         #: While it leaves, when it goes in any case.
         self._leave_by = NEVER
         membership = self.membership
@@ -129,8 +132,7 @@ class Session:
         """See to the outbox, and to what is due."""
         shared = self._shared
         shared.outbox.disarm()
-        # Nothing that users let go of here may keep deadlines waiting.
-        unhurried.setdefault(this_thread(), shared.engine.observers)
+        self._hand_over()
         until = NEVER
         more = self._see_to_outbox()
         if not self.is_over:
@@ -149,6 +151,14 @@ class Session:
         if self.is_over or (not more and shared.outbox.arm()):
             return until
         return -NEVER
+
+    def _hand_over(self) -> None:
+        """Nothing that users let go of here may keep deadlines waiting."""
+        engine = self._shared.engine
+        observers = unhurried.setdefault(this_thread(), engine.observers)
+        if not self._has_observers and observers.backlog():
+            self._has_observers = True
+            engine.post(Order.OBSERVE)
 
     def _see_to_outbox(self) -> bool:
         """A part of what waits; whether there is more."""

@@ -33,6 +33,7 @@ from ate_dispatcher.links.transport import Receiver, Transport
 pytestmark = pytest.mark.thorough
 
 nats = pytest.importorskip("nats")
+from ate_dispatcher.links.nats_client import Connection  # noqa: E402
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -986,6 +987,19 @@ def test_what_the_client_refuses_holds_up_nothing(
     other.until(lambda: len(other.payloads("me")) == 2)
     assert caplog.text.count("invalid subject") == 1
     assert me.count("disconnected") == 0
+
+
+def test_where_nats_py_keeps_its_writer_to_itself_it_writes(
+    server: Server, opened: Opened, lab: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the same, and in order: there is no public way around its own."""
+    monkeypatch.setattr(Connection, "_writer", lambda self: None)
+    me, other = opened(server, "me", lab), opened(server, "other", lab)
+    said = [b"%d" % each for each in range(100)]
+    for each in said:
+        me.do(partial(me.transport.send, "other", each))
+    other.wait("received", "me", said[-1])
+    assert other.payloads("me") == said
 
 
 @pytest.mark.thorough

@@ -7,6 +7,7 @@ import threading
 from typing import Any, Iterator, List, Tuple
 
 import pytest
+from far_parts import eventually
 
 from ate_dispatcher import Connection, Dispatcher, Producer, ResultListener, Verdict
 from ate_dispatcher.testing import Wire
@@ -156,3 +157,36 @@ def test_who_has_left_may_come_again(pair: Pair) -> None:
     with b.connect(Wire().transport(), namespace="n", name="b") as elsewhere:
         assert elsewhere.parts == ()
     assert b.send_request("add", 1, ttl=5000).results() == [1, 1, 1]
+
+
+def test_nothing_of_an_ended_request_is_kept(pair: Pair) -> None:
+    """What it held is let go of by the observers' thread, which nobody but the link asks for."""
+    a = pair[0]
+    for number in range(50):
+        assert a.send_request("add", number, ttl=20_000).results() == [number] * 3
+    eventually(lambda: a._ate_engine.observers.backlog() == 0, 2.0)
+
+
+def test_a_link_does_not_wake_itself() -> None:
+    """It looks what waits after all that has come: a request that ends there says so to it."""
+    wire, wakers = Wire(), set()
+    transport = wire.transport()
+    with Dispatcher() as a, Dispatcher() as b:
+        b.register_result_producer(Adds(), "add", start=True)
+        at_b = b.connect(wire.transport(), namespace="n", name="b")
+        unpark = transport.unpark
+
+        def noted(permit: None = None) -> None:
+            wakers.add(threading.current_thread().name)
+            unpark(permit)
+
+        transport.unpark = noted  # type: ignore[method-assign]
+        at_a = a.connect(transport, namespace="n", name="a")
+        wakers.clear()
+        for number in range(20):
+            assert a.send_request("add", number, ttl=20_000).results() == [number]
+        found = set(wakers)
+        at_a.disconnect()
+        at_b.disconnect()
+    assert threading.current_thread().name in found
+    assert "wire-a" not in found
