@@ -140,8 +140,7 @@ def asks(
     """As `ask`, one for each of *members*, which are those of one part."""
     ttl = "null" if ttl_ms is None else f"{ttl_ms:.3f}"
     head = f'["ask",{number},{ttl},{clock_s:.6f},{_text(topic)},'
-    tail = f",{args},{kwargs},{options}]"
-    return [f"{head}{_numbers(each)}{tail}" for each in members]
+    return [f"{head}{_numbers(each)},{args},{kwargs},{options}]" for each in members]
 
 
 def ans(number: int, member: int, waited_ms: float, ran_ms: float, value: str) -> str:

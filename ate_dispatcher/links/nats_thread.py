@@ -193,8 +193,8 @@ class NatsThread:
         elif self._letting_out is None:
             self._step()
             if (self._outgoing or self._changed) and not self._write():
-                self._letting_out = self._loop.create_task(self._let_out())
-                self._letting_out.add_done_callback(self._has_let_out)
+                self._letting_out = task = self._loop.create_task(self._let_out())
+                task.add_done_callback(self._has_let_out)
 
     def _write(self) -> bool:
         """Let it out without waiting, if that can be."""

@@ -8,6 +8,7 @@ from typing import Any, Iterator, List, Tuple
 
 import pytest
 from far_parts import eventually
+from inside import engine_of
 
 from ate_dispatcher import Connection, Dispatcher, Producer, ResultListener, Verdict
 from ate_dispatcher.testing import Wire
@@ -164,7 +165,7 @@ def test_nothing_of_an_ended_request_is_kept(pair: Pair) -> None:
     a = pair[0]
     for number in range(50):
         assert a.send_request("add", number, ttl=20_000).results() == [number] * 3
-    eventually(lambda: a._ate_engine.observers.backlog() == 0, 2.0)
+    eventually(lambda: engine_of(a).observers.backlog() == 0, 2.0)
 
 
 def test_a_link_does_not_wake_itself() -> None:
