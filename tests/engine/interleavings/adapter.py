@@ -45,6 +45,7 @@ PACKAGE = Path(ate_dispatcher.__file__).resolve().parent
 
 TRACED = (
     "_core/ends.py",
+    "_core/books.py",
     "_core/ledger.py",
     "_core/member.py",
     "_delivery",
