@@ -90,7 +90,9 @@ def runs(
 
     def tried(variant: Variant) -> Findings:
         folder = tmp_path_factory.mktemp("variant", numbered=True).resolve()
-        return explored(make(variant, adapter.PACKAGE, folder), "--until", *variant.caught_by)
+        # More than a scenario is worth by itself: it ends as soon as one fails.
+        made = make(variant, adapter.PACKAGE, folder)
+        return explored(made, "--scale", "2", "--until", *variant.caught_by)
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         futures = {
