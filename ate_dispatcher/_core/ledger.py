@@ -173,11 +173,12 @@ class Ledger(Books):
         stamp: float,
     ) -> int:
         """One of the *others*, whoever may answer, has answered, as its *worker* says."""
+        if request.is_over:
+            # Nobody counts how many more could.
+            return 0
         need = request.need
         if need is None or is_judged(request, others):
             return self._refuse()
-        if request.completion is not None:
-            return 0
         effects = self._time_ends(request, stamp)
         if effects:
             return effects

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Sequence
 
+from ..errors import RemoteError
 from .durations import NEVER, in_ms
 from .member import HeldUp, Member, Spent
 from .outcomes import Completion, Standing, Verdict
@@ -118,10 +119,15 @@ def _answered(record: Record, sent: float) -> MemberReport:
     return MemberReport(
         producer=record[MEMBER].name,
         verdict=Verdict.OK if error is None else Verdict.ERROR,
-        error=None if error is None else type(error).__name__,
+        error=None if error is None else _kind(error),
         part=record[MEMBER].part,
         **_times(sent, record[STAMP], began),
     )
+
+
+def _kind(error: BaseException) -> str:
+    """The name of its class; of one from another machine that of what was raised there."""
+    return error.kind if isinstance(error, RemoteError) else type(error).__name__
 
 
 def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:

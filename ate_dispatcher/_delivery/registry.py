@@ -170,6 +170,8 @@ class Registry:
             if would_match(each, topic):
                 return f", but for {shown}, which is a topic; a pattern is TopicPattern({shown})"
             there[_log.text_of(str(each)) if isinstance(each, TopicPattern) else shown] = shown
+        # Somebody may have come meanwhile.
+        there.pop(_log.text_of(topic), None)
         close = get_close_matches(_log.text_of(topic), there, 1)
         if close:
             return f", but for {there[close[0]]}"

@@ -55,6 +55,10 @@ class Link(Protocol):
         """The names of the others."""
         ...
 
+    def wait_for(self, names: Sequence[str], deadline: float) -> bool:
+        """Wait until parts of those names are there, or until *deadline*; whether they are."""
+        ...
+
     def is_connected(self) -> bool:
         """Whether what is sent arrives."""
         ...

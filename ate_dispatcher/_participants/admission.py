@@ -208,8 +208,15 @@ def to_switch(engine: Engine, producer: Any, by: Optional[str]) -> List[Producer
     if not isinstance(producer, str):
         raise BadType(f"producer must be a Producer or the name of one, not {producer!r}")
     there: List[Producer] = engine.registry.participants("producers", remote=True)
-    found = [each for each in there if _log.name_of(each) == producer]
+    names_of = {id(each): _names_of(each) for each in there}
+    found = [each for each in there if producer in names_of[id(each)]]
     if not found:
-        names = ", ".join(sorted({repr(_log.name_of(each)) for each in there})) or "nobody"
+        names = ", ".join(sorted({repr(each[-1]) for each in names_of.values()})) or "nobody"
         raise BadValue(f"producer {producer!r} is not registered; there is {names}")
     return found
+
+
+def _names_of(producer: Any) -> List[str]:
+    """What it may be called: one on another machine with that, too."""
+    name, part = _log.name_of(producer), producer._ate_member.part
+    return [name] if part is None else [name, f"{part}/{name}"]

@@ -9,12 +9,11 @@ from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
 
 from typing_extensions import Self
 
-from .._arguments import real
-from .._core.durations import NEVER, milliseconds
+from .._core.durations import milliseconds, timeout_instant
 from .._engine.engine import Engine
 from .._engine.inline import InlineEngine
 from .._engine.link import Link
-from ..errors import BadValue, DispatcherError, DispatcherStopped
+from ..errors import BadType, BadValue, DispatcherError, DispatcherStopped
 from .registrar import Registrar
 
 __all__ = ["Connecting", "Connection"]
@@ -56,6 +55,21 @@ class Connection:
         """Whether what is sent arrives."""
         return self._link.is_connected()
 
+    def wait_for(self, *names: str, timeout: Optional[float] = None) -> bool:
+        """Wait until parts of those *names* are there, *timeout* seconds at most; whether they are.
+
+        Not for an event loop, which would wait meanwhile.
+
+        Raises
+        ------
+        BadType, BadValue
+            A name that is no text; a *timeout* that is no number, or negative.
+        """
+        for name in names:
+            if not isinstance(name, str):
+                raise BadType(f"names must be those of parts, not {name!r}")
+        return self._link.wait_for(names, timeout_instant(self._engine.now(), timeout))
+
     def statistics(self) -> Dict[str, int]:
         """What came and went over its life, by name, and how much is open.
 
@@ -86,10 +100,7 @@ class Connection:
 
     def join(self, timeout: Optional[float] = None) -> bool:
         """Wait until it has left, *timeout* seconds at most; whether it has."""
-        until = NEVER
-        if timeout is not None:
-            until = self._engine.now() + real("timeout", timeout, "a number of seconds")
-        self._link.join_until(until)
+        self._link.join_until(timeout_instant(self._engine.now(), timeout))
         return self._link.is_over()
 
     def __enter__(self) -> Self:

@@ -147,20 +147,20 @@ class Guests:
             values, named = shared.codec.decode_call(args, kwargs)
             order = shared.codec.decode(options.get("key"))
             hash(order)
-        except (BadType, BadValue, TypeError):
-            shared.count("malformed")
-            members = []
-        else:
-            if members:
-                channel = self._channel(topic)
-                whom = tuple(members)
-                rest = open_guest(
-                    self._engine, guest, channel, whom, values, named, remaining, order
-                )
-                members = members if rest is not None else []
-                guest.request = rest
-                if rest is not None and rest.completion is None:
-                    self._open[asker.name, number] = guest
+        except (BadType, BadValue, TypeError) as error:
+            # Perhaps a type that is not known here: who asks is told, and so is who looks here.
+            shared.unreadable(asker.name, topic, error)
+            for key in keys:
+                told = type(error).__name__, f"on {shared.part}: {error}", ""
+                shared.to(asker.name, frames.err(number, key, 0.0, 0.0, *told))
+            return
+        if members:
+            channel, whom = self._channel(topic), tuple(members)
+            rest = open_guest(self._engine, guest, channel, whom, values, named, remaining, order)
+            members = members if rest is not None else []
+            guest.request = rest
+            if rest is not None and rest.completion is None:
+                self._open[asker.name, number] = guest
         there = {each.number for each in members}
         for key in keys:
             if key not in there:

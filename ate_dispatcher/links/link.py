@@ -70,6 +70,11 @@ class Link:
         """The names of the others; as `_engine.link.Link`, and so are the following."""
         return tuple(sorted(self._session.membership.parts.copy()))
 
+    def wait_for(self, names: Sequence[str], deadline: float) -> bool:
+        """Until those are there."""
+        there = self._session.membership.parts
+        return self._session.wait_until(lambda: all(name in there for name in names), deadline)
+
     def is_connected(self) -> bool:
         """Whether what is sent arrives."""
         return self._shared.connected and not self._session.is_over

@@ -47,9 +47,10 @@ _HELD = 10_000
 class _Source:
     """What was heard of one part."""
 
-    __slots__ = ("asked", "held", "is_fresh", "lost", "patience", "said", "seq", "told")
+    __slots__ = ("asked", "held", "is_fresh", "lost", "patience", "said", "sender", "seq", "told")
 
-    def __init__(self, seq: int) -> None:
+    def __init__(self, sender: str, seq: int) -> None:
+        self.sender: str = sender
         #: The last one that was handed on.
         self.seq: int = seq
         #: The newest that it is known to have sent.
@@ -146,7 +147,7 @@ class Results:
             source.asked, source.patience = min(source.asked, 0.0), _PATIENCE
         else:
             self._end(sender, source)
-            source = _Source(seq)
+            source = _Source(sender, seq)
         self._sources[sender] = source
 
     def gone(self, sender: str, instance: str, for_good: bool) -> None:
@@ -241,7 +242,7 @@ class Results:
             self._pass_over(source, max(source.held))
         self._say_lost(sender, source)
 
-    def _take(self, item: Tuple[str, Any, Optional[int]]) -> None:
+    def _take(self, sender: str, item: Tuple[str, Any, Optional[int]]) -> None:
         topic, value, request = item
         shared = self._shared
         channel: Optional[SomeChannel] = shared.engine.registry.find(topic)
@@ -249,8 +250,8 @@ class Results:
             return
         try:
             decoded = shared.codec.decode(value)
-        except (BadType, BadValue):
-            shared.count("malformed")
+        except (BadType, BadValue) as error:
+            shared.unreadable(sender, topic, error)
             return
         self._heard.append(Heard(channel, topic, decoded, request))
 
@@ -272,7 +273,7 @@ class Results:
         self._shared.count("lost", missing)
         source.lost += missing
         for number in there:
-            self._take(source.held.pop(number))
+            self._take(source.sender, source.held.pop(number))
         source.seq = last
         self._take_held(source)
 
@@ -284,7 +285,7 @@ class Results:
                     source.asked, source.patience = -NEVER, _PATIENCE
                 return
             source.seq += 1
-            self._take(following)
+            self._take(source.sender, following)
 
     def _say_lost(self, sender: str, source: _Source) -> None:
         number, source.lost = source.lost, 0

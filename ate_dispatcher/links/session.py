@@ -13,6 +13,7 @@ from .._engine.messages import tell_of
 from .._engine.process import unhurried
 from .._engine.publish import hears_no_more
 from .._time.clock import Parker, this_thread
+from ..errors import BadType, BadValue
 from . import frames
 from .asks import Asks
 from .guests import Guests
@@ -147,7 +148,8 @@ class Session:
                     _log.lost("the link is left: %s", self.taken)
                 self.leave()
         shared.flush()
-        self._tell_waiting()
+        for parker in list(self._waiting):
+            parker.unpark(None)
         if self.is_over or (not more and shared.outbox.arm()):
             return until
         return -NEVER
@@ -175,6 +177,10 @@ class Session:
                     what(*data)
                 else:
                     outlet.hear(item)
+            except (BadType, BadValue) as error:
+                topic = getattr(item, "topic", None)
+                said = "on topic %.100r nothing is said to other machines: %s"
+                _log.lost(said, topic, error, topic=topic)
             except Exception as error:
                 tell_of(outlet, item, error)
         return True
@@ -227,7 +233,12 @@ class Session:
     # -- who waits for the connection ----------------------------------------------------------
 
     def wait_until_ready(self, deadline: float) -> bool:
-        """Until it is known who is there, or it has left, or until *deadline* (False).
+        """Until it is known who is there, or that it leaves; see `wait_until`."""
+        membership = self.membership
+        return self.wait_until(lambda: membership.is_ready or membership.is_taken, deadline)
+
+    def wait_until(self, holds: Callable[[], bool], deadline: float) -> bool:
+        """Until that *holds*, or it has left, or until *deadline*; whether it holds.
 
         Any thread but the link's.
         """
@@ -236,18 +247,10 @@ class Session:
         try:
             while True:
                 # Enlisted first (P9).
-                if self.membership.is_ready or self.membership.is_taken or self.is_over:
-                    return True
-                if not parker.park_until(deadline):
-                    return self.membership.is_ready
+                if holds() or self.is_over or not parker.park_until(deadline):
+                    return holds()
         finally:
             self._waiting.remove(parker)
-
-    def _tell_waiting(self) -> None:
-        membership = self.membership
-        if self._waiting and (membership.is_ready or membership.is_taken or self.is_over):
-            for parker in list(self._waiting):
-                parker.unpark(None)
 
     def describe(self) -> Dict[str, int]:
         """What was counted, and what is open. From anywhere."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Set, Tuple
 
+from .. import _log
 from .._engine.engine import Engine
 from .outbox import Outbox
 from .transport import Transport
@@ -20,6 +21,9 @@ COUNTED = (
 _JOINED = 256 * 1024
 """Frames are joined to messages of about so many bytes at most."""
 
+_FEW = 100
+"""So often it is said that something cannot be read."""
+
 _PART, _ALL, _TOPIC = range(3)
 
 
@@ -35,6 +39,8 @@ class Shared:
         self.counts: Dict[str, int] = dict.fromkeys(COUNTED, 0)
         #: Whether what is sent arrives.
         self.connected: bool = False
+        #: What was said to be unreadable, and where it came from.
+        self._unreadable: Set[Tuple[str, str]] = set()
         # Messages that are being put together: what for, for whom, the frames, their size.
         self._batches: List[Tuple[int, str, List[bytes], List[int]]] = []
         self._by_part: Dict[str, int] = {}
@@ -47,6 +53,14 @@ class Shared:
     def count(self, what: str, number: int = 1) -> None:
         """So many more of that."""
         self.counts[what] += number
+
+    def unreadable(self, part: str, topic: str, error: Exception) -> None:
+        """What *part* has sent on *topic* cannot be read here: counted, and said once for each."""
+        self.count("malformed")
+        if len(self._unreadable) < _FEW and (part, topic) not in self._unreadable:
+            self._unreadable.add((part, topic))
+            said = "what part %s sends on topic %.100r cannot be read: %s; said once"
+            _log.lost(said, part, topic, error, topic=topic)
 
     def fits(self, frame: str) -> bool:
         """Whether *frame* is not too long for a message of its own."""

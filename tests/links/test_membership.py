@@ -314,3 +314,20 @@ def test_two_connects_do_not_come_together(parts: Parts) -> None:
     assert len(refused) == 1
     assert "another call" in refused[0]
     assert connection.is_connected
+
+
+def test_one_may_wait_for_parts(parts: Parts) -> None:
+    """Until they are there, or for so many seconds."""
+    parts.part("a")
+    parts.part("b", connect=False)
+    began = parts.clock.now()
+    assert not parts.connections["a"].wait_for("b", timeout=0.5)
+    assert parts.clock.now() == pytest.approx(began + 0.5)
+    late = parts.clock.thread(lambda: (parts.clock.sleep(2), parts.connect("b")))
+    late.start()
+    assert parts.connections["a"].wait_for("b", timeout=10)
+    assert parts.clock.now() < began + 3
+    with pytest.raises(BadType, match="names"):
+        parts.connections["a"].wait_for(7)  # type: ignore[arg-type]
+    parts.connections["a"].disconnect(drain=0)
+    assert not parts.connections["a"].wait_for("c", timeout=10)

@@ -89,6 +89,18 @@ def test_it_ends_when_it_has_enough(parts: Parts) -> None:
         assert handle.completion is end
 
 
+def test_answers_that_are_not_needed_any_more_are_no_fault(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who is too late for what was enough is not counted, and not logged."""
+    parts.part("a")
+    Program(parts, [b"1", b"2"])
+    for _ in range(5):
+        assert parts.ask("a", ttl=100, members="open", need=1).results() == [1]
+        parts.clock.advance(200)
+    assert caplog.text == ""
+
+
 def test_nobody_at_all_is_told_at_once(parts: Parts) -> None:
     """No need to wait for the ttl."""
     parts.part("a")

@@ -19,6 +19,7 @@ from ate_dispatcher import (
     current_request,
 )
 from ate_dispatcher.errors import BadType, BadValue
+from ate_dispatcher.links import ValueType
 from ate_dispatcher.testing import ScriptedProducer, computes
 
 __all__ = ["parts"]
@@ -356,7 +357,7 @@ def test_a_disabled_producer_is_not_asked_from_elsewhere(parts: Parts) -> None:
     later = parts.ask("a")
     assert later.completion is Completion.NO_PRODUCERS
     assert later.report().off == ("dmm",)
-    parts.dispatchers["a"].enable("dmm")
+    parts.dispatchers["a"].enable("b/dmm")
     assert parts.ask("a").results() == ["far"]
     parts.dispatchers["b"].disable("dmm")
     parts.clock.advance(5)
@@ -410,3 +411,33 @@ def test_a_second_copy_of_anything_changes_nothing(parts: Parts) -> None:
     sums = parts.dispatchers["a"].statistics()
     assert (sums.fan_out, sums.verdicts[Verdict.OK]) == (6, 6)
     assert parts.counted("a", "duplicates") > 0
+
+
+class Point:
+    """A type of somebody's."""
+
+
+POINT = ValueType("point", Point, lambda point: 0, lambda zero: Point())
+
+
+def test_who_does_not_know_a_type_says_so(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """To who asks, as an error; and in its own log, once."""
+    parts.part("a", connect=False)
+    parts.connect("a", types=[POINT])
+    parts.part("b")
+    heard = parts.listener("b").heard
+    parts.producer("b", 0, "far", topic="ohms")
+    for _ in range(2):
+        handle = parts.dispatchers["a"].send_request("ohms", Point(), ttl=100)
+        handle.wait()
+        (error,) = [each.error for each in handle.replies]
+        assert isinstance(error, RemoteError)
+        assert "on b: " in error.message
+        assert "point" in error.message
+        assert handle.report().members[0].error == "BadValue"
+    parts.dispatchers["a"].publish("volts", Point())
+    parts.clock.advance(5)
+    assert heard == []
+    assert parts.counted("b", "malformed") == 3
+    assert caplog.text.count("'ohms' cannot be read") == 1
+    assert caplog.text.count("'volts' cannot be read") == 1
