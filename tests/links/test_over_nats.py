@@ -436,7 +436,7 @@ def test_who_is_killed_is_gone_before_its_silence_tells(here: Here, shared_serve
     assert a.send_request("slow", ttl=1000).completion is Completion.NO_PRODUCERS
 
 
-@pytest.mark.thorough
+@pytest.mark.scale
 def test_killed_parts_are_gone_within_400_ms(here: Here, shared_server: Server) -> None:
     """Fifteen of them; restarted under the same name each time."""
     a, _ = here.connect(shared_server.url)
@@ -907,7 +907,7 @@ def test_a_fork_of_a_connected_process_is_no_part(here: Here, shared_server: Ser
 # -- scale -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.thorough
+@pytest.mark.scale
 @pytest.mark.timeout(180)
 def test_a_thousand_producers_in_twenty_processes_all_answer(here: Here) -> None:
     """One request to all of them; and how that grows with the number of parts."""
