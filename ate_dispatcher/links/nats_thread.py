@@ -59,6 +59,7 @@ class NatsThread:
         self._closing = False
         self._outcomes: List[Optional[DispatcherError]] = []
         self._opener = REAL.parker()
+        self._ending: Optional[asyncio.Event] = None
         self._parker = REAL.parker()
         self._loop = options.new_loop()
         self._thread: Optional[Thread] = None
@@ -157,7 +158,6 @@ class NatsThread:
     def _run(self) -> None:
         loop = self._loop
         loop.set_exception_handler(_unheard)
-        self._ending = asyncio.Event()
         try:
             loop.run_until_complete(self._live())
             rest = asyncio.all_tasks(loop)
@@ -167,11 +167,15 @@ class NatsThread:
                 loop.run_until_complete(asyncio.wait(rest, timeout=_LAST))
         finally:
             loop.close()
+            # Whatever it was: nobody waits for ever.
+            self._tell_opener(DispatcherError("the thread of the connection has ended"))
 
     async def _live(self) -> None:
+        # Here: until 3.9 an event belongs to the loop that runs where it is made.
+        self._ending = ending = asyncio.Event()
         connecting = self._loop.create_task(self._connect())
         self._attend()
-        await self._ending.wait()
+        await ending.wait()
         while self._letting_out is not None:
             await asyncio.wait([self._letting_out])
         await self._let_out()
@@ -189,7 +193,8 @@ class NatsThread:
         """Call the receiver, and let out what it sends; not while more waits than can leave."""
         self._stirred = False
         if self._closing:
-            self._ending.set()
+            if self._ending is not None:
+                self._ending.set()
         elif self._letting_out is None:
             self._step()
             if (self._outgoing or self._changed) and not self._write():
