@@ -30,7 +30,6 @@ from .scatter import hand_out
 __all__ = [
     "Answer",
     "Heard",
-    "answered",
     "hand_in",
     "joined_in",
     "let_hear",
@@ -50,24 +49,13 @@ class Answer(NamedTuple):
     """What a member elsewhere has answered, as its machine says; times in seconds."""
 
     fact: Callable[[Ledger, Request, Worker, Any, Optional[BaseException], float], int]
+    """`Ledger.replied` of a last answer, or one of the following."""
     request: Request
     member: RemoteMember
     value: Any
     error: Optional[BaseException]
     waited: float
     ran: float
-
-
-def answered(
-    ledger: Ledger,
-    request: Request,
-    worker: Worker,
-    value: Any,
-    error: Optional[BaseException],
-    stamp: float,
-) -> int:
-    """The fact of a last answer."""
-    return ledger.replied(request, worker, value, error, stamp)
 
 
 def part(

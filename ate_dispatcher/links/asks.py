@@ -13,7 +13,6 @@ from .._engine.gather import tell
 from .._engine.link import RemoteMember
 from .._engine.remote import (
     Answer,
-    answered,
     hand_in,
     joined_in,
     nobody_else,
@@ -169,7 +168,7 @@ class Asks:
         self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
     ) -> None:
         """A value."""
-        self._answer(answered, sender, number, key, waited_ms, ran_ms, value, None)
+        self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms, value, None)
 
     def in_err(
         self,
@@ -184,7 +183,7 @@ class Asks:
     ) -> None:
         """It has raised."""
         error = RemoteError(kind, message, trace, sender)
-        self._answer(answered, sender, number, key, waited_ms, ran_ms, None, error)
+        self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms, None, error)
 
     def in_part(
         self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
@@ -202,7 +201,7 @@ class Asks:
         if pending is None or member is None:
             return
         if pending.request.completion is not None:
-            self._answer(answered, sender, number, key, waited_ms, ran_ms, None, None)
+            self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms, None, None)
         elif len(pending.late) < len(pending.left):
             pending.late.append((sender, number, key, waited_ms, ran_ms))
 
@@ -224,7 +223,8 @@ class Asks:
             value = self._shared.codec.decode(value)
         except (BadType, BadValue) as refused:
             self._shared.count("malformed")
-            value, error, fact = None, RemoteError("BadValue", str(refused), "", sender), answered
+            error = RemoteError("BadValue", str(refused), "", sender)
+            value, fact = None, Ledger.replied
         request = pending.request
         if fact is not part:
             self._has_answered(number, pending, sender, key)

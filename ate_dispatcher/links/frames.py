@@ -65,13 +65,19 @@ from typing import (
     List,
     Mapping,
     NamedTuple,
-    NoReturn,
     Optional,
     Tuple,
     Type,
 )
 
-from .json_text import LONGEST_NUMBER, is_unicode, json_of, may_have_long_number
+from .json_text import (
+    CAREFUL_DECODER,
+    DECODER,
+    LONGEST_NUMBER,
+    is_unicode,
+    json_of,
+    may_have_long_number,
+)
 
 __all__ = [
     "KINDS",
@@ -468,17 +474,6 @@ def _line(line: bytes) -> str:
         return "?"
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-def _short(digits: str) -> int:
-    """So that no Python, however it was set, takes a time of their number squared."""
-    if len(digits) > LONGEST_NUMBER:
-        raise ValueError(len(digits))
-    return int(digits)
-
-
 _rewrite = json.JSONEncoder(check_circular=False, ensure_ascii=False).encode
-_decode = json.JSONDecoder(parse_constant=_refuse).raw_decode
-_decode_carefully = json.JSONDecoder(parse_constant=_refuse, parse_int=_short).raw_decode
+_decode = DECODER.raw_decode
+_decode_carefully = CAREFUL_DECODER.raw_decode

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
-__all__ = ["LONGEST_NUMBER", "is_unicode", "json_of", "may_have_long_number"]
+__all__ = [
+    "CAREFUL_DECODER",
+    "DECODER",
+    "LONGEST_NUMBER",
+    "is_unicode",
+    "json_of",
+    "may_have_long_number",
+]
 
 LONGEST_NUMBER = 640
 """Digits that every Python reads, whatever it was told of how many it shall."""
@@ -36,3 +43,21 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _short(digits: str) -> int:
+    """So that no Python, however it was set, takes a time of their number squared."""
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(len(digits))
+    return int(digits)
+
+
+DECODER: json.JSONDecoder = json.JSONDecoder(parse_constant=_refuse)
+"""Reads JSON, without NaN and infinity; for text that has no long numbers."""
+
+CAREFUL_DECODER: json.JSONDecoder = json.JSONDecoder(parse_constant=_refuse, parse_int=_short)
+"""Reads any text so; ValueError for a long number."""

@@ -9,10 +9,10 @@ how long an answer is wanted. An answer is any JSON; an object ``{"$error": {"ki
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from ..errors import BadType, BadValue, RemoteError
-from .json_text import LONGEST_NUMBER
+from .json_text import CAREFUL_DECODER
 from .values import Codec
 
 __all__ = [
@@ -94,16 +94,6 @@ def answer_of(payload: bytes, codec: Codec) -> Said:
 
 def _json_of(payload: bytes) -> Any:
     try:
-        return json.loads(payload.decode(), parse_constant=_refuse, parse_int=_short)
+        return CAREFUL_DECODER.decode(payload.decode())
     except (ValueError, RecursionError) as error:
         raise BadValue(f"it is no JSON: {type(error).__name__}") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
-
-
-def _short(digits: str) -> int:
-    if len(digits) > LONGEST_NUMBER:
-        raise ValueError(len(digits))
-    return int(digits)

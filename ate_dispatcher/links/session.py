@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 from .. import _log
 from .._core.durations import NEVER
@@ -42,8 +42,6 @@ class Session:
         self.membership: Membership = Membership(shared, link, *everything, name, group)
         #: Whether it has left, and does nothing any more.
         self.is_over: bool = False
-        #: Why nothing arrives, if so.
-        self.why: Optional[str] = None
         self._waiting: List[Parker] = []
         #: Whether it has asked for their thread.
         self._has_observers = False
@@ -77,7 +75,7 @@ class Session:
 
     def connected(self) -> None:
         """As `Receiver.connected`; the others likewise."""
-        self._shared.connected, self.why = True, None
+        self._shared.connected = True
         self.membership.connected(self._shared.now)
         self.results.connected()
         self.asks.send_rest()
@@ -85,7 +83,7 @@ class Session:
 
     def disconnected(self, why: str) -> None:
         """Nothing arrives."""
-        self._shared.connected, self.why = False, why
+        self._shared.connected = False
 
     def received(self, sender: str, payload: bytes) -> None:
         """Take what *sender* says."""
