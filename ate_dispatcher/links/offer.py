@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Hashable, List, NamedTuple, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Hashable,
+    List,
+    NamedTuple,
+    Set,
+    Tuple,
+    TypeVar,
+)
 
 from .. import _log
 from .._delivery.channel import is_disabled
@@ -14,6 +25,8 @@ from . import frames
 from .subjects import subject_of, wildcard_of
 
 __all__ = ["NOTHING", "Offer", "offer_of", "offer_received"]
+
+T = TypeVar("T")
 
 _MOST = 10_000
 """So many producers, and topics, one part may have."""
@@ -46,9 +59,10 @@ class Offer(NamedTuple):
         return {*self.listens, *map(TopicPattern, self.hears)}
 
     def subjects(self) -> FrozenSet[str]:
-        """On which it may be asked, with wildcards."""
-        wildcards = [wildcard_of(TopicPattern(each)) for each in self.patterns]
-        return frozenset([*filter(None, map(_subject, self.topics)), *wildcards])
+        """On which it may be asked, with wildcards; not where one would be too long."""
+        named = [_or_none(subject_of, topic) for topic in self.topics]
+        wildcards = [_or_none(wildcard_of, TopicPattern(text)) for text in self.patterns]
+        return frozenset(filter(None, [*named, *wildcards]))
 
 
 NOTHING = Offer({}, {}, [], {}, [])
@@ -98,9 +112,9 @@ def offer_received(
     return Offer(topics, known, listens, patterns, hears)
 
 
-def _subject(topic: str) -> str:
-    """Its subject; "" where it is too long, so that nobody can ask on it."""
+def _or_none(subject: Callable[[T], str], of: T) -> str:
+    """The *subject* of that; "" where it would be too long, so that nobody can ask on it."""
     try:
-        return subject_of(topic)
+        return subject(of)
     except BadValue:
         return ""

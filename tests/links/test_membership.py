@@ -331,3 +331,19 @@ def test_one_may_wait_for_parts(parts: Parts) -> None:
         parts.connections["a"].wait_for(7)  # type: ignore[arg-type]
     parts.connections["a"].disconnect(drain=0)
     assert not parts.connections["a"].wait_for("c", timeout=10)
+
+
+@pytest.mark.parametrize(
+    "topic", ["x" * 2000, TopicPattern("x" * 2000 + ".*")], ids=["name", "pattern"]
+)
+def test_a_topic_that_is_too_long_keeps_nothing_else_from_being_known(
+    parts: Parts, topic: Any
+) -> None:
+    """Nobody can ask on it from elsewhere; its part stays, with all other topics."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("a", 0, "long", topic=topic)
+    parts.producer("a", 0, "far")
+    parts.clock.advance(5000)
+    assert parts.connections["b"].parts == ("a",)
+    assert parts.ask("b").results() == ["far"]
