@@ -87,6 +87,10 @@ class Asks:
             elif pending.request.completion not in (None, Completion.DEADLINE):
                 # Perhaps they have not heard that it has ended.
                 self._cancel(number, pending)
+            elif pending.off and pending.request.completion is None:
+                # Nor, perhaps, that those shall not begin it; to be told twice changes nothing.
+                for part_name, key in pending.off.intersection(pending.left):
+                    self._shared.to(part_name, frames.can(number, [key]))
 
     def _send(self, pending: Pending) -> None:
         shared, request, packed = self._shared, pending.request, pending.packed
@@ -142,6 +146,8 @@ class Asks:
             if (member.part, member.key) not in pending.left or pending.request.is_over:
                 continue
             if pending.packed is None:
+                pending.off = pending.off or set()
+                pending.off.add((member.part, member.key))
                 self._shared.to(member.part, frames.can(number, [member.key]))
             else:
                 # It was not asked, and will not be.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from .._core.outcomes import Standing, Verdict
 from .._core.request import Request
@@ -25,7 +25,7 @@ class Packed(NamedTuple):
 class Pending:
     """A request of ours with members elsewhere that have not answered, by part and key."""
 
-    __slots__ = ("late", "left", "packed", "request", "said", "since")
+    __slots__ = ("late", "left", "off", "packed", "request", "said", "since")
 
     def __init__(
         self, request: Request, packed: Packed, members: Iterable[RemoteMember], now: float
@@ -34,6 +34,8 @@ class Pending:
         #: What it carries, until that was sent.
         self.packed: Optional[Packed] = packed
         self.left: Dict[Tuple[str, int], RemoteMember] = {(m.part, m.key): m for m in members}
+        #: Who shall not begin it any more; None while that is nobody.
+        self.off: Optional[Set[Tuple[str, int]]] = None
         self.since: float = now
         #: What was said of members before it had ended here: clocks differ a little.
         self.said: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]] = {}

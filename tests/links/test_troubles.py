@@ -186,6 +186,33 @@ def test_who_was_disabled_in_a_cut_is_not_asked_after_it(parts: Parts) -> None:
     assert not off.asked
 
 
+@pytest.mark.parametrize("knows", [True, False], ids=["cut", "lost"])
+def test_who_was_disabled_in_a_cut_is_told_after_it(parts: Parts, knows: bool) -> None:
+    """It has the request, and has not begun: it does not, whether we knew of the cut or not."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 1000, name="far")
+    other = parts.producer("b", 1000, name="other")
+    first, second = parts.ask("a", 1, ttl=None), parts.ask("a", 2, ttl=None)
+    parts.clock.advance(100)
+    if knows:
+        parts.wire.cut("a")
+        parts.clock.settle()
+    else:
+        parts.wire.silence("a")
+    parts.dispatchers["a"].disable("far")
+    parts.clock.advance(100)
+    if not knows:
+        parts.wire.cut("a")
+        parts.clock.settle()
+    parts.wire.heal("a")
+    parts.clock.advance(4000)
+    assert [each.args for each in far.asked] == [(1,)]
+    assert [each.args for each in other.asked] == [(1,), (2,)]
+    assert verdicts(first) == [Verdict.OK, Verdict.OK]
+    assert verdicts(second) == [Verdict.WITHDRAWN, Verdict.OK]
+
+
 def test_who_was_cancelled_in_a_cut_is_told_after_it(parts: Parts) -> None:
     """It has the request, without an end, and would work at it for nobody."""
     parts.part("a")
