@@ -33,7 +33,9 @@ class Overflow(ByIdentity):
     """A result is taken, and its producer's thread waits for room before its next request, until
     the deadline of this one at most. A published value waits as long as ``room_ms`` says, and then
     is refused (``DECLINED``). A stop ends all such waits: what was asked before is taken in beyond
-    the bound then, and comes to its end."""
+    the bound then, and comes to its end. What was asked or published on another machine is taken in
+    beyond the bound, too: its producer is not here to wait, and a link waits for no listener. Where
+    memory must be bounded, drop."""
     DROP_OLDEST = "drop_oldest"
     """The oldest that was not heard is lost (``DECLINED``), so the newest are heard."""
     DROP_NEWEST = "drop_newest"

@@ -62,7 +62,7 @@ class ResultListener(Participant):
     overflow: Overflow, optional
         What becomes of the next one then; see `Overflow`. No policy makes a request wait, and
         whatever is lost counts in ``statistics()``. Reports of requests that end at their deadline
-        are taken beyond the bound under ``BLOCK``.
+        are taken beyond the bound under ``BLOCK``, and so is all that comes from other machines.
     deliver: callable, optional
         Where its callbacks are to be called: ``deliver(call)`` is called on its thread with a
         function without arguments, which is to be called once, on whatever thread; meanwhile the
@@ -129,11 +129,15 @@ class ResultListener(Participant):
     def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any:
         """The same value once more, with whose it is: *reply* has ``value``, ``producer``.
 
-        Optional; straight after :meth:`process_dispatcher_result`.
+        Optional; straight after :meth:`process_dispatcher_result`. ``producer`` is None for what was
+        asked on another machine.
         """
 
     def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any:
-        """A producer raised in time: *reply* has ``producer`` and ``error``. Optional."""
+        """A producer raised in time: *reply* has ``producer`` and ``error``. Optional.
+
+        Only for requests of this listener's own part, as is the following.
+        """
 
     def process_dispatcher_completion(self, topic: Any, report: Report) -> Any:
         """A request ended, after its last result: the report as it stood then. Optional."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, List
 
 import pytest
 from parts import Parts, parts
 
-from ate_dispatcher import ResultListener, TopicPattern, Verdict
+from ate_dispatcher import Overflow, ResultListener, TopicPattern, Verdict
 
 __all__ = ["parts"]
 
@@ -197,3 +198,57 @@ def test_a_stop_waits_for_those_who_hear_elsewhere(parts: Parts) -> None:
     parts.clock.advance(5)
     assert heard == list(range(1_000))
     assert parts.connections["b"].parts == ()
+
+
+def test_what_comes_from_elsewhere_is_taken_beyond_the_bound_of_who_blocks(parts: Parts) -> None:
+    """No thread of a producer is here that could wait, and that of the link never does."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("a", 0)
+    slow, heard = threading.Event(), []
+
+    def hear(topic: Any, value: Any) -> None:
+        slow.wait(30)
+        heard.append(value)
+
+    full = ResultListener(hear, maxsize=2, overflow=Overflow.BLOCK)
+    parts.dispatchers["b"].register_result_listener(full, "volts")
+    parts.clock.advance(5)
+    for number in range(10):
+        assert parts.ask("a", number).results() == [number]
+        parts.dispatchers["a"].publish("volts", -number)
+    parts.clock.advance(5)
+    assert parts.counted("b", "lost") == 0
+    assert parts.dispatchers["b"].statistics().lost == 0
+    slow.set()
+    full.start()
+    parts.clock.advance(5)
+    assert sorted(heard) == sorted([*range(10), *[-each for each in range(10)]])
+
+
+def test_of_what_is_asked_elsewhere_listeners_hear_the_results_alone(parts: Parts) -> None:
+    """Neither errors nor reports; whose a result is they cannot know."""
+    told: List[Any] = []
+
+    class Hears(ResultListener):
+        def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+            told.append(("result", response))
+
+        def process_dispatcher_reply(self, topic: Any, reply: Any) -> None:
+            told.append(("reply", reply.value, reply.producer))
+
+        def process_dispatcher_error(self, topic: Any, reply: Any) -> None:
+            told.append(("error",))
+
+        def process_dispatcher_completion(self, topic: Any, report: Any) -> None:
+            told.append(("completion",))
+
+    parts.part("a")
+    parts.part("b")
+    parts.producer("a", 0, "fine")
+    parts.producer("a", 0, RuntimeError("no"))
+    parts.dispatchers["b"].register_result_listener(Hears(), "volts", start=True)
+    parts.clock.advance(5)
+    parts.ask("a").wait()
+    parts.clock.advance(5)
+    assert told == [("result", "fine"), ("reply", "fine", None)]
