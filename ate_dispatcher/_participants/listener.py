@@ -129,8 +129,8 @@ class ResultListener(Participant):
     def process_dispatcher_reply(self, topic: Any, reply: Reply) -> Any:
         """The same value once more, with whose it is: *reply* has ``value``, ``producer``.
 
-        Optional; straight after :meth:`process_dispatcher_result`. ``producer`` is None for what was
-        asked on another machine.
+        Optional; straight after :meth:`process_dispatcher_result`. ``producer`` is None for what
+        was asked on another machine.
         """
 
     def process_dispatcher_error(self, topic: Any, reply: Reply) -> Any:

@@ -84,13 +84,10 @@ class Asks:
         for number, pending in list(self._pending.items()):
             if pending.packed is not None:
                 self._send(pending)
-            elif pending.request.completion not in (None, Completion.DEADLINE):
-                # Perhaps they have not heard that it has ended.
-                self._cancel(number, pending)
-            elif pending.off and pending.request.completion is None:
-                # Nor, perhaps, that those shall not begin it; to be told twice changes nothing.
-                for part_name, key in pending.off.intersection(pending.left):
-                    self._shared.to(part_name, frames.can(number, [key]))
+            else:
+                # Perhaps they have not heard it; to be told twice changes nothing.
+                for part_name, keys in pending.takes_back():
+                    self._shared.to(part_name, frames.can(number, keys))
 
     def _send(self, pending: Pending) -> None:
         shared, request, packed = self._shared, pending.request, pending.packed
@@ -146,8 +143,7 @@ class Asks:
             if (member.part, member.key) not in pending.left or pending.request.is_over:
                 continue
             if pending.packed is None:
-                pending.off = pending.off or set()
-                pending.off.add((member.part, member.key))
+                pending.off |= {(member.part, member.key)}
                 self._shared.to(member.part, frames.can(number, [member.key]))
             else:
                 # It was not asked, and will not be.

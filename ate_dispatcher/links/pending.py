@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
-from .._core.outcomes import Standing, Verdict
+from .._core.outcomes import Completion, Standing, Verdict
 from .._core.request import Request
 from .._engine.link import RemoteMember
 
@@ -34,8 +34,8 @@ class Pending:
         #: What it carries, until that was sent.
         self.packed: Optional[Packed] = packed
         self.left: Dict[Tuple[str, int], RemoteMember] = {(m.part, m.key): m for m in members}
-        #: Who shall not begin it any more; None while that is nobody.
-        self.off: Optional[Set[Tuple[str, int]]] = None
+        #: Who shall not begin it any more.
+        self.off: FrozenSet[Tuple[str, int]] = frozenset()
         self.since: float = now
         #: What was said of members before it had ended here: clocks differ a little.
         self.said: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]] = {}
@@ -45,3 +45,11 @@ class Pending:
     def parts(self) -> List[str]:
         """Those that owe an answer."""
         return list(dict.fromkeys(part for part, _ in self.left if part))
+
+    def takes_back(self) -> List[Tuple[str, Optional[List[int]]]]:
+        """Which parts shall not begin what they were asked; with their keys, or None for all."""
+        completion = self.request.completion
+        if completion is None:
+            return [(part, [key]) for part, key in self.off.intersection(self.left)]
+        # At the deadline they know it by themselves.
+        return [] if completion is Completion.DEADLINE else [(part, None) for part in self.parts()]
