@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Dict, Iterator, NamedTuple, Optional
 
 import pytest
+from mistakes import share
 
 import ate_dispatcher
 
@@ -1293,6 +1294,8 @@ def test_mutant_fits(mutant: Mutant) -> None:
 
 Runs = Dict[Optional[int], "Future[Done]"]
 
+TRIED = share(range(len(MUTANTS)))
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
@@ -1300,7 +1303,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     bench = Bench(tmp_path_factory.mktemp("bench").resolve())
     with bench.serve(), bench.serve(), ThreadPoolExecutor(max_workers=2) as pool:
         futures: Runs = {None: pool.submit(bench.run, bench.copy("unchanged"))}
-        futures.update({n: pool.submit(bench.try_out, n) for n in range(len(MUTANTS))})
+        futures.update({n: pool.submit(bench.try_out, n) for n in TRIED})
         yield futures
         for future in futures.values():
             future.cancel()
@@ -1313,7 +1316,7 @@ def test_the_package_as_it_is_passes(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", range(len(MUTANTS)), ids=[mutant.breaks.replace(" ", "-") for mutant in MUTANTS]
+    "number", TRIED, ids=[MUTANTS[number].breaks.replace(" ", "-") for number in TRIED]
 )
 def test_mutant_is_caught(runs: Runs, number: int) -> None:
     """The mistake turns the tests red: not an error of theirs, nor a passing run."""
