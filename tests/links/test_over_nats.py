@@ -21,21 +21,19 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, List
 
 import pytest
-from far_parts import ROOT, FarPart, FarParts, eventually
+from far_parts import ROOT, FarPart, eventually
 from inside import engine_of
 from nats_server import Server, free_port
+from over_nats import Asking, Hears, Here, all_answer, known, verdicts
 
 from ate_dispatcher import (
     Completion,
-    Connection,
     Dispatcher,
     DispatcherError,
-    Producer,
     RemoteError,
-    ResultListener,
     Verdict,
     guide,
 )
@@ -44,124 +42,9 @@ from ate_dispatcher.errors import BadValue
 pytest.importorskip("nats")
 
 
-class Works(Producer):
-    """Answers with its name and what it was given."""
-
-    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
-        return [self.name, *args]
-
-
-class Hears(ResultListener):
-    """Remembers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: List[Any] = []
-
-    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
-        self.heard.append(response)
-
-
-@pytest.fixture(scope="module")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One that nobody troubles; each test has a namespace of its own there."""
-    server = Server(tmp_path_factory.mktemp("shared"))
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
-def far_parts() -> Iterator[FarParts]:
-    """Processes for all tests: to start one takes long."""
-    made = FarParts()
-    yield made
-    made.close()
-
-
-class Here:
-    """What a test needs in this process, and ends with it."""
-
-    def __init__(self, folder: Path, far: FarParts) -> None:
-        self._folder = folder
-        self._far = far
-        self._servers: List[Server] = []
-        self._dispatchers: List[Dispatcher] = []
-        self.namespace = f"n{random.randrange(1 << 60):x}"
-
-    def server(self, config: str = "") -> Server:
-        made = Server(self._folder, config)
-        self._servers.append(made)
-        return made
-
-    def dispatcher(self, *producers: str) -> Dispatcher:
-        """Started, with a producer on "volts" of each of these names."""
-        made = Dispatcher()
-        self._dispatchers.append(made)
-        made.start()
-        for name in producers:
-            made.register_result_producer(Works(name=name), "volts", start=True)
-        return made
-
-    def connect(
-        self, url: str, name: str = "a", *producers: str, **options: Any
-    ) -> Tuple[Dispatcher, Connection]:
-        dispatcher = self.dispatcher(*producers)
-        given = {"namespace": self.namespace, "name": name, **options}
-        return dispatcher, dispatcher.connect(url, **given)
-
-    def far(self, url: str, *names: str, on: str = "volts", ms: float = 0) -> List[FarPart]:
-        """Parts in processes of their own, each with one producer that is called like it."""
-        parts = self._far.start(url, self.namespace, *names)
-        made = f"Works(connection.name, {ms})"
-        for part in parts:
-            part.do(f"dispatcher.register_result_producer({made}, {on!r}, start=True)")
-        return parts
-
-    def close(self) -> None:
-        self._far.tidy()
-        for each in self._dispatchers:
-            each.stop(immediate=True)
-        for each in self._dispatchers:
-            each.join(5)
-        for server in self._servers:
-            server.thaw()
-            server.kill()
-
-
-@pytest.fixture
-def here(tmp_path: Path, far_parts: FarParts) -> Iterator[Here]:
-    """Nothing yet."""
-    made = Here(tmp_path, far_parts)
-    yield made
-    made.close()
-
-
-def known(dispatcher: Dispatcher, topic: str, number: int) -> None:
-    """Wait until so many producers are known on *topic*."""
-    registry = engine_of(dispatcher).registry
-
-    def there() -> bool:
-        channel = registry.find(topic)
-        return channel is not None and len(channel.producers.registrations()) == number
-
-    eventually(there)
-
-
-def all_answer(dispatcher: Dispatcher, *args: Any, ttl: float = 1000) -> bool:
-    """Whether who is on "volts" does, elsewhere too."""
-    handle = dispatcher.send_request("volts", *args, ttl=ttl)
-    handle.wait()
-    return set(verdicts(handle)) == {Verdict.OK} and len(handle.roster) > 1
-
-
 def tell(text: str) -> None:
     """A figure, for whoever runs it with ``-s``."""
     sys.stdout.write(f"\n{text}\n")
-
-
-def verdicts(handle: Any) -> List[Verdict]:
-    """In roster order."""
-    return [each.verdict for each in handle.report().members]
 
 
 # -- connecting ------------------------------------------------------------------------------------
@@ -326,34 +209,6 @@ def test_everything_goes_over_three_processes(here: Here, shared_server: Server)
 
 
 # -- trouble ---------------------------------------------------------------------------------------
-
-
-class Asking(threading.Thread):
-    """Asks again and again, and remembers each request."""
-
-    def __init__(self, dispatcher: Dispatcher, ttl: float) -> None:
-        super().__init__()
-        self.dispatcher = dispatcher
-        self.ttl = ttl
-        self.handles: List[Any] = []
-        self.longest = 0.0
-        self.ends = False
-
-    def run(self) -> None:
-        while not self.ends:
-            began = time.monotonic()
-            handle = self.dispatcher.send_request(
-                "volts", self.name, len(self.handles), ttl=self.ttl
-            )
-            self.handles.append(handle)
-            handle.wait()
-            self.longest = max(self.longest, time.monotonic() - began)
-            time.sleep(0.002)
-
-    def end(self) -> None:
-        self.ends = True
-        self.join(10)
-        assert not self.is_alive()
 
 
 def test_a_server_that_dies_takes_nothing_with_it(here: Here) -> None:

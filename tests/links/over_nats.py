@@ -1,0 +1,134 @@
+"""Parts over a real server: some in this process, some in processes of their own."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any, List, Tuple
+
+from far_parts import FarPart, FarParts, eventually
+from inside import engine_of
+from nats_server import Server
+
+from ate_dispatcher import Connection, Dispatcher, Producer, ResultListener, Verdict
+
+
+class Works(Producer):
+    """Answers with its name and what it was given."""
+
+    def produce_dispatcher_output(self, topic: Any, *args: Any, **kwargs: Any) -> Any:
+        return [self.name, *args]
+
+
+class Hears(ResultListener):
+    """Remembers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: List[Any] = []
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self.heard.append(response)
+
+
+class Here:
+    """What a test needs in this process, and ends with it."""
+
+    def __init__(self, folder: Path, far: FarParts) -> None:
+        self._folder = folder
+        self._far = far
+        self._servers: List[Server] = []
+        self._dispatchers: List[Dispatcher] = []
+        self.namespace = f"n{random.randrange(1 << 60):x}"
+
+    def server(self, config: str = "") -> Server:
+        made = Server(self._folder, config)
+        self._servers.append(made)
+        return made
+
+    def dispatcher(self, *producers: str) -> Dispatcher:
+        """Started, with a producer on "volts" of each of these names."""
+        made = Dispatcher()
+        self._dispatchers.append(made)
+        made.start()
+        for name in producers:
+            made.register_result_producer(Works(name=name), "volts", start=True)
+        return made
+
+    def connect(
+        self, url: str, name: str = "a", *producers: str, **options: Any
+    ) -> Tuple[Dispatcher, Connection]:
+        dispatcher = self.dispatcher(*producers)
+        given = {"namespace": self.namespace, "name": name, **options}
+        return dispatcher, dispatcher.connect(url, **given)
+
+    def far(self, url: str, *names: str, on: str = "volts", ms: float = 0) -> List[FarPart]:
+        """Parts in processes of their own, each with one producer that is called like it."""
+        parts = self._far.start(url, self.namespace, *names)
+        made = f"Works(connection.name, {ms})"
+        for part in parts:
+            part.do(f"dispatcher.register_result_producer({made}, {on!r}, start=True)")
+        return parts
+
+    def close(self) -> None:
+        self._far.tidy()
+        for each in self._dispatchers:
+            each.stop(immediate=True)
+        for each in self._dispatchers:
+            each.join(5)
+        for server in self._servers:
+            server.thaw()
+            server.kill()
+
+
+def known(dispatcher: Dispatcher, topic: str, number: int) -> None:
+    """Wait until so many producers are known on *topic*."""
+    registry = engine_of(dispatcher).registry
+
+    def there() -> bool:
+        channel = registry.find(topic)
+        return channel is not None and len(channel.producers.registrations()) == number
+
+    eventually(there)
+
+
+def all_answer(dispatcher: Dispatcher, *args: Any, ttl: float = 1000) -> bool:
+    """Whether who is on "volts" does, elsewhere too."""
+    handle = dispatcher.send_request("volts", *args, ttl=ttl)
+    handle.wait()
+    return set(verdicts(handle)) == {Verdict.OK} and len(handle.roster) > 1
+
+
+def verdicts(handle: Any) -> List[Verdict]:
+    """In roster order."""
+    return [each.verdict for each in handle.report().members]
+
+
+class Asking(threading.Thread):
+    """Asks again and again, and remembers each request."""
+
+    def __init__(self, dispatcher: Dispatcher, ttl: float) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+        self.ttl = ttl
+        self.handles: List[Any] = []
+        self.longest = 0.0
+        self.ends = False
+
+    def run(self) -> None:
+        while not self.ends:
+            began = time.monotonic()
+            handle = self.dispatcher.send_request(
+                "volts", self.name, len(self.handles), ttl=self.ttl
+            )
+            self.handles.append(handle)
+            handle.wait()
+            self.longest = max(self.longest, time.monotonic() - began)
+            time.sleep(0.002)
+
+    def end(self) -> None:
+        self.ends = True
+        self.join(10)
+        assert not self.is_alive()
