@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import UserString
 from importlib import import_module
+from pathlib import Path
 from random import shuffle
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 from urllib.parse import urlparse
@@ -28,8 +30,14 @@ _OURS = frozenset(
 
 _RECONNECT_WAIT = 0.1
 
+_BROUGHT_BY = {"nats": "ate-dispatcher[nats]", "nkeys": "nats-py[nkeys]"}
+"""What is installed for a module, where that is called otherwise."""
+
 _PINGS: Dict[str, Any] = {"ping_interval": 0.5, "max_outstanding_pings": 3}
 """A frozen server is a loss within two seconds: before others seem to be silent for too long."""
+
+_KEYS = ("nkeys_seed", "nkeys_seed_str", "user_credentials")
+"""What nats-py needs nkeys for, which it does not bring by itself."""
 
 
 def shown(server: str) -> str:
@@ -73,6 +81,8 @@ class Options:
             if name in _OURS or name not in known:
                 why = "is the transport's own" if name in _OURS else "is no option of nats-py"
                 raise BadValue(f"{name} {why}: {name}={more[name]!r}")
+        if any(more.get(each) for each in _KEYS):
+            _library("nkeys")
         self._more = {**_PINGS, **more}
         wait = self._more.pop("reconnect_time_wait", _RECONNECT_WAIT)
         self.reconnect_wait: float = real("reconnect_time_wait", wait, "a number of seconds")
@@ -91,7 +101,11 @@ class Options:
             self._discovered.setdefault(each, host or "")
 
     def of(self, server: str, name: str) -> Dict[str, Any]:
-        """What nats-py connects to *server* with, as *name*."""
+        """What nats-py connects to *server* with, as *name*.
+
+        Reads the file of credentials, if there is one. DispatcherError if it has none.
+        """
+        _check_credentials(self._more.get("user_credentials"))
         options = {**self._more, "name": name, "connect_timeout": self.timeout}
         if self._discovered.get(server) and server not in self._servers:
             # Told by its number, but its certificate has a name.
@@ -141,11 +155,25 @@ def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
     return list(parts)
 
 
+def _check_credentials(given: Any) -> None:
+    """Whether both halves are there: where one is missing, nats-py reads on after the end."""
+    if isinstance(given, (str, Path)):
+        with open(given, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    elif isinstance(given, UserString):
+        text = given.data
+    else:
+        return
+    for each, begins in (("JWT", "BEGIN NATS USER JWT"), ("NKEY SEED", "BEGIN USER NKEY SEED")):
+        if begins not in text:
+            raise DispatcherError(f"user_credentials have no USER {each}")
+
+
 def _library(name: str) -> Any:
     """A module that may be missing."""
     try:
         return import_module(name)
     except ImportError as error:
         top = name.partition(".")[0]
-        needs = "pip install ate-dispatcher[nats]" if top == "nats" else f"pip install {top}"
-        raise DispatcherError(f"{top} cannot be imported ({error}): {needs}") from error
+        needs = _BROUGHT_BY.get(top, top)
+        raise DispatcherError(f"{top} cannot be imported ({error}): pip install {needs}") from error

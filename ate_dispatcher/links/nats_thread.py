@@ -310,10 +310,10 @@ class NatsThread:
         cause: Optional[Exception] = None
         for server in self._options.servers():
             connection = Connection(self._reported, self.arrivals.malformed)
-            options = self._options.of(server, self._receiver.part)
-            wanted = self.arrivals.wanted()
-            opening = connection.open(server, options, wanted, self.arrivals.vital)
             try:
+                options = self._options.of(server, self._receiver.part)
+                wanted = self.arrivals.wanted()
+                opening = connection.open(server, options, wanted, self.arrivals.vital)
                 await asyncio.wait_for(opening, self._options.timeout)
                 self._options.discovered(connection.servers(), server)
                 return connection
