@@ -653,8 +653,11 @@ def test_tls_both_ways(own: Callable[..., Server], opened: Opened, certificates:
     two = opened(f"tls://localhost:{server.port}", "two", tls=tls(certificates, "ca", client=True))
     one.do(partial(one.transport.send, "two", b"x" * 500_000))
     two.wait("received", "one", b"x" * 500_000)
+    started = time.perf_counter()
     with pytest.raises(DispatcherError, match="certificate verify failed"):
         opened(server, "three", tls=tls(certificates, "other", client=True))
+    # Of nats-py's end, which does not come then, no second is waited for.
+    assert time.perf_counter() - started < 0.9
     with pytest.raises(DispatcherError, match="certificate verify failed"):
         opened(server, "four")
     with pytest.raises(DispatcherError, match=f"no connection to nats://127.0.0.1:{server.port}"):
@@ -664,8 +667,8 @@ def test_tls_both_ways(own: Callable[..., Server], opened: Opened, certificates:
 # -- who cannot be reached -------------------------------------------------------------------------
 
 
-def test_an_unreachable_server_is_told(opened: Opened) -> None:
-    """At once if it refuses; with every address."""
+def test_an_unreachable_server_is_told(opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
+    """At once if it refuses; with every address; to who waits alone, and it tries no more."""
     ports = free_port(), free_port()
     started = time.perf_counter()
     with pytest.raises(DispatcherError) as caught:
@@ -674,6 +677,7 @@ def test_an_unreachable_server_is_told(opened: Opened) -> None:
     for port in ports:
         assert f"no connection to nats://127.0.0.1:{port}: " in str(caught.value)
     assert isinstance(caught.value.__cause__, OSError)
+    assert "goes on trying" not in caplog.text
 
 
 def test_a_silent_server_is_given_the_time_to_connect(opened: Opened) -> None:
