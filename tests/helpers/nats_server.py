@@ -39,13 +39,13 @@ def free_port() -> int:
 
 
 class Server:
-    """One server; *config* is text in the server's own language."""
+    """One server; *config* is text in its own language, *host* where it listens: here as well."""
 
-    def __init__(self, folder: Path, config: str = "") -> None:
+    def __init__(self, folder: Path, config: str = "", host: str = "127.0.0.1") -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._config = folder / f"nats-{self.port}.conf"
-        self._config.write_text(f"listen: 127.0.0.1:{self.port}\n{config}\n", encoding="utf-8")
+        self._config.write_text(f"listen: {host}:{self.port}\n{config}\n", encoding="utf-8")
         self._log = folder / f"nats-{self.port}.log"
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.start()

@@ -23,12 +23,12 @@ HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 
 
 class FarPart:
-    """One process, with a dispatcher."""
+    """One process, with a dispatcher; *within* is a command that runs others."""
 
-    def __init__(self) -> None:
+    def __init__(self, *within: str) -> None:
         self.name = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", str(HERE)],
+            [*within, sys.executable, "-W", "error", str(HERE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(HELPERS)])},

@@ -43,8 +43,8 @@ class Here:
         self._dispatchers: List[Dispatcher] = []
         self.namespace = f"n{random.randrange(1 << 60):x}"
 
-    def server(self, config: str = "") -> Server:
-        made = Server(self._folder, config)
+    def server(self, config: str = "", host: str = "127.0.0.1") -> Server:
+        made = Server(self._folder, config, host)
         self._servers.append(made)
         return made
 
@@ -132,3 +132,31 @@ class Asking(threading.Thread):
         self.ends = True
         self.join(10)
         assert not self.is_alive()
+
+
+class Telling(threading.Thread):
+    """Publishes one number after the other."""
+
+    def __init__(self, dispatcher: Dispatcher, topic: str) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+        self.topic = topic
+        self.number = 0
+        self.ends = False
+
+    def run(self) -> None:
+        while not self.ends:
+            self.dispatcher.publish(self.topic, self.number)
+            self.number += 1
+            time.sleep(0.001)
+
+    def end(self) -> int:
+        self.ends = True
+        self.join(10)
+        assert not self.is_alive()
+        return self.number
+
+
+def heard_elsewhere(dispatcher: Dispatcher, topic: str) -> None:
+    """Wait until others are known to listen on *topic*."""
+    eventually(lambda: engine_of(dispatcher).registry.find(topic) is not None)
