@@ -86,7 +86,7 @@ def there(network: Network) -> Iterator[FarPart]:
     part.close()
 
 
-@pytest.mark.parametrize("seconds", [0.7, 3.8])
+@pytest.mark.parametrize("seconds", [0.7, 3.2])
 def test_a_part_whose_cable_is_pulled_loses_nothing(
     here: Here, network: Network, there: FarPart, seconds: float
 ) -> None:
@@ -134,7 +134,8 @@ def test_a_part_whose_cable_is_pulled_loses_nothing(
     assert not all_answer(a, "", 0, ttl=100)
     time.sleep(pulled_at + seconds - time.monotonic())
     assert there.get("connection.is_connected") is (seconds < 2)
-    assert connection.parts == (("b",) if seconds < 3 else ())
+    # Three silent beats, of which the last had just come.
+    eventually(lambda: connection.parts == (("b",) if seconds < 3 else ()), 2)
     network.plug()
     known(a, "volts", 2)
     eventually(lambda: all_answer(a, "", 0, ttl=200))
