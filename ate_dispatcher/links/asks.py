@@ -86,8 +86,7 @@ class Asks:
                 self._send(pending)
             else:
                 # Perhaps they have not heard it; to be told twice changes nothing.
-                for part_name, keys in pending.takes_back():
-                    self._shared.to(part_name, frames.can(number, keys))
+                self._take_back(number, pending)
 
     def _send(self, pending: Pending) -> None:
         shared, request, packed = self._shared, pending.request, pending.packed
@@ -120,12 +119,11 @@ class Asks:
             return
         if pending.left.pop(OTHERS, None) is not None:
             self._shared.transport.ask_no_more(request.id)
-        if request.completion is not Completion.DEADLINE:
-            self._cancel(request.id, pending)
         # From here on what counts is how late they are: nobody's results are kept for that.
         left = {id(member) for member in pending.left.values()}
         unanswered = [each for each in request.unanswered() if id(each.member) in left]
         pending.request = request.stub(request.completion or Completion.STOPPED, unanswered)
+        self._take_back(request.id, pending)
         self._ended.append((self._shared.now, request.id))
         said, pending.said = pending.said, {}
         for member, (verdict, standing) in said.items():
@@ -312,9 +310,9 @@ class Asks:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _cancel(self, number: int, pending: Pending) -> None:
-        for part_name in pending.parts():
-            self._shared.to(part_name, frames.can(number, None))
+    def _take_back(self, number: int, pending: Pending) -> None:
+        for part_name, keys in pending.takes_back():
+            self._shared.to(part_name, frames.can(number, keys))
 
     def _find(
         self, sender: str, number: int, key: int

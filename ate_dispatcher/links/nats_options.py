@@ -103,7 +103,7 @@ class Options:
     def of(self, server: str, name: str) -> Dict[str, Any]:
         """What nats-py connects to *server* with, as *name*.
 
-        Reads the file of credentials, if there is one. DispatcherError if it has none.
+        Reads the file of credentials, if there is one. DispatcherError if half of them is missing.
         """
         _check_credentials(self._more.get("user_credentials"))
         options = {**self._more, "name": name, "connect_timeout": self.timeout}

@@ -6,8 +6,9 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, Iterator, List, Set, Tuple
 
+import pytest
 from far_parts import FarPart, FarParts, eventually
 from inside import engine_of
 from nats_server import Server
@@ -83,6 +84,22 @@ class Here:
             server.kill()
 
 
+@pytest.fixture(scope="module")
+def far_parts() -> Iterator[FarParts]:
+    """Processes for all tests: to start one takes long."""
+    made = FarParts()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path, far_parts: FarParts) -> Iterator[Here]:
+    """Nothing yet."""
+    made = Here(tmp_path, far_parts)
+    yield made
+    made.close()
+
+
 def known(dispatcher: Dispatcher, topic: str, number: int) -> None:
     """Wait until so many producers are known on *topic*."""
     registry = engine_of(dispatcher).registry
@@ -106,27 +123,23 @@ def verdicts(handle: Any) -> List[Verdict]:
     return [each.verdict for each in handle.report().members]
 
 
-class Asking(threading.Thread):
-    """Asks again and again, and remembers each request."""
+class Load(threading.Thread):
+    """Does something again and again, until its `end`."""
 
-    def __init__(self, dispatcher: Dispatcher, ttl: float) -> None:
+    pause = 0.001
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__()
         self.dispatcher = dispatcher
-        self.ttl = ttl
-        self.handles: List[Any] = []
-        self.longest = 0.0
         self.ends = False
+
+    def once(self) -> None:
+        raise NotImplementedError
 
     def run(self) -> None:
         while not self.ends:
-            began = time.monotonic()
-            handle = self.dispatcher.send_request(
-                "volts", self.name, len(self.handles), ttl=self.ttl
-            )
-            self.handles.append(handle)
-            handle.wait()
-            self.longest = max(self.longest, time.monotonic() - began)
-            time.sleep(0.002)
+            self.once()
+            time.sleep(self.pause)
 
     def end(self) -> None:
         self.ends = True
@@ -134,27 +147,41 @@ class Asking(threading.Thread):
         assert not self.is_alive()
 
 
-class Telling(threading.Thread):
+class Asking(Load):
+    """Asks, and remembers each request."""
+
+    pause = 0.002
+
+    def __init__(self, dispatcher: Dispatcher, ttl: float) -> None:
+        super().__init__(dispatcher)
+        self.ttl = ttl
+        self.handles: List[Any] = []
+        self.longest = 0.0
+
+    def once(self) -> None:
+        began = time.monotonic()
+        handle = self.dispatcher.send_request("volts", self.name, len(self.handles), ttl=self.ttl)
+        self.handles.append(handle)
+        handle.wait()
+        self.longest = max(self.longest, time.monotonic() - began)
+
+    def verdicts_of(self, name: str) -> Set[Verdict]:
+        """Of the producer of that name, which every request has."""
+        reports = [handle.report().members for handle in self.handles]
+        return {{each.producer: each.verdict for each in members}[name] for members in reports}
+
+
+class Telling(Load):
     """Publishes one number after the other."""
 
     def __init__(self, dispatcher: Dispatcher, topic: str) -> None:
-        super().__init__()
-        self.dispatcher = dispatcher
+        super().__init__(dispatcher)
         self.topic = topic
         self.number = 0
-        self.ends = False
 
-    def run(self) -> None:
-        while not self.ends:
-            self.dispatcher.publish(self.topic, self.number)
-            self.number += 1
-            time.sleep(0.001)
-
-    def end(self) -> int:
-        self.ends = True
-        self.join(10)
-        assert not self.is_alive()
-        return self.number
+    def once(self) -> None:
+        self.dispatcher.publish(self.topic, self.number)
+        self.number += 1
 
 
 def heard_elsewhere(dispatcher: Dispatcher, topic: str) -> None:

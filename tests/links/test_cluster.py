@@ -11,9 +11,22 @@ from typing import Dict, Iterator
 import pytest
 from far_parts import eventually
 from nats_server import free_port
-from over_nats import Asking, Hears, Here, Telling, all_answer, heard_elsewhere, known, verdicts
+from over_nats import (
+    Asking,
+    Hears,
+    Here,
+    Telling,
+    all_answer,
+    far_parts,
+    heard_elsewhere,
+    here,
+    known,
+    verdicts,
+)
 
 from ate_dispatcher import Verdict
+
+__all__ = ["far_parts", "here"]
 
 pytest.importorskip("nats")
 
@@ -185,18 +198,15 @@ def test_servers_that_lose_each_other_take_nothing_with_them(
     cluster.relay.heal()
     for dispatcher, _, _ in parts:
         eventually(lambda dispatcher=dispatcher: all_answer(dispatcher, "", 0, ttl=200))
-    for each in asking:
+    for each, mine in zip(asking, ("here", "there")):
         each.end()
         assert each.longest < 0.2 + 1
-        for handle in each.handles:
-            mine = {"a": "here", "b": "there"}[connection.name if each is asking[0] else other.name]
-            verdict = {line.producer: line.verdict for line in handle.report().members}[mine]
-            assert verdict is Verdict.OK
+        assert each.verdicts_of(mine) == {Verdict.OK}
         assert len(verdicts(each.handles[0])) == len(verdicts(each.handles[-1])) == 2
     for hears, teller in zip(heard, telling):
-        told = teller.end()
-        eventually(lambda hears=hears, told=told: len(hears.heard) >= told, 5)
-        assert hears.heard == list(range(told))
+        teller.end()
+        eventually(lambda hears=hears, teller=teller: len(hears.heard) >= teller.number, 5)
+        assert hears.heard == list(range(teller.number))
     for _, each, _ in parts:
         assert each.is_connected
         assert each.statistics()["lost"] == each.statistics()["malformed"] == 0

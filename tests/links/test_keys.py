@@ -14,9 +14,11 @@ from typing import Any, Dict, Tuple
 
 import pytest
 from far_parts import eventually
-from over_nats import Here, all_answer, known
+from over_nats import Here, all_answer, far_parts, here, known
 
 from ate_dispatcher.errors import DispatcherError
+
+__all__ = ["far_parts", "here"]
 
 pytest.importorskip("nats")
 from nats.aio.client import RawCredentials

@@ -870,7 +870,7 @@ def test_a_frozen_server_is_a_lost_one(
         assert me.rest() == steps
         for each in (me, other):
             each.wait("disconnected", "nats: stale connection")
-        assert time.perf_counter() - started < 4 * ping + 2.0
+        assert time.perf_counter() - started < 4 * ping + 1.0
         me.done()
     finally:
         server.thaw()

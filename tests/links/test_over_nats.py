@@ -21,13 +21,13 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from far_parts import ROOT, FarPart, eventually
 from inside import engine_of
 from nats_server import Server, free_port
-from over_nats import Asking, Hears, Here, all_answer, known, verdicts
+from over_nats import Asking, Hears, Here, all_answer, far_parts, here, known, verdicts
 
 from ate_dispatcher import (
     Completion,
@@ -39,7 +39,17 @@ from ate_dispatcher import (
 )
 from ate_dispatcher.errors import BadValue
 
+__all__ = ["far_parts", "here"]
+
 pytest.importorskip("nats")
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that nobody troubles; each test has a namespace of its own there."""
+    server = Server(tmp_path_factory.mktemp("shared"))
+    yield server
+    server.kill()
 
 
 def tell(text: str) -> None:
