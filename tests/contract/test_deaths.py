@@ -100,6 +100,8 @@ def test_a_producer_that_dies_with_requests_in_its_mailbox() -> None:
     dead = Stillborn()
     with Dispatcher() as dispatcher:
         dispatcher.register_result_producer(dead, "t")
+        # What is kept until it is open would be handed to who is dead by then.
+        settle(dispatcher)
         handles = [dispatcher.send_request("t", ttl=None) for _ in range(3)]
         dead.start()
         over(dead)
