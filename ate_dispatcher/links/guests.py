@@ -267,6 +267,8 @@ class Guests:
     def ended(self, guest: _Guest, request: Request) -> None:
         """It is over here: where those stood who have not answered."""
         self._open.pop((guest.asker, guest.id), None)
+        # They know each other: without this nobody lets go of them before cycles are looked for.
+        guest.request = None
         left = [
             (each.member.number, each.verdict.value, each.standing.value)
             for each in request.unanswered()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+import gc
+import logging
+import weakref
+from typing import Any, Callable, List
 
 import pytest
 from parts import Parts, parts
+from virtual import bare_logger
 
 from ate_dispatcher import (
     Completion,
@@ -22,7 +26,7 @@ from ate_dispatcher.errors import BadType, BadValue
 from ate_dispatcher.links import ValueType
 from ate_dispatcher.testing import ScriptedProducer, computes
 
-__all__ = ["parts"]
+__all__ = ["bare_logger", "parts"]
 
 
 def verdicts(handle: Any) -> List[Verdict]:
@@ -418,6 +422,44 @@ class Point:
 
 
 POINT = ValueType("point", Point, lambda point: 0, lambda zero: Point())
+
+
+def broken(topic: Any, point: Point) -> None:
+    """Raise an error of its own each time: its traceback has what it was called with."""
+    raise OSError
+
+
+@pytest.mark.parametrize("ttl", [1000, 5, 0.5])
+@pytest.mark.parametrize("answer", [0, None, broken])
+def test_what_a_request_carried_is_let_go_of_at_its_end(
+    parts: Parts, ttl: float, answer: Any, bare_logger: Callable[..., None]
+) -> None:
+    """On both machines, before cycles are looked for: answered, failed, late, skipped."""
+    # Pytest's own handlers keep what is logged.
+    bare_logger(logging.NullHandler())
+    made: weakref.WeakSet[Point] = weakref.WeakSet()
+
+    def make(zero: Any) -> Point:
+        point = Point()
+        made.add(point)
+        return point
+
+    types = [ValueType("point", Point, lambda point: 0, make)]
+    for part in ("a", "b"):
+        parts.part(part, connect=False)
+        parts.connect(part, types=types)
+    forgetful = parts.producer("b", 1, answer)
+    gc.disable()
+    try:
+        for _ in range(3):
+            handle = parts.ask("a", make(0), ttl=ttl)
+            handle.wait()
+            del handle
+        parts.clock.advance(50)
+        forgetful.asked.clear()
+        assert len(made) == 0
+    finally:
+        gc.enable()
 
 
 def test_who_does_not_know_a_type_says_so(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
