@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import (
     AbstractSet,
     Any,
-    Callable,
     Dict,
     Hashable,
     Iterable,
@@ -27,7 +26,6 @@ from .._core.outcomes import Standing
 from .._core.request import Request
 from .._delivery.channel import Outlet
 from .._delivery.local_member import LocalMember
-from .._delivery.mailbox import CALM, Mailbox
 from ..errors import BadValue
 
 __all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to"]
@@ -148,7 +146,9 @@ class Elsewhere:
     def ask(self, request: Request, spared: AbstractSet[int] = frozenset()) -> None:
         """Ask them, but for *spared* identities."""
         for link, packed, members in self._asked:
-            link.ask(request, packed, [each for each in members if id(each) not in spared])
+            if spared:
+                members = [each for each in members if id(each) not in spared]
+            link.ask(request, packed, members)
 
     def over(self, request: Request) -> None:
         """It has ended. Inside the section."""
@@ -168,10 +168,14 @@ def elsewhere_of(
 
     Who shall begin *together* with others must be on this one.
     """
-    by_link: Dict[int, List[RemoteMember]] = {}
+    by_link: Dict[Link, List[RemoteMember]] = {}
     for member in members:
         if isinstance(member, RemoteMember):
-            by_link.setdefault(id(member.link), []).append(member)
+            whom = by_link.get(member.link)
+            if whom is None:
+                by_link[member.link] = [member]
+            else:
+                whom.append(member)
     if not by_link:
         return None
     if together:
@@ -180,30 +184,13 @@ def elsewhere_of(
             f"barrier: {far.name} is on {far.part}, and members on several machines cannot begin "
             "together"
         )
-    asked = [(each[0].link, each) for each in by_link.values()]
-    return Elsewhere([(link, link.pack(topic, args, kwargs, key), each) for link, each in asked])
+    asked = [(link, link.pack(topic, args, kwargs, key), by_link[link]) for link in by_link]
+    return Elsewhere(asked)
 
 
-class _WayOut(Mailbox):
-    """In a chain of outlets, in the place of all that are on other machines."""
-
-    __slots__ = ("_ask",)
-
-    def __init__(self, elsewhere: Elsewhere) -> None:
-        # All that a send looks at; no queue is made for each.
-        self.attention = CALM
-        self._ask = elsewhere.ask
-
-    @property
-    def append(self) -> Callable[[Any], None]:
-        return self._ask
-
-
-def outlets_to(
-    members: Sequence[Member], elsewhere: Optional[Elsewhere] = None
-) -> Optional[Outlet]:
-    """The chain to *members*; behind those of this machine all others."""
-    first = None if elsewhere is None else Outlet(_WayOut(elsewhere), None, None)
+def outlets_to(members: Sequence[Member]) -> Optional[Outlet]:
+    """The chain to those of *members* that are on this machine."""
+    first: Optional[Outlet] = None
     for member in reversed(members):
         if isinstance(member, LocalMember):
             first = Outlet(member.mailbox, None, first)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .._core.effects import ACCEPTED
+from .._core.effects import ACCEPTED, ORDINARY
 from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Member, Start, Worker
@@ -24,8 +24,9 @@ from .gather import announce, apply, forward, tell
 from .handle import Handle
 from .link import Elsewhere, RemoteMember
 from .messages import RemoteResult
-from .process import SECTION, see_to
+from .process import SECTION, release, see_to
 from .scatter import hand_out
+from .waiting import wake
 
 __all__ = [
     "Answer",
@@ -41,21 +42,21 @@ __all__ = [
     "stream_ended",
 ]
 
+_NOTHING = (None, None)
+
 Settled = Tuple[Verdict, Optional[Standing]]
 """MISSING, and where it stood then; or what it is for good."""
 
 
-class Answer(NamedTuple):
-    """What a member elsewhere has answered, as its machine says; times in seconds."""
+Fact = Callable[[Ledger, Request, Worker, Any, Optional[BaseException], float], int]
+"""`Ledger.replied` of a last answer, or one of the following."""
 
-    fact: Callable[[Ledger, Request, Worker, Any, Optional[BaseException], float], int]
-    """`Ledger.replied` of a last answer, or one of the following."""
-    request: Request
-    member: RemoteMember
-    value: Any
-    error: Optional[BaseException]
-    waited: float
-    ran: float
+Answer = Tuple[Fact, Request, RemoteMember, Any, Optional[BaseException], float, float]
+"""What a member elsewhere has answered to a request: the fact, both, a value or an error.
+
+And for how long it waited and ran, in seconds, as its machine says. No class of its own: there are
+many of them.
+"""
 
 
 def part(
@@ -115,15 +116,27 @@ def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
         with SECTION:
             stamp = engine.now()
             for fact, asked, member, value, error, waited, ran in answers[first : first + BUDGET]:
-                request = _as_it_is_for(asked, member)
+                request = asked if asked.ending is None else _as_it_is_for(asked, member)
                 worker = Worker.at(member, request, _began(request, stamp, waited, ran))
                 effects = fact(engine.ledger, request, worker, value, error, stamp)
                 if effects & ACCEPTED:
                     forward(request, value)
-                apply(engine, request, effects, member)
+                if effects != ACCEPTED or engine.hooks:
+                    apply(engine, request, effects, member)
                 done.append((request, effects))
+        let_go: List[Any] = []
         for request, effects in done:
-            announce(engine, request, effects)
+            extras = request.extras
+            if effects == ORDINARY and extras is not None and not extras.unanswered:
+                # As `announce`, but that what was asked is let go of together.
+                if request.awaited:
+                    wake(engine, request)
+                let_go += request.call, request.kwargs, request
+                request.call = request.kwargs = None
+            elif effects != ACCEPTED or request.awaited:
+                announce(engine, request, effects)
+        if let_go:
+            release(*let_go)
 
 
 def _as_it_is_for(request: Request, member: Member) -> Request:
@@ -138,13 +151,16 @@ def _as_it_is_for(request: Request, member: Member) -> Request:
 def _began(request: Request, stamp: float, waited: float, ran: float) -> Start:
     """When it began, with what it spent on the way: no clock is compared with another."""
     since = stamp - request.sent
+    network = since - ran - waited
+    if ran >= 0.0 and waited >= 0.0 and network >= 0.0:
+        return Start(stamp - ran, _NOTHING, network)
     if since < 0.0:
         since = 0.0
     if not 0.0 <= ran <= since:
         ran = 0.0 if ran < 0.0 else since
     if not 0.0 <= waited <= since - ran:
         waited = 0.0 if waited < 0.0 else since - ran
-    return Start(stamp - ran, (None, None), since - ran - waited)
+    return Start(stamp - ran, _NOTHING, since - ran - waited)
 
 
 def progressed(

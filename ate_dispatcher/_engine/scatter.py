@@ -69,6 +69,7 @@ def send(
             if options is None and (roster.disabled or roster.any_remote):
                 options = NONE
     members = roster.members
+    away: Optional[Elsewhere] = None
     if options is not None:
         members, disabled = options.choose(members, roster.disabled, channel)
         if options.is_open:
@@ -99,7 +100,6 @@ def send(
         request.pending = len(members)
         if disabled:
             request.more().disabled = disabled
-        away = None
         if roster.any_remote or options.is_open:
             away = options.pack(members, topic, args, kwargs)
             if away is not None:
@@ -108,8 +108,8 @@ def send(
         if over is not None:
             engine.over(request, over)
             return request
-        if members is not roster.members or away is not None:
-            outlet = outlets_to(members, away)
+        if members is not roster.members:
+            outlet = outlets_to(members)
     try:
         # No `try` in here, and no `while` with a condition (P14).
         # Before the puts, so that the ledger knows the request when the first reply comes (P5).
@@ -136,6 +136,8 @@ def send(
                 else:
                     engine.post(Order.BURY, outlet.mailbox.owner, request)
             outlet = outlet.next
+        if away is not None:
+            away.ask(request)
         if engine.disabled:
             engine.crossed(request)
         if deadline < engine.wakeup:

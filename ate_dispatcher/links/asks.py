@@ -216,8 +216,11 @@ class Asks:
         value: Any,
         error: Optional[BaseException],
     ) -> None:
-        pending, member = self._find(sender, number, key)
+        # As `_find`, in place, and below as `_has_answered`.
+        pending = self._pending.get(number)
+        member = None if pending is None else pending.left.get((sender, key))
         if pending is None or member is None:
+            self._shared.count("duplicates")
             return
         try:
             value = self._shared.codec.decode(value)
@@ -225,17 +228,17 @@ class Asks:
             self._shared.count("malformed")
             error = RemoteError("BadValue", str(refused), "", sender)
             value, fact = None, Ledger.replied
-        request = pending.request
         if fact is not part:
-            self._has_answered(number, pending, sender, key)
+            del pending.left[sender, key]
+            if not pending.left:
+                del self._pending[number]
         times = waited_ms / 1e3, ran_ms / 1e3
-        self._answers.append(Answer(fact, request, member, value, error, *times))
+        self._answers.append((fact, pending.request, member, value, error, *times))
 
     def hand_in(self) -> None:
         """What has come so far, to the ledger."""
-        if self._answers:
-            answers, self._answers = self._answers, []
-            hand_in(self._engine, answers)
+        answers, self._answers = self._answers, []
+        hand_in(self._engine, answers)
 
     def joined_in(self, number: int, payload: bytes) -> None:
         """Somebody has answered who was not asked by name; b"" if nobody will."""
@@ -245,6 +248,8 @@ class Asks:
             self._shared.count("duplicates")
             return
         if not payload:
+            # Those who have come before first.
+            self.hand_in()
             self._has_answered(number, pending, *OTHERS)
             self._shared.transport.ask_no_more(number)
             nobody_else(self._engine, pending.request, others)
@@ -252,8 +257,7 @@ class Asks:
         said = answer_of(payload, self._shared.codec)
         producer = RemoteProducer(said.producer or "somebody", said.part)
         member = producer._ate_member = RemoteMember(producer, others.link, said.part, 0)
-        answer = Answer(joined_in, pending.request, member, said.value, said.error, 0.0, 0.0)
-        self._answers.append(answer)
+        self._answers.append((joined_in, pending.request, member, said.value, said.error, 0.0, 0.0))
 
     def in_not(self, sender: str, number: int, key: int, why: str) -> None:
         """It was not asked, or has not begun, and will not."""

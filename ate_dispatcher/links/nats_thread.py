@@ -195,7 +195,9 @@ class NatsThread:
         if self._closing:
             if self._ending is not None:
                 self._ending.set()
-        elif self._letting_out is None:
+        elif self._letting_out is not None:
+            self._receiver.hand_in()
+        else:
             self._step()
             if (self._outgoing or self._changed) and not self._write():
                 self._letting_out = task = self._loop.create_task(self._let_out())

@@ -26,6 +26,9 @@ __all__ = ["Session"]
 _FEW = 512
 """So many things of the outbox are seen to before what has come has its turn."""
 
+_MANY = 32
+"""So many frames at most wait for those that were read with them, to be handed in together."""
+
 
 class Session:
     """A `transport.Receiver`; every method on its thread, but where it says otherwise."""
@@ -43,6 +46,8 @@ class Session:
         #: Whether it has left, and does nothing any more.
         self.is_over: bool = False
         self._waiting: List[Parker] = []
+        #: How many frames were taken since the last were handed in.
+        self._taken = 0
         #: Whether it has asked for their thread.
         self._has_observers = False
         #: While it leaves, when it goes in any case.
@@ -90,17 +95,17 @@ class Session:
         shared = self._shared
         # A step follows: nobody has to have one called.
         shared.outbox.disarm()
-        shared.count("messages_in")
         found, malformed = frames.frames_of(payload)
         if malformed:
             shared.count("malformed", malformed)
-        shared.count("frames_in", len(found))
+        shared.counts["messages_in"] += 1
+        shared.counts["frames_in"] += len(found)
         self.membership.heard_of(sender)
         for frame in found:
             kind = frame[0]
             take = self._answers.get(kind)
             if take is None:
-                self._hand_in()
+                self.hand_in()
                 take = self._others.get(kind)
             if take is not None and not self.is_over:
                 try:
@@ -108,10 +113,19 @@ class Session:
                 except Exception as error:
                     shared.count("malformed")
                     _log.lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)
-        self._hand_in()
+        self._taken += len(found)
+        if self._taken >= _MANY:
+            self.hand_in()
+
+    def hand_in(self) -> None:
+        """Hand on what was received."""
+        self._taken = 0
+        self.asks.hand_in()
+        self.results.hand_on()
 
     def unreachable(self, part: str) -> None:
         """Nobody of that name is there."""
+        self.hand_in()
         if part:
             self.membership.unreachable(part)
         else:
@@ -125,12 +139,12 @@ class Session:
     def answered(self, number: int, payload: bytes) -> None:
         """Somebody answers that question."""
         self.asks.joined_in(number, payload)
-        self.asks.hand_in()
 
     def step(self) -> float:
         """See to the outbox, and to what is due."""
         shared = self._shared
         shared.outbox.disarm()
+        self.hand_in()
         self._hand_over()
         until = NEVER
         more = self._see_to_outbox()
@@ -182,10 +196,6 @@ class Session:
             except Exception as error:
                 tell_of(outlet, item, error)
         return True
-
-    def _hand_in(self) -> None:
-        self.asks.hand_in()
-        self.results.hand_on()
 
     def _in_ask(self, sender: str, number: int, *rest: Any) -> None:
         asker = self.membership.parts.get(sender)

@@ -104,8 +104,8 @@ class Shared:
             if not self.connected:
                 self.count("dropped", len(frames))
                 continue
-            self.count("messages_out")
-            self.count("frames_out", len(frames))
+            self.counts["messages_out"] += 1
+            self.counts["frames_out"] += len(frames)
             payload = b"\n".join(frames)
             if kind == _ALL:
                 self.transport.send_all(payload)

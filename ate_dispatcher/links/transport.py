@@ -56,8 +56,12 @@ class Receiver(Protocol):
         """Somebody has answered what `ask` has sent with that *number*; b"" if nobody will."""
         ...
 
+    def hand_in(self) -> None:
+        """Hand on what was received; after a batch of it behind which no step can follow yet."""
+        ...
+
     def step(self) -> float:
-        """See to what waits; the instant at which to be called again, if nothing comes before.
+        """Hand on what was received, see to what waits; when to be called again at the latest.
 
         Called after each batch of what has arrived, after an unpark, and at that instant.
         """

@@ -51,6 +51,9 @@ class Stranger:
     def answered(self, number: int, payload: bytes) -> None:
         pass
 
+    def hand_in(self) -> None:
+        pass
+
     def step(self) -> float:
         says, self.says = self.says, []
         for payload in says:
