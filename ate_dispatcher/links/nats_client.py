@@ -36,7 +36,8 @@ _EAGER = 64 << 10
 """Bytes after which what is written leaves, while more is written."""
 
 _FULL = 1 << 20
-"""Bytes that wait in nats-py, at most, but for one payload."""
+"""Bytes that wait in nats-py and in the socket before the link is asked for more, and at most, but
+for one payload."""
 
 
 class _Sink(asyncio.Future):  # type: ignore[type-arg]
@@ -172,35 +173,41 @@ class Connection:
             self._have[subject] = (queue, made)
 
     def write(self, outgoing: Deque[Tuple[str, bytes, str]]) -> bool:
-        """Write all of it, without waiting; False, and nothing is written, if that cannot be.
+        """Write what leaves, without waiting; whether that is all, and more may come.
 
-        `publish` of nats-py is a coroutine that has another task write, in the loop's next turn.
-        What that has been given, and not written, goes first, and what it would refuse goes there.
+        Else the rest, and to wait, is for `publish`. That of nats-py is a coroutine that has
+        another task write, in the loop's next turn. What that has been given, and not written,
+        goes first, and what it would refuse goes there.
         """
         writer = self._writer()
         if writer is None or self._client.pending_data_size or self.lost.done():
             return False
-        if writer.transport.get_write_buffer_size() > _EAGER:
-            return False
         pieces: List[bytes] = []
-        for subject, payload, reply in outgoing:
+        size = 0
+        # Not more at once: TLS counts nothing of what it hands on, however much, as waiting.
+        while outgoing and size < _FULL:
+            subject, payload, reply = outgoing[0]
             head = f"PUB {subject} {reply} {len(payload)}"
             if head.count(" ") != 3 or not subject or not head.isprintable():
-                return False
+                break
             pieces += head.encode(), b"\r\n", payload, b"\r\n"
-        outgoing.clear()
+            size += len(payload)
+            outgoing.popleft()
         writer.write(b"".join(pieces))
-        return True
+        return not outgoing and self._in_socket() <= _FULL
 
     async def publish(self, outgoing: Deque[Tuple[str, bytes, str]]) -> None:
         """Write all of it, subject, payload and reply-to; waits while the server takes nothing."""
         client = self._client
-        while outgoing and not self.lost.done():
-            await client.publish(*outgoing.popleft())
-            if client.pending_data_size > _EAGER:
-                await asyncio.sleep(0)
-                while client.pending_data_size > _FULL and not self.lost.done():
-                    await asyncio.sleep(0.001)
+        while not self.lost.done():
+            if client.pending_data_size + self._in_socket() > _FULL:
+                await asyncio.sleep(0.001)
+            elif outgoing:
+                await client.publish(*outgoing.popleft())
+                if client.pending_data_size > _EAGER:
+                    await asyncio.sleep(0)
+            else:
+                break
 
     async def settle(self) -> None:
         """Until the server has all that was published and subscribed to, or it is lost.
@@ -250,6 +257,15 @@ class Connection:
         writer = self._writer()
         if writer is not None:
             writer.transport.abort()
+
+    def _in_socket(self) -> int:
+        """Bytes that have been written, and that the system has not taken."""
+        writer = self._writer()
+        try:
+            return 0 if writer is None else writer.transport.get_write_buffer_size()
+        except AttributeError:
+            # Until 3.10, of TLS that is lost, before anybody is told.
+            return 0
 
     def _writer(self) -> Optional[asyncio.StreamWriter]:
         """What nats-py writes to, if it is what it was; there is no public way."""

@@ -643,12 +643,15 @@ def tls(certificates: Path, authority: str, client: bool = False) -> ssl.SSLCont
     return context
 
 
+def server_tls(certificates: Path) -> str:
+    """For a server's configuration: what it shows, and that it wants to be shown some."""
+    return f"""tls {{ cert_file: "{certificates}/server.pem", key_file: "{certificates}/server.key",
+                   ca_file: "{certificates}/ca.pem", verify: true, timeout: 5 }}"""
+
+
 def test_tls_both_ways(own: Callable[..., Server], opened: Opened, certificates: Path) -> None:
     """The server believes who has a certificate, and parts believe the server."""
-    server = own(
-        f"""tls {{ cert_file: "{certificates}/server.pem", key_file: "{certificates}/server.key",
-                   ca_file: "{certificates}/ca.pem", verify: true }}"""
-    )
+    server = own(server_tls(certificates))
     one = opened(server, "one", tls=tls(certificates, "ca", client=True))
     two = opened(f"tls://localhost:{server.port}", "two", tls=tls(certificates, "ca", client=True))
     one.do(partial(one.transport.send, "two", b"x" * 500_000))
@@ -881,6 +884,40 @@ def test_a_frozen_server_is_a_lost_one(
     other.wait("received", "me", b"fresh")
     # The system has taken some, and the server reads them when it goes on.
     assert len(other.payloads("me")) < 40
+
+
+@POSIX
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("number", [1, 40], ids=["bit by bit", "all at once"])
+def test_while_a_server_takes_nothing_the_link_is_asked_for_nothing(
+    own: Callable[..., Server], opened: Opened, certificates: Path, number: int, secure: bool
+) -> None:
+    """However little or much it says in one step; later all of it arrives."""
+    server = own(server_tls(certificates) if secure else "")
+    options = {"tls": tls(certificates, "ca", client=True)} if secure else {}
+    me, other = (opened(server, each, ping_interval=60, **options) for each in ("me", "other"))
+    payloads = [b"%d" % each + b"." * 500_000 for each in range(40)]
+    waiting = list(payloads)
+    asked_for_all = threading.Event()
+
+    def say() -> None:
+        if not waiting:
+            asked_for_all.set()
+            return
+        for each in waiting[:number]:
+            me.transport.send("other", each)
+        del waiting[:number]
+        me.do(say)
+
+    server.freeze()
+    try:
+        me.do(say)
+        assert not asked_for_all.wait(0.5)
+    finally:
+        server.thaw()
+    assert asked_for_all.wait(PATIENCE)
+    other.until(lambda: len(other.payloads("me")) == len(payloads))
+    assert other.payloads("me") == payloads
 
 
 @POSIX
