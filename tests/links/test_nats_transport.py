@@ -6,9 +6,7 @@ import asyncio
 import json
 import logging
 import os
-import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
+from certificates import make_certificates, server_tls, tls
 from nats_server import Server, free_port
 from servers import PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
 
@@ -612,53 +611,20 @@ def test_credentials_may_stand_in_the_address_or_be_a_key(
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: Any) -> Path:
-    """A folder with an authority, another one, and keys of a server and of a client."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make certificates with")
-    folder = Path(tmp_path_factory.mktemp("certificates"))
-
-    def make(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
-
-    def key(name: str) -> List[str]:
-        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", name]
-
-    for name in ("ca", "other"):
-        make("req", "-x509", *key(f"{name}.key"), "-out", f"{name}.pem", "-subj", f"/CN={name}")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n", encoding="ascii")
-    (folder / "name").write_text("subjectAltName=DNS:localhost\n", encoding="ascii")
-    for name, names in (("server", "names"), ("named", "name"), ("client", "names")):
-        make("req", *key(f"{name}.key"), "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", names]
-        make("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed)
-    return folder
-
-
-def tls(certificates: Path, authority: str, client: bool = False) -> ssl.SSLContext:
-    """Whom to believe, and who we are."""
-    context = ssl.create_default_context(cafile=str(certificates / f"{authority}.pem"))
-    if client:
-        context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
-    return context
-
-
-def server_tls(certificates: Path) -> str:
-    """For a server's configuration: what it shows, and that it wants to be shown some."""
-    return f"""tls {{ cert_file: "{certificates}/server.pem", key_file: "{certificates}/server.key",
-                   ca_file: "{certificates}/ca.pem", verify: true, timeout: 5 }}"""
+    """A folder of them."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def test_tls_both_ways(own: Callable[..., Server], opened: Opened, certificates: Path) -> None:
     """The server believes who has a certificate, and parts believe the server."""
     server = own(server_tls(certificates))
-    one = opened(server, "one", tls=tls(certificates, "ca", client=True))
-    two = opened(f"tls://localhost:{server.port}", "two", tls=tls(certificates, "ca", client=True))
+    one = opened(server, "one", tls=tls(certificates, "ca", "client"))
+    two = opened(f"tls://localhost:{server.port}", "two", tls=tls(certificates, "ca", "client"))
     one.do(partial(one.transport.send, "two", b"x" * 500_000))
     two.wait("received", "one", b"x" * 500_000)
     started = time.perf_counter()
     with pytest.raises(DispatcherError, match="certificate verify failed"):
-        opened(server, "three", tls=tls(certificates, "other", client=True))
+        opened(server, "three", tls=tls(certificates, "other", "client"))
     # Of nats-py's end, which does not come then, no second is waited for.
     assert time.perf_counter() - started < 0.9
     with pytest.raises(DispatcherError, match="certificate verify failed"):
@@ -894,7 +860,7 @@ def test_while_a_server_takes_nothing_the_link_is_asked_for_nothing(
 ) -> None:
     """However little or much it says in one step; later all of it arrives."""
     server = own(server_tls(certificates) if secure else "")
-    options = {"tls": tls(certificates, "ca", client=True)} if secure else {}
+    options = {"tls": tls(certificates, "ca", "client")} if secure else {}
     me, other = (opened(server, each, ping_interval=60, **options) for each in ("me", "other"))
     payloads = [b"%d" % each + b"." * 500_000 for each in range(40)]
     waiting = list(payloads)

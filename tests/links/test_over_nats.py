@@ -12,7 +12,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -21,9 +20,10 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Iterator, List
 
 import pytest
+from certificates import make_certificates, server_tls, tls
 from far_parts import ROOT, FarPart, eventually
 from inside import engine_of
 from nats_server import Server, free_port
@@ -634,60 +634,15 @@ async def _discover(url: str) -> List[Any]:
     return found
 
 
-def certificates(folder: Path) -> Dict[str, str]:
-    """A CA, another one, and what the first has signed for a server and a part."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl")
-
-    def openssl(*args: str) -> None:
-        subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=folder)
-
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for ca in ("ca", "other"):
-        openssl(
-            *("req", "-x509", *new_key, "-keyout", f"{ca}.key", "-out", f"{ca}.pem"),
-            *("-days", "2", "-subj", f"/CN={ca}"),
-            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
-        )
-    for name, signer in (("server", "ca"), ("part", "ca"), ("stranger", "other")):
-        openssl(
-            *("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr"),
-            *("-subj", f"/CN={name}"),
-        )
-        (folder / f"{name}.ext").write_text(
-            "subjectAltName=DNS:localhost,IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n"
-        )
-        openssl(
-            *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{signer}.pem"),
-            *("-CAkey", f"{signer}.key", "-CAcreateserial", "-days", "2"),
-            *("-out", f"{name}.pem", "-extfile", f"{name}.ext"),
-        )
-    return {each.name: str(each) for each in folder.iterdir()}
-
-
 def test_tls_goes_both_ways(here: Here, tmp_path: Path) -> None:
     """Both show a certificate; a wrong one on either side is an error at the connect."""
-    import ssl
-
-    folder = tmp_path / "certificates"
-    folder.mkdir()
-    files = certificates(folder)
-    server = here.server(
-        f'tls {{cert_file: "{files["server.pem"]}", key_file: "{files["server.key"]}", '
-        f'ca_file: "{files["ca.pem"]}", verify: true}}'
-    )
-
-    def context(ca: str, part: str = "") -> ssl.SSLContext:
-        made = ssl.create_default_context(cafile=files[f"{ca}.pem"])
-        if part:
-            made.load_cert_chain(files[f"{part}.pem"], files[f"{part}.key"])
-        return made
-
-    a, connection = here.connect(server.url, "a", "here", tls=context("ca", "part"))
-    here.connect(server.url.replace("nats:", "tls:"), "b", "b", tls=context("ca", "part"))
+    folder = make_certificates(tmp_path)
+    server = here.server(server_tls(folder))
+    a, connection = here.connect(server.url, "a", "here", tls=tls(folder, "ca", "client"))
+    here.connect(server.url.replace("nats:", "tls:"), "b", "b", tls=tls(folder, "ca", "client"))
     known(a, "volts", 2)
     assert all_answer(a)
-    for wrong in (context("other", "part"), context("ca", "stranger"), context("ca")):
+    for wrong in (tls(folder, "other", "client"), tls(folder, "ca", "stranger"), tls(folder, "ca")):
         with pytest.raises(DispatcherError, match="no connection to"):
             here.connect(server.url, "c", tls=wrong)
     server.kill()
