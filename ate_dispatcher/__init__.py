@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._time.clock import Clock
     from .dispatcher import ATEDispatcher, Dispatcher, Producer, ResultListener, Sender
     from .errors import (
+        ConnectionFailed,
         DispatcherError,
         DispatcherStopped,
         IncompleteError,
@@ -51,6 +52,7 @@ else:
         "dispatcher": ("ATEDispatcher", "Dispatcher", "Producer", "ResultListener", "Sender"),
         "policies": ("All", "First", "Quorum", "Stall", "StopOnError", "Until"),
         "errors": (
+            "ConnectionFailed",
             "DispatcherError",
             "DispatcherStopped",
             "IncompleteError",
@@ -93,6 +95,7 @@ __all__ = [
     "Clock",
     "Completion",
     "Connection",
+    "ConnectionFailed",
     "CurrentRequest",
     "Delivery",
     "DeliveryReport",

@@ -1,8 +1,8 @@
 """Everything this package raises of its own accord: one family under one root.
 
 Each error also *is* the built-in a caller would expect (``TimeoutError``, ``RuntimeError``,
-``TypeError``, ``ValueError``), so code written against 0.1.0 or against the standard library keeps
-catching it.
+``ConnectionError``, ``TypeError``, ``ValueError``), so code written against 0.1.0 or against the
+standard library keeps catching it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ __all__ = [
     "BadValue",
     "ClockMismatch",
     "ClockStopped",
+    "ConnectionFailed",
     "DispatcherError",
     "DispatcherStopped",
     "IncompleteError",
@@ -81,6 +82,14 @@ class BadType(DispatcherError, TypeError):
 
 class BadValue(DispatcherError, ValueError):
     """An argument of the right kind with an impossible value; the message names both."""
+
+
+class ConnectionFailed(DispatcherError, ConnectionError):
+    """No connection to other machines comes about, or this part cannot stay what it was.
+
+    The server cannot be reached, or refuses; or another part has this one's name. The message says
+    which. Perhaps it is only early: another attempt, a moment later, may succeed.
+    """
 
 
 class RemoteError(DispatcherError):

@@ -170,9 +170,10 @@ class Connecting(Registrar):
         ------
         BadType, BadValue
             Naming the parameter and the value.
+        ConnectionFailed
+            (a ConnectionError) The server cannot be reached, or refuses; or the name is taken.
         DispatcherError
-            The server cannot be reached, or refuses; the name is taken; something has to be
-            installed first; or it is connected already.
+            Something has to be installed first, or it is connected already.
         DispatcherStopped
             After :meth:`stop`.
         """

@@ -8,7 +8,7 @@ from .._core.durations import NEVER
 from .._core.request import Request
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
-from ..errors import BadType, BadValue, DispatcherError
+from ..errors import BadType, BadValue, ConnectionFailed
 from .parts import RemoteProducer
 from .pending import OTHERS, Packed
 from .session import Session
@@ -60,7 +60,7 @@ class Link:
             if wait:
                 session.wait_until_ready(engine.now() + _PATIENCE)
             if wait and session.membership.is_taken:
-                raise DispatcherError(session.taken)
+                raise ConnectionFailed(session.taken)
         except BaseException:
             session.watch_no_more()
             self.leave(-NEVER)

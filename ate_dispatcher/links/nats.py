@@ -72,7 +72,7 @@ class NatsTransport:
 
         Raises
         ------
-        DispatcherError
+        ConnectionFailed
             With *wait* alone: why there is no connection, for each server. Else it goes on trying,
             and says why not as a warning.
         BadValue

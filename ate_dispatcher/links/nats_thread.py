@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Set, Tuple
 from .. import _log
 from .._core.durations import NEVER
 from .._time.clock import REAL, spawn
-from ..errors import DispatcherError
+from ..errors import ConnectionFailed
 from .nats_arrivals import Arrivals
 from .nats_options import Options, shown
 from .nats_service import Service
@@ -57,7 +57,7 @@ class NatsThread:
         # before it looks for what waits; whoever has it look uses up that one, afterwards.
         self._attention: List[bool] = []
         self._closing = False
-        self._outcomes: List[Optional[DispatcherError]] = []
+        self._outcomes: List[Optional[ConnectionFailed]] = []
         self._opener = REAL.parker()
         self._ending: Optional[asyncio.Event] = None
         self._parker = REAL.parker()
@@ -77,7 +77,7 @@ class NatsThread:
             raise
 
     def wait(self) -> None:
-        """Until it is connected; DispatcherError, and its end, if no server will have it."""
+        """Until it is connected; ConnectionFailed, and its end, if no server will have it."""
         try:
             while True:
                 if self._outcomes:
@@ -168,7 +168,7 @@ class NatsThread:
         finally:
             loop.close()
             # Whatever it was: nobody waits for ever.
-            self._tell_opener(DispatcherError("the thread of the connection has ended"))
+            self._tell_opener(ConnectionFailed("the thread of the connection has ended"))
 
     async def _live(self) -> None:
         # Here: until 3.9 an event belongs to the loop that runs where it is made.
@@ -273,7 +273,7 @@ class NatsThread:
         while not self._closing:
             try:
                 connection = await self._one_of_all()
-            except DispatcherError as error:
+            except ConnectionFailed as error:
                 if self._tell_opener(error):
                     return
                 self.lost(f"connect {error}", "%s; it goes on trying", error)
@@ -296,7 +296,7 @@ class NatsThread:
                 self.stir()
             await connection.close()
 
-    def _tell_opener(self, error: Optional[DispatcherError]) -> bool:
+    def _tell_opener(self, error: Optional[ConnectionFailed]) -> bool:
         """How the first attempt has ended; and whether that is the end, as somebody waits."""
         if self._outcomes:
             return False
@@ -305,7 +305,7 @@ class NatsThread:
         return self._waited and error is not None
 
     async def _one_of_all(self) -> Connection:
-        """A connection to one of the servers, set up; DispatcherError if none will have us."""
+        """A connection to one of the servers, set up; ConnectionFailed if none will have us."""
         from .nats_client import Connection
 
         reasons: List[str] = []
@@ -330,7 +330,7 @@ class NatsThread:
             if self._closing:
                 break
             reasons.append(f"no connection to {shown(server)}: {reason}")
-        raise DispatcherError("; ".join(reasons)) from cause
+        raise ConnectionFailed("; ".join(reasons)) from cause
 
     # -- what went wrong ---------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class Transport(Protocol):
     def open(self, receiver: Receiver, clock: Clock, wait: bool) -> None:
         """Start the thread, and connect; with *wait* return when that is done.
 
-        DispatcherError, with *wait* alone, if it cannot be; without it goes on trying. BadValue if
+        ConnectionFailed, with *wait* alone, if it cannot be; without it goes on trying. BadValue if
         *clock* is one on which it cannot run.
         """
         ...

@@ -4,15 +4,43 @@ from __future__ import annotations
 
 import io
 import logging
+import pickle
 import sys
 from typing import Any, Callable, List
 
 import pytest
 from virtual import Attentive, Ours, World, bare_logger, errors, verdicts, world
 
-from ate_dispatcher import Completion
+from ate_dispatcher import Completion, DispatcherError
+from ate_dispatcher import errors as all_errors
 
 __all__ = ["bare_logger", "world"]
+
+
+BUILT_IN = {
+    "BadType": TypeError,
+    "BadValue": ValueError,
+    "ClockMismatch": ValueError,
+    "ClockStopped": RuntimeError,
+    "ConnectionFailed": ConnectionError,
+    "DispatcherStopped": RuntimeError,
+    "RequestTimeout": TimeoutError,
+    "SlowConsumer": RuntimeError,
+    "VirtualTimeStuck": RuntimeError,
+}
+"""The errors that are a built-in one as well; there is none for the others."""
+
+
+def test_every_error_is_of_one_family_and_is_the_built_in_one_that_one_expects() -> None:
+    """Also after it was pickled; the text is what was said."""
+    for name in all_errors.__all__:
+        kind = getattr(all_errors, name)
+        assert issubclass(kind, DispatcherError)
+        assert issubclass(kind, BUILT_IN.get(name, Exception))
+    for name, built_in in BUILT_IN.items():
+        again = pickle.loads(pickle.dumps(getattr(all_errors, name)("it was so")))
+        assert isinstance(again, built_in)
+        assert str(again) == "it was so"
 
 
 THROWABLE = [ValueError("v"), Ours("o"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()]

@@ -17,6 +17,7 @@ from ate_dispatcher import (
     ATEDispatcher,
     Clock,
     Completion,
+    ConnectionFailed,
     CurrentRequest,
     Dispatcher,
     DispatcherError,
@@ -416,6 +417,10 @@ def errors(handle: Handle) -> None:
 
 
 def timed_out(error: RequestTimeout) -> TimeoutError:
+    return error
+
+
+def not_connected(error: ConnectionFailed) -> ConnectionError:
     return error
 
 

@@ -9,6 +9,7 @@ from parts import NAMESPACE, Parts, parts
 
 from ate_dispatcher import (
     Completion,
+    ConnectionFailed,
     Dispatcher,
     DispatcherError,
     DispatcherStopped,
@@ -201,7 +202,7 @@ def test_a_name_is_taken_once(parts: Parts) -> None:
     parts.part("b")
     parts.producer("b", 0, "far")
     second = parts.part("second", connect=False)
-    with pytest.raises(DispatcherError, match="'b' is taken"):
+    with pytest.raises(ConnectionFailed, match="'b' is taken"):
         second.connect(parts.wire.transport(), namespace=NAMESPACE, name="b")
     parts.clock.advance(3000)
     assert parts.ask("a").results() == ["far"]

@@ -31,6 +31,7 @@ from over_nats import Asking, Hears, Here, all_answer, far_parts, here, known, v
 
 from ate_dispatcher import (
     Completion,
+    ConnectionFailed,
     Dispatcher,
     DispatcherError,
     RemoteError,
@@ -89,11 +90,11 @@ def test_who_cannot_be_reached_is_an_error_at_the_connect(here: Here) -> None:
     """So is whoever does not want us; the dispatcher goes on, and may connect elsewhere."""
     dispatcher = here.dispatcher("mine")
     port = free_port()
-    with pytest.raises(DispatcherError, match=f"no connection to nats://127.0.0.1:{port}"):
+    with pytest.raises(ConnectionFailed, match=f"no connection to nats://127.0.0.1:{port}"):
         dispatcher.connect(f"nats://127.0.0.1:{port}")
     closed = here.server('authorization {user: "lab", password: "secret"}')
     for login in ({}, {"user": "lab", "password": "wrong"}):
-        with pytest.raises(DispatcherError, match=r"(?i)authorization") as caught:
+        with pytest.raises(ConnectionFailed, match=r"(?i)authorization") as caught:
             dispatcher.connect(closed.url, **login)
         assert "wrong" not in str(caught.value)
     with pytest.raises(BadValue, match="colour"):
@@ -605,7 +606,7 @@ def test_nobody_speaks_for_another_where_the_server_says_so(here: Here) -> None:
     assert found.count("refused") == 1
     assert len(found) == 3, found
     # A part by another's login is none.
-    with pytest.raises(DispatcherError, match=r"(?i)permissions violation"):
+    with pytest.raises(ConnectionFailed, match=r"(?i)permissions violation"):
         here.connect(server.url, "beta2", user="alpha", password="ahpla")
     other.disconnect()
     eventually(lambda: connection.parts == ())
@@ -643,7 +644,7 @@ def test_tls_goes_both_ways(here: Here, tmp_path: Path) -> None:
     known(a, "volts", 2)
     assert all_answer(a)
     for wrong in (tls(folder, "other", "client"), tls(folder, "ca", "stranger"), tls(folder, "ca")):
-        with pytest.raises(DispatcherError, match="no connection to"):
+        with pytest.raises(ConnectionFailed, match="no connection to"):
             here.connect(server.url, "c", tls=wrong)
     server.kill()
     server.start()
