@@ -58,7 +58,7 @@ class IncompleteError(DispatcherError):
     results: list
         The values that did come, in arrival order.
     missing: list of str
-        Names of the producers without an answer (late ones included).
+        Names of the producers without an answer (late ones included), as the report has them.
     errors: list of BaseException
         What producers raised, in arrival order. The first is also ``__cause__``.
     """

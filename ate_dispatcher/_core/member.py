@@ -178,6 +178,11 @@ class Member(Worker):
         return None
 
     @property
+    def asked_by(self) -> Optional[str]:
+        """What this part is called there, if it is on another."""
+        return None
+
+    @property
     def name(self) -> str:
         return _log.name_of(self.producer)
 

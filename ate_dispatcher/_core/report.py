@@ -137,7 +137,8 @@ class MemberReport:
     that still ran at the end has ``stack``, where in its code it was then, as in a traceback, and
     ``place``, the innermost line of that in short: ``"rig.py:12 in measure"``. One on another
     machine has ``part``, the name of that, and once it has answered ``network_ms``, the time on the
-    way there and back.
+    way there and back. ``name`` is that of the producer, or ``"part/name"`` where several of the
+    topic's have the same.
     """
 
     producer: str
@@ -154,6 +155,11 @@ class MemberReport:
     held_up_by: Optional[str] = None
     network_ms: Optional[float] = None
     part: Optional[str] = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.producer)
 
     @property
     def began_ms(self) -> Optional[float]:
@@ -180,6 +186,7 @@ class MemberReport:
             "began_ms": self.began_ms,
             "network_ms": self.network_ms,
             "part": self.part,
+            "name": self.name,
         }
 
     @property
@@ -250,12 +257,12 @@ class Report(Tabular):
     @property
     def missing(self) -> Tuple[str, ...]:
         """Names of the members that gave no answer in time (yet)."""
-        return tuple(m.producer for m in self.members if m.verdict not in ANSWERED)
+        return tuple(m.name for m in self.members if m.verdict not in ANSWERED)
 
     @property
     def failed(self) -> Tuple[str, ...]:
         """Names of the members that raised."""
-        return tuple(m.producer for m in self.members if m.verdict is Verdict.ERROR)
+        return tuple(m.name for m in self.members if m.verdict is Verdict.ERROR)
 
     def count(self, verdict: Verdict) -> int:
         """How many members have that verdict."""

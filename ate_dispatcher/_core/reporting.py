@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Dict, List, Optional, Sequence
 
 from ..errors import RemoteError
@@ -43,6 +44,9 @@ def report_of(request: Request, now: float, at_the_end: bool = False) -> Report:
         if request.completion is completion:
             break
     extras, ttl = request.extras, request.deadline - request.sent
+    if extras is not None and extras.names is not None:
+        named = map(request.name_of, request.roster)
+        lines = [replace(line, name=name) for line, name in zip(lines, named)]
     ended = request.ended if completion is not None else now
     return made(
         Report,
@@ -53,7 +57,7 @@ def report_of(request: Request, now: float, at_the_end: bool = False) -> Report:
         elapsed_ms=in_ms(ended - request.sent),
         members=tuple(lines),
         policy=_said(request) if completion is not None else None,
-        off=() if extras is None else tuple([member.name for member in extras.disabled]),
+        off=() if extras is None else tuple(map(request.name_of, extras.disabled)),
         barrier=extras is not None and extras.line is not None,
     )
 
@@ -109,9 +113,11 @@ def _answered(record: Record, sent: float) -> MemberReport:
     error, began = record[ERROR], record[BEGAN]
     if error is None and began.__class__ is float and began >= sent:
         # What most lines are.
+        name = record[MEMBER].name
         return made(
             MemberReport,
-            producer=record[MEMBER].name,
+            producer=name,
+            name=name,
             verdict=Verdict.OK,
             waited_ms=in_ms(began - sent),
             ran_ms=in_ms(record[STAMP] - began),

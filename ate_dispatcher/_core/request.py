@@ -25,6 +25,7 @@ from typing import (
 from typing_extensions import Protocol, Self
 
 from .member import HeldUp, Member, Spent, Worker
+from .names import Names
 from .outcomes import Completion, Standing, Verdict
 from .policy_state import PolicyState
 from .records import MEMBER, Part, Record, newest_first
@@ -177,12 +178,14 @@ class Extras:
     __slots__ = (
         *("answered", "answered_until", "away", "callbacks", "disabled"),
         *("ending", "errors", "guest", "key", "line"),
-        *("need", "tally", "unanswered", "valued"),
+        *("names", "need", "tally", "unanswered", "valued"),
     )
 
     def __init__(self) -> None:
         #: Who would have been asked, but was disabled.
         self.disabled: Tuple[Member, ...] = ()
+        #: What members are called, if several on the topic have one name.
+        self.names: Optional[Names] = None
         self.need: Optional[PolicyState] = None
         self.line: Optional[StartLine] = None
         #: The ordering key, which may be compared by identity.
@@ -334,6 +337,11 @@ class Request:
     def key(self) -> Any:
         """The ordering key, to be compared by identity; None for none."""
         return None if self.extras is None else self.extras.key
+
+    def name_of(self, member: Member) -> str:
+        """What *member*, who is on its topic, is called in reports on it."""
+        names = None if self.extras is None else self.extras.names
+        return member.name if names is None else names.of(member)
 
     def answered(self) -> List[Member]:
         """Those whose answer it has, a value or an error."""

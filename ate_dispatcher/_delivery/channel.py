@@ -19,6 +19,7 @@ import weakref
 from operator import attrgetter
 from typing import Any, Callable, Dict, Hashable, List, NamedTuple, Optional, Tuple
 
+from .._core.names import Names
 from .._core.snapshots import copied
 from .mailbox import Mailbox
 from .patterns import Index, text_of, tokens_of
@@ -101,6 +102,7 @@ class Roster:
     """
 
     __slots__ = (
+        "_names",
         "any_remote",
         "apart",
         "disabled",
@@ -122,6 +124,7 @@ class Roster:
         disabled: Tuple[Any, ...] = (),
     ) -> None:
         self.made_for: object = version
+        self._names: Optional[Tuple[Optional[Names]]] = None
         self.disabled: Tuple[Any, ...] = disabled
         members: Tuple[Any, ...] = ()
         mailboxes: Tuple[Optional[Mailbox], ...] = ()
@@ -148,6 +151,12 @@ class Roster:
 
     def has(self, member: Any) -> bool:
         return any(each is member for each in self.members)
+
+    def names(self) -> Optional[Names]:
+        """Those that several have, if any is on another machine; looked for once."""
+        if self._names is None:
+            self._names = (Names.among((*self.members, *self.disabled)),)
+        return self._names[0]
 
 
 def _chain(registrations: List[Registration]) -> Optional[Outlet]:

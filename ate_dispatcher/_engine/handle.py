@@ -10,6 +10,8 @@ from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterator, List
 from typing_extensions import Literal
 
 from .._core.durations import timeout_instant
+from .._core.member import Member
+from .._core.names import Names
 from .._core.outcomes import ANSWERED, Completion, Verdict
 from .._core.records import ERROR, MEMBER, VALUE, Close, Part, Record, newest_first
 from .._core.report import Progress, Reply, Report
@@ -74,11 +76,11 @@ class Handle(Request, Tabular):
             for worker in member.workers:
                 said = worker.progress if isinstance(worker, LocalWorker) else None
                 if said is not None and said[:2] == mine and worker.running is self:
-                    found.append(Progress(member.name, *said[2:]))
+                    found.append(Progress(self.name_of(member), *said[2:]))
             away = None if self.extras is None else self.extras.away
             far = away.progress.get(id(member)) if isinstance(away, Elsewhere) else None
             if far is not None and self.completion is None and not is_judged(self, member):
-                found.append(Progress(member.name, *far))
+                found.append(Progress(self.name_of(member), *far))
         return tuple(found)
 
     @property
@@ -149,29 +151,41 @@ class Handle(Request, Tabular):
     ) -> Dict[str, Any]:
         """The same values, each under the name of its producer; who gave none is not there.
 
-        In the order of the registrations. A producer that streams has a list.
+        In the order of the registrations; with ``members="open"`` whoever else has answered behind
+        those. A producer that streams has a list. Where several on a topic have one name, and are
+        on several machines, it is ``"part/name"``, as in reports.
 
         Raises
         ------
         RequestTimeout, IncompleteError
             As :meth:`results` does.
         BadValue
-            Two of the producers that were asked have the same name; ``replies`` tells them apart.
+            Two of one machine, or two programs that have no part, have the same name; ``replies``
+            tells them apart.
         """
         self.results(timeout, require)
-        names: Dict[str, int] = {}
-        for member in self.roster:
-            if names.setdefault(member.name, id(member)) != id(member):
-                raise BadValue(f"two producers are called {member.name!r}: look at replies instead")
+        asked = {id(member): member for member in self.roster if not member.stands_for_many}
+        joined: Dict[int, Member] = {}
         values: Dict[int, Any] = {}
         for record in reversed(list(newest_first(self.chain))):
             key = id(record[MEMBER])
-            if record.__class__ is Part:
+            if key not in asked:
+                joined[key] = record[MEMBER]
+            if record[ERROR] is not None:
+                continue
+            if key in joined:
+                values[key] = record[VALUE]
+            elif record.__class__ is Part:
                 values.setdefault(key, []).append(record[VALUE])
             elif record.__class__ is Close:
                 values.setdefault(key, [])
-            elif record[ERROR] is None:
+            else:
                 values[key] = record[VALUE]
+        names: Dict[str, int] = {}
+        for key, name in self._names(asked, joined):
+            if name in names:
+                raise BadValue(f"two producers are called {name!r}: look at replies instead")
+            names[name] = key
         return {name: values[key] for name, key in names.items() if key in values}
 
     def __iter__(self) -> Iterator[Reply]:
@@ -248,6 +262,16 @@ class Handle(Request, Tabular):
     def _table(self) -> Table:
         return self.report()._table()
 
+    def _names(
+        self, asked: Dict[int, Member], joined: Dict[int, Member]
+    ) -> Iterator[Tuple[int, str]]:
+        """What those are called who were asked, and who has answered beside them."""
+        for key, member in asked.items():
+            yield key, self.name_of(member)
+        names = Names.among([*asked.values(), *joined.values()]) if joined else None
+        for key, member in joined.items():
+            yield key, member.name if names is None else names.of(member)
+
     def _between(self, seen: Optional[Record], newest: Optional[Record]) -> List[Reply]:
         return replies_between(seen, newest, self.sent)
 
@@ -256,7 +280,7 @@ class Handle(Request, Tabular):
         if not report.members:
             raise IncompleteError(f"nobody was registered for the topic of request {self.id}")
         silent = [
-            f"{each.producer} ({each.error})" if each.error else each.producer
+            f"{each.name} ({each.error})" if each.error else each.name
             for each in report.members
             if each.verdict not in ANSWERED
         ]

@@ -131,6 +131,11 @@ class RemoteMember(Member):
         """Where it is."""
         return self._part
 
+    @property
+    def asked_by(self) -> str:
+        """What this part is called there."""
+        return self.link.part
+
 
 class Elsewhere:
     """Those of a request's members that are on other machines, and how far they say they are."""

@@ -8,6 +8,7 @@ from .. import _log
 from .._arguments import real
 from .._core.durations import NEVER, milliseconds
 from .._core.member import Member
+from .._core.names import listed, may_be_called
 from .._core.outcomes import Completion, Verdict
 from .._core.policy_state import PolicyState
 from .._core.request import Request, Unanswered
@@ -54,16 +55,21 @@ class Options:
         return (*here, links[0].others)
 
     def choose(
-        self, members: Tuple[Member, ...], disabled: Tuple[Member, ...], channel: Any
+        self,
+        members: Tuple[Member, ...],
+        disabled: Tuple[Member, ...],
+        channel: Any,
+        links: Sequence[Link],
     ) -> Tuple[Tuple[Member, ...], Tuple[Member, ...]]:
         """Those of *members* that shall be asked, and of the *disabled* that would have been."""
         there = (*members, *disabled)
+        own = links[0].part if links else None
         if self._only is not None:
-            chosen = _named("only", self._only, there)
+            chosen = _named("only", self._only, there, own)
             members = tuple([member for member in members if id(member) in chosen])
             disabled = tuple([member for member in disabled if id(member) in chosen])
         if self._without:
-            spared = _named("without", self._without, there)
+            spared = _named("without", self._without, there, own)
             members = tuple([member for member in members if id(member) not in spared])
             disabled = tuple([member for member in disabled if id(member) not in spared])
         if self.after is not None:
@@ -199,17 +205,18 @@ def _producers(name: str, value: Any) -> Tuple[Any, ...]:
     return tuple(value)
 
 
-def _named(name: str, wanted: Tuple[Any, ...], there: Tuple[Member, ...]) -> Set[int]:
-    """Those of *there* that are *wanted*, by identity."""
+def _named(
+    name: str, wanted: Tuple[Any, ...], there: Tuple[Member, ...], own: Optional[str]
+) -> Set[int]:
+    """Those of *there* that are *wanted*, by identity; this part is called *own*."""
     by_name: Dict[str, List[int]] = {}
     by_producer: Dict[int, int] = {}
     for member in there:
         by_producer[id(member.producer)] = id(member)
     if any(isinstance(each, str) for each in wanted):
         for member in there:
-            by_name.setdefault(member.name, []).append(id(member))
-            if member.part is not None:
-                by_name.setdefault(f"{member.part}/{member.name}", []).append(id(member))
+            for called in may_be_called(member, own):
+                by_name.setdefault(called, []).append(id(member))
     found: Set[int] = set()
     for each in wanted:
         if isinstance(each, str):
@@ -218,6 +225,9 @@ def _named(name: str, wanted: Tuple[Any, ...], there: Tuple[Member, ...]) -> Set
             same = [by_producer[id(each)]] if id(each) in by_producer else []
         if not same:
             shown = each if isinstance(each, str) else _log.name_of(each)
-            raise BadValue(f"{name} has {shown!r}, who is not registered for this topic")
+            known = listed([may_be_called(m, None)[-1] for m in there])
+            raise BadValue(
+                f"{name} has {shown!r}, who is not registered for this topic; there is {known}"
+            )
         found.update(same)
     return found

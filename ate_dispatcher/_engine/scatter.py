@@ -71,7 +71,7 @@ def send(
     members = roster.members
     away: Optional[Elsewhere] = None
     if options is not None:
-        members, disabled = options.choose(members, roster.disabled, channel)
+        members, disabled = options.choose(members, roster.disabled, channel, engine.links)
         if options.is_open:
             members = options.widen(engine.links, members)
             channel = channel or engine.registry.lasting(topic)
@@ -100,6 +100,10 @@ def send(
         request.pending = len(members)
         if disabled:
             request.more().disabled = disabled
+        if roster.any_remote or roster.disabled:
+            named = roster.names()
+            if named is not None:
+                request.more().names = named
         if roster.any_remote or options.is_open:
             away = options.pack(members, topic, args, kwargs)
             if away is not None:
@@ -193,7 +197,7 @@ def _nobody(
     number = engine.next_id()
     request = Handle.of(engine, number, topic, channel, (), now, deadline, None, None)
     if disabled:
-        request.more().disabled = disabled
+        request.more().disabled, request.more().names = disabled, roster.names()
     elif roster.size or roster.disabled:
         # The options have left them all out.
         pass

@@ -11,6 +11,7 @@ from typing_extensions import Protocol
 from .. import _log
 from .._arguments import check_awaited, check_callable
 from .._core.member import Member
+from .._core.names import listed, may_be_called
 from .._delivery.channel import Registration
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.registry import check_hashable
@@ -208,15 +209,9 @@ def to_switch(engine: Engine, producer: Any, by: Optional[str]) -> List[Producer
     if not isinstance(producer, str):
         raise BadType(f"producer must be a Producer or the name of one, not {producer!r}")
     there: List[Producer] = engine.registry.participants("producers", remote=True)
-    names_of = {id(each): _names_of(each) for each in there}
-    found = [each for each in there if producer in names_of[id(each)]]
+    own = engine.links[0].part if engine.links else None
+    found = [each for each in there if producer in may_be_called(each._ate_member, own)]
     if not found:
-        names = ", ".join(sorted({repr(each[-1]) for each in names_of.values()})) or "nobody"
+        names = listed(sorted([may_be_called(each._ate_member, None)[-1] for each in there]))
         raise BadValue(f"producer {producer!r} is not registered; there is {names}")
     return found
-
-
-def _names_of(producer: Any) -> List[str]:
-    """What it may be called: one on another machine with that, too."""
-    name, part = _log.name_of(producer), producer._ate_member.part
-    return [name] if part is None else [name, f"{part}/{name}"]

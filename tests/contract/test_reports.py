@@ -112,6 +112,7 @@ def test_the_dict_of_a_report_is_json_without_payloads(world: World) -> None:
     assert data["members"][1]["error"] == "ValueError"
     assert set(data["members"][0]) == {
         "producer",
+        "name",
         "verdict",
         "standing",
         "waited_ms",

@@ -201,7 +201,7 @@ def test_who_is_not_registered_for_the_topic_is_a_mistake(world: World) -> None:
     three(world)
     stranger = ScriptedProducer(name="stranger")
     for options, names in (
-        ({"only": "d"}, "only has 'd'"),
+        ({"only": "d"}, "only has 'd', who .* for this topic; there is 'a', 'b', 'c'$"),
         ({"without": ["a", "d"]}, "without has 'd'"),
         ({"only": stranger}, "only has 'stranger'"),
     ):
