@@ -53,6 +53,9 @@ class SlowConsumer(DispatcherError, RuntimeError):
 class IncompleteError(DispatcherError):
     """``results(require="all")``: the request ended, but not every producer answered with a value.
 
+    With ``members="open"``: not every one of this machine, nobody at all, somebody who answered has
+    raised, or what was needed has not come.
+
     Attributes
     ----------
     results: list

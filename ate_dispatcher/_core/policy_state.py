@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple
 
 from ..policies import All, AllOf, AnyOf, First, Policy, Quorum, Stall, StopOnError, Until
+from .durations import NEVER
 from .outcomes import Completion
 from .records import Record
 from .report import Reply
@@ -84,6 +85,14 @@ class PolicyState:
                     self.said = part
                     break
         return found
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is content with what it has, if nobody else comes."""
+        return self._ask(self.policy, 0, self.strangers, NEVER) not in (
+            None,
+            Completion.IMPOSSIBLE,
+        )
 
     def next_stall(self, now: float) -> Optional[float]:
         """The next instant, not before *now*, at which quiet alone may change the answer."""

@@ -9,10 +9,8 @@ from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterator, List
 
 from typing_extensions import Literal
 
+from .._core.completeness import called, incomplete, is_complete
 from .._core.durations import timeout_instant
-from .._core.member import Member
-from .._core.names import Names
-from .._core.outcomes import ANSWERED, Completion, Verdict
 from .._core.records import ERROR, MEMBER, VALUE, Close, Part, Record, newest_first
 from .._core.report import Progress, Reply, Report
 from .._core.reporting import replies_between, report_of
@@ -20,7 +18,7 @@ from .._core.request import Request
 from .._core.tables import Table, Tabular
 from .._core.verdicts import is_judged
 from .._delivery.local_member import LocalWorker
-from ..errors import BadValue, IncompleteError, RequestTimeout
+from ..errors import BadValue, RequestTimeout
 from .engine import Engine, Order
 from .link import Elsewhere
 from .waiting import in_its_loop, is_done, wait_for, wait_in_loop
@@ -118,32 +116,34 @@ class Handle(Request, Tabular):
             log.
         require: "all", optional
             Insist on a value from every producer that was asked. The parts of a stream that has not
-            come to its end are results, but no value in this sense.
+            come to its end are results, but no value in this sense. With ``members="open"``, where
+            nobody knows who could answer: on a value from each producer of this machine and from
+            everybody else who has answered, at least from one, and that what was needed has come.
 
         Raises
         ------
         RequestTimeout
             (a TimeoutError) The end did not come within *timeout*; the request goes on.
         IncompleteError
-            With ``require="all"``: somebody did not answer, or raised. It names them and carries
-            the results that came.
+            With ``require="all"``: somebody did not answer, or raised; with ``members="open"`` also
+            that ``need`` was not met, or the time cut short. It names them and carries the results
+            that came.
         """
         if require not in (None, "all"):
             raise BadValue(f'require must be None or "all", not {require!r}')
         if not self.wait(timeout):
             raise RequestTimeout(f"request {self.id} is still open after {timeout} s")
-        values, errors, answered = [], [], 0
+        values, errors = [], []
         for record in newest_first(self.chain):
             if record[ERROR] is not None:
                 errors.append(record[ERROR])
-            else:
-                answered += record.__class__ is not Part
-                if record.__class__ is not Close:
-                    values.append(record[VALUE])
+            elif record.__class__ is not Close:
+                values.append(record[VALUE])
         values.reverse()
-        errors.reverse()
-        if require == "all" and answered != max(1, len(self.roster)):
-            self._incomplete(values, errors)
+        if require == "all" and not is_complete(self):
+            errors.reverse()
+            cause = self.error or (errors[0] if errors else None)
+            raise incomplete(self, self.report(), values, errors) from cause
         return values
 
     def by_producer(
@@ -164,28 +164,20 @@ class Handle(Request, Tabular):
             tells them apart.
         """
         self.results(timeout, require)
-        asked = {id(member): member for member in self.roster if not member.stands_for_many}
-        joined: Dict[int, Member] = {}
         values: Dict[int, Any] = {}
+        asked = {id(member) for member in self.roster}
         for record in reversed(list(newest_first(self.chain))):
             key = id(record[MEMBER])
-            if key not in asked:
-                joined[key] = record[MEMBER]
-            if record[ERROR] is not None:
-                continue
-            if key in joined:
-                values[key] = record[VALUE]
-            elif record.__class__ is Part:
-                values.setdefault(key, []).append(record[VALUE])
-            elif record.__class__ is Close:
+            if record.__class__ is Close:
                 values.setdefault(key, [])
-            else:
+            elif record.__class__ is Part and key in asked:
+                values.setdefault(key, []).append(record[VALUE])
+            elif record[ERROR] is None:
                 values[key] = record[VALUE]
         names: Dict[str, int] = {}
-        for key, name in self._names(asked, joined):
-            if name in names:
+        for key, name in called(self).items():
+            if names.setdefault(name, key) != key:
                 raise BadValue(f"two producers are called {name!r}: look at replies instead")
-            names[name] = key
         return {name: values[key] for name, key in names.items() if key in values}
 
     def __iter__(self) -> Iterator[Reply]:
@@ -262,40 +254,8 @@ class Handle(Request, Tabular):
     def _table(self) -> Table:
         return self.report()._table()
 
-    def _names(
-        self, asked: Dict[int, Member], joined: Dict[int, Member]
-    ) -> Iterator[Tuple[int, str]]:
-        """What those are called who were asked, and who has answered beside them."""
-        for key, member in asked.items():
-            yield key, self.name_of(member)
-        names = Names.among([*asked.values(), *joined.values()]) if joined else None
-        for key, member in joined.items():
-            yield key, member.name if names is None else names.of(member)
-
     def _between(self, seen: Optional[Record], newest: Optional[Record]) -> List[Reply]:
         return replies_between(seen, newest, self.sent)
-
-    def _incomplete(self, values: List[Any], errors: List[BaseException]) -> None:
-        report = self.report()
-        if not report.members:
-            raise IncompleteError(f"nobody was registered for the topic of request {self.id}")
-        silent = [
-            f"{each.name} ({each.error})" if each.error else each.name
-            for each in report.members
-            if each.verdict not in ANSWERED
-        ]
-        raised = ", ".join(report.failed) or "nobody"
-        completion: Optional[Completion] = self.completion
-        of = f" of {report.policy}" if completion is Completion.IMPOSSIBLE else ""
-        raise IncompleteError(
-            f"request {self.id} ended as {completion.name if completion else 'open'}{of} with "
-            f"{report.count(Verdict.OK)} of {len(self.roster)} results; "
-            f"no answer in time from: {', '.join(silent) or 'nobody'}; "
-            f"raised: {raised}",
-            values,
-            report.missing,
-            errors,
-        ) from (self.error or (errors[0] if errors else None))
 
     def __dir__(self) -> List[str]:
         # What the ledger keeps in here is not for users.

@@ -93,7 +93,8 @@ with ``$`` is sent as ``{"$map": [[key, value], ...]}``. Programs may leave tags
 ``ate1.NS.q.TOPIC``, and any number of replies, to be waited for until the asker has enough. The
 payload is one JSON object, ``{"args": [...], "kwargs": {...}, "ttl_ms": 1000}``, of which all but
 `args` may be missing; the answer any JSON value, or ``{"$error": {"kind": ..., "message": ...,
-"traceback": ...}}``. Parts answer ``{"$reply": {"value": ..., "producer": ..., "part": ...}}``.
+"traceback": ...}}`` or ``{"$reply": {"value": ...}}``, which parts say, with whose it is in both:
+``"producer": ..., "part": ...``.
 Several of one queue group answer in turn.
 
 Parts may also answer ``$SRV`` as ADR-32 of NATS says, named ``ate1-NS``, for its tools.

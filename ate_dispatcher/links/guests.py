@@ -196,7 +196,7 @@ class Guests:
             except (BadType, BadValue) as refused:
                 error = refused
         if error is not None:
-            payload = error_text(*_told(error))
+            payload = error_text(*_told(error), record[MEMBER].name, shared.part)
         if len(payload) <= shared.transport.largest:
             shared.transport.answer(guest.asker, payload)
         else:

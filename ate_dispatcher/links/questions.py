@@ -2,14 +2,14 @@
 
 A question is an object with ``args``, an array, and perhaps ``kwargs``, an object, and ``ttl_ms``,
 how long an answer is wanted. An answer is any JSON; an object ``{"$error": {"kind": ..., "message":
-..., "traceback": ...}}`` is an error, and ``{"$reply": {"value": ..., "producer": ..., "part":
-...}}`` a value with whose it is. Values are as ``values`` says.
+..., "traceback": ...}}`` is an error, and ``{"$reply": {"value": ...}}`` a value. Both may say
+whose they are, by ``"producer"`` and ``"part"``. Values are as ``values`` says.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import BadType, BadValue, RemoteError
 from .json_text import CAREFUL_DECODER
@@ -55,9 +55,10 @@ def value_text(value: str, producer: str, part: str) -> bytes:
     return f'{{"$reply":{{"value":{value},{whose}}}}}'.encode()
 
 
-def error_text(kind: str, message: str, traceback: str) -> bytes:
+def error_text(kind: str, message: str, traceback: str, producer: str, part: str) -> bytes:
     """An answer that is an error."""
     told = {"kind": kind, "message": message, "traceback": traceback}
+    told.update(producer=producer, part=part)
     return json.dumps({"$error": told}).encode()
 
 
@@ -82,14 +83,20 @@ def answer_of(payload: bytes, codec: Codec) -> Said:
         told = found.get("$error") if isinstance(found, dict) and len(found) == 1 else None
         if isinstance(told, dict):
             texts = [str(told.get(each, ""))[:4096] for each in ("kind", "message", "traceback")]
-            return Said(None, RemoteError(texts[0] or "Error", *texts[1:]), "", "")
+            producer, part = _whose(told)
+            error = RemoteError(texts[0] or "Error", texts[1], texts[2], part)
+            return Said(None, error, producer, part)
         reply = found.get("$reply") if isinstance(found, dict) and len(found) == 1 else None
         if isinstance(reply, dict) and "value" in reply:
-            whose = [str(reply.get(each, ""))[:256] for each in ("producer", "part")]
-            return Said(codec.decode(reply["value"]), None, whose[0], whose[1])
+            return Said(codec.decode(reply["value"]), None, *_whose(reply))
         return Said(codec.decode(found), None, "", "")
-    except (BadType, BadValue) as error:
-        return Said(None, RemoteError("BadValue", f"the answer is malformed: {error}"), "", "")
+    except (BadType, BadValue) as refused:
+        return Said(None, RemoteError("BadValue", f"the answer is malformed: {refused}"), "", "")
+
+
+def _whose(told: Dict[str, Any]) -> Tuple[str, str]:
+    """The producer and the part that an answer names."""
+    return str(told.get("producer", ""))[:256], str(told.get("part", ""))[:256]
 
 
 def _json_of(payload: bytes) -> Any:

@@ -8,7 +8,16 @@ from typing import Any, List, Tuple
 import pytest
 from parts import Parts, parts
 
-from ate_dispatcher import Completion, DispatcherError, First, Quorum, RemoteError, Stall, Verdict
+from ate_dispatcher import (
+    Completion,
+    DispatcherError,
+    First,
+    IncompleteError,
+    Quorum,
+    RemoteError,
+    Stall,
+    Verdict,
+)
 from ate_dispatcher.errors import BadValue
 from ate_dispatcher.testing import WireTransport
 
@@ -120,17 +129,71 @@ def test_what_raises_is_an_error(parts: Parts) -> None:
     """Of a part, or of a program that says so; and what is no JSON."""
     parts.part("a")
     parts.part("b")
-    parts.producer("b", 0, ValueError("no probe"))
+    parts.producer("b", 0, ValueError("no probe"), name="bad")
     Program(parts, [b'{"$error":{"kind":"Overrange","message":"too much"}}', b"nonsense"])
     handle = parts.ask("a", ttl=20, members="open")
     handle.wait()
     errors = [each.error for each in handle.replies]
     assert all(isinstance(each, RemoteError) for each in errors)
-    assert sorted(getattr(each, "kind", "") for each in errors) == [
-        "BadValue",
-        "Overrange",
-        "ValueError",
+    assert sorted((getattr(each, "kind", ""), getattr(each, "part", "")) for each in errors) == [
+        ("BadValue", ""),
+        ("Overrange", ""),
+        ("ValueError", "b"),
     ]
+    assert sorted(each.producer.name for each in handle.replies) == ["bad", "somebody", "somebody"]
+
+
+def test_all_is_everybody_of_this_machine_and_whoever_else_has_answered(parts: Parts) -> None:
+    """Nobody knows how many could: at its ttl, or when it has what it needs, that is enough."""
+    parts.part("a")
+    parts.producer("a", 0, "here", name="here")
+    program = Program(parts, [b"1", b"2"])
+    for options, wanted in (
+        ({}, {"here", 1, 2}),
+        ({"need": Quorum(3)}, {"here", 1, 2}),
+        ({"need": Stall(10)}, {"here", 1, 2}),
+        ({"need": Quorum(3) | Stall(10)}, {"here", 1, 2}),
+    ):
+        handle = parts.ask("a", ttl=50, members="open", **options)
+        assert set(handle.results(require="all")) == wanted
+    assert len(program.asked_for) == 4
+    program.wire.close()
+    assert parts.ask("a", ttl=50, members="open").results(require="all") == ["here"]
+
+
+def test_all_is_missed_by_whoever_raises_or_is_silent_here_and_by_what_was_needed(
+    parts: Parts,
+) -> None:
+    """The error says which it is; also if nobody at all has answered, or it was cut short."""
+    parts.part("a")
+    parts.part("b")
+
+    def missed(said: str, **options: Any) -> IncompleteError:
+        handle = parts.ask("a", ttl=50, members="open", **options)
+        with pytest.raises(IncompleteError, match=said) as caught:
+            handle.results(require="all")
+        assert caught.value.missing == list(handle.report().missing)
+        return caught.value
+
+    nobody = "0 of 0 results of this machine, 0 answers of others; no answer in time from: others"
+    missed(f"ended as ALL_REPLIED with {nobody}; raised: nobody$")
+    parts.producer("b", 0, "far", name="far")
+    assert parts.ask("a", ttl=50, members="open").results(require="all") == ["far"]
+    missed(r"1 answers of others; .*; raised: nobody; not met: Quorum\(2\)$", need=2)
+    parts.producer("b", 0, ValueError("no probe"), name="bad")
+    raised = missed("2 answers of others; no answer in time from: nobody; raised: bad$")
+    assert len(raised.errors) == 1
+    parts.dispatchers["b"].disable("bad")
+    slow = parts.producer("a", 60, "slow", name="slow")
+    found = missed("as DEADLINE with 0 of 1 results .*, 1 answers of others; .* from: slow; raised")
+    assert (found.missing, found.results) == (["slow"], ["far"])
+    missed("as QUORUM with 0 of 1 results", need=1)
+    parts.dispatchers["a"].disable(slow)
+    handle = parts.ask("a", ttl=50, members="open")
+    parts.clock.advance(10)
+    handle.cancel()
+    with pytest.raises(IncompleteError, match=r"ended as CANCELLED with .* 1 answers of others"):
+        handle.results(require="all")
 
 
 def test_of_a_group_one_answers(parts: Parts) -> None:
