@@ -78,9 +78,10 @@ class Server:
         self._process.wait()
 
     def freeze(self) -> None:
-        """It says nothing, and its connections stay."""
+        """It says nothing when this returns, and its connections stay."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         """It goes on."""

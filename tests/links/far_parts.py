@@ -67,7 +67,9 @@ class FarPart:
         return self.answer()
 
     def freeze(self) -> None:
+        """It does nothing more when this returns."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
