@@ -44,8 +44,8 @@ comes in between finds the request ended, and its completion is set last. Who ha
 request and waits for an instrument or at the start line has not begun: it is SKIPPED then, for
 good.
 
-A member **elsewhere** is AWAY until it answers, or its machine says more: it has no worker here, so
-whoever brings its answer makes one for that (`Worker.at`). After the end it can be *settled*:
+A member **elsewhere** is AWAY until it answers, or its machine says more: it has no workers, so
+it is its own for the moment in which its answer is brought. After the end it can be *settled*:
 where it stood then, or that it will not begin.
 
 An answer of a worker that is not in the request, a verdict on a member that has one: such a fact is

@@ -105,13 +105,6 @@ class Worker:
         self.began: float = 0.0
         self.claim: Optional[Claim] = None
 
-    @classmethod
-    def at(cls, member: Member, request: Any, began: float) -> Worker:
-        """One that has begun *request* for a *member* elsewhere, as its answer says."""
-        worker = cls(member)
-        worker.running, worker.began = request, began
-        return worker
-
     @property
     def work(self) -> int:
         """The id of the request that it is at; 0 for none."""

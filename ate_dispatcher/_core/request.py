@@ -28,7 +28,7 @@ from .member import HeldUp, Member, Spent, Worker
 from .names import Names
 from .outcomes import Completion, Standing, Verdict
 from .policy_state import PolicyState
-from .records import MEMBER, Part, Record, newest_first
+from .records import MEMBER, PREVIOUS, Part, Record, newest_first
 from .snapshots import copied
 from .start_line import StartLine
 
@@ -299,7 +299,9 @@ class Request:
     def is_for(self, guest: Guest) -> None:
         """It was asked from elsewhere, and each fact is told. Before anybody else knows it."""
         self.more().guest = guest
-        self.until = OVER
+        if len(self.roster) > 1:
+            # Also an answer that is not the last.
+            self.until = OVER
 
     @property
     def called(self) -> str:
@@ -357,7 +359,7 @@ class Request:
 
     def has_answered(self, member: Member) -> bool:
         """Whether *member* is among them; quick, however often it is asked. Inside the section."""
-        extras = self.more()
+        extras = self.extras or self.more()
         self._count_answers(extras)
         return id(member) in extras.answered
 
@@ -379,9 +381,12 @@ class Request:
         self.pending -= 1
 
     def _count_answers(self, extras: Extras) -> None:
-        for record in newest_first(self.chain, extras.answered_until):
+        record, until = self.chain, extras.answered_until
+        # As `newest_first`, in place.
+        while record is not None and record is not until:
             if record.__class__ is not Part:
                 extras.answered.add(id(record[MEMBER]))
+            record = record[PREVIOUS]
         extras.answered_until = self.chain
 
     @property

@@ -150,12 +150,12 @@ class ControlLoop:
                 # At the very end others may take one out, too.
                 return number
             self._carry_out[what](*data)
-            for each in data:
-                if isinstance(each, Request) and each.chain is not None:
-                    # The order may have been the last to know it, and what came (P16).
-                    self._engine.observers.release(each)
+            # The order may have been the last to know a request, and what came (P16).
+            last = [each for each in data if isinstance(each, Request) and each.chain is not None]
             # The round goes on: nothing of this one is ours to keep (P15).
-            data, each = (), None
+            data = ()
+            if last:
+                self._engine.observers.release(last)
         return _ORDERS
 
     def _expire(self) -> bool:

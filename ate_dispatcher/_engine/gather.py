@@ -90,7 +90,7 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
     if extras is not None and extras.guest is not None:
         extras.guest.told(request, effects, member)
     if effects & FAILED:
-        _tell_listeners(request, ERROR, ErrorMessage(request))
+        _tell_listeners(request, ERROR, ErrorMessage)
     if hooks and member is not None:
         if effects & NOTED and extras is not None:
             engine.observers.tell(event_noted, request, extras.unanswered[id(member)])
@@ -101,7 +101,7 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
         # The control loop goes on with it.
         engine.orders.attend()
     if effects & ENDED:
-        _tell_listeners(request, COMPLETION, EndMessage(request))
+        _tell_listeners(request, COMPLETION, EndMessage)
         if hooks:
             engine.observers.tell(event_completed, request)
         if ending is not None:
@@ -134,7 +134,10 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
 
 def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
-    heard = request.channel.heard()
+    side = request.channel.listeners
+    heard = side.roster
+    if heard.version is not side.version:
+        heard = request.channel.heard()
     if heard.plain is not None or heard.apart:
         request.engine.posts.put(parts_of(request, heard, (request.topic, value)))
 
@@ -253,13 +256,13 @@ def engines_of(member: Member) -> Any:
     return [engine for engine in found if engine is not None]
 
 
-def _tell_listeners(request: Request, callback: str, message: Any) -> None:
+def _tell_listeners(request: Request, callback: str, message: Callable[[Request], Any]) -> None:
     if request.channel is None:
         return
     listeners: Sequence[Hearer] = request.channel.heard().members
     heeding = [each._ate_mailbox for each in listeners if each._ate_heeds(callback)]
     if heeding:
-        request.engine.posts.put(_parts(request.engine, heeding, message))
+        request.engine.posts.put(_parts(request.engine, heeding, message(request)))
 
 
 def _parts(engine: Engine, mailboxes: Sequence[Mailbox], message: Any) -> List[List[Any]]:
@@ -280,7 +283,9 @@ def announce(engine: Engine, request: Request, effects: int) -> None:
     if effects & ENDED:
         # What was asked is let go now: mailboxes and workers may hold the request for long (P16).
         if request.chain is not None or request.kwargs or not _is_harmless(request.call):
-            release(request.call, request.kwargs, request)
+            asked = [request.call, request.kwargs, request]
+            request.call = request.kwargs = None
+            release(asked)
         request.call = request.kwargs = None
         extras = request.extras
         for each in () if extras is None else request.unanswered():

@@ -110,7 +110,7 @@ class Link(Protocol):
 
 
 class RemoteMember(Member):
-    """A producer on another machine: whoever brings its answers is its worker, for that moment."""
+    """A producer on another machine: its own worker, for the moment in which it answers."""
 
     __slots__ = ("_part", "key", "link", "stands_for_many")
 

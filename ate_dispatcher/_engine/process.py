@@ -105,10 +105,9 @@ class Section:
                 found.append(self.left.popleft())
             except IndexError:
                 break
-        for each in found:
-            if each.__class__ is Wake:
-                each()
-        release(*found)
+        for wake in [each for each in found if each.__class__ is Wake]:
+            wake()
+        release(found)
 
     def forked(self) -> None:
         """In a forked child: a thread that is not there may have been inside."""
@@ -135,14 +134,16 @@ unhurried: Dict[int, Observers] = {}
 from there (P16, P17)."""
 
 
-def release(*things: Any) -> None:
-    """Let go of *things*, which may be a user's last: here, unless deadlines wait for this thread.
+def release(things: List[Any]) -> None:
+    """Empty *things*, which may be a user's last: here, unless deadlines wait for this thread.
 
-    Outside the section. The caller drops its own references next.
+    Outside the section. The caller has nothing of them any more but this list.
     """
     observers = unhurried.get(_thread.get_ident())
-    if observers is not None:
-        observers.release(*things)
+    if observers is None:
+        things.clear()
+    else:
+        observers.release(things)
 
 
 def lost(message: str, *args: Any, **fields: Any) -> None:

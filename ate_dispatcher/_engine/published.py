@@ -311,9 +311,8 @@ class Published(EngineMessage):
 
     def over(self) -> None:
         """Everybody has a verdict: tell who waits. Outside the section; twice is harmless."""
-        value, self._value = self._value, None
+        value, self._value = [self._value], None
         release(value)
-        del value
         self.completed()
 
     def completed(self) -> None:

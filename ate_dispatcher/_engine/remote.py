@@ -13,7 +13,7 @@ from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Member, Start, Worker
 from .._core.outcomes import Standing, Verdict
-from .._core.request import Guest, Request
+from .._core.request import OVER, Guest, Request
 from .._delivery.channel import Channel, Outlet
 from .._delivery.local_member import LocalMember
 from .._delivery.matched import SomeChannel
@@ -40,6 +40,7 @@ __all__ = [
     "progressed",
     "settle",
     "stream_ended",
+    "withdraw_guest",
 ]
 
 _NOTHING = (None, None)
@@ -116,9 +117,14 @@ def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
         with SECTION:
             stamp = engine.now()
             for fact, asked, member, value, error, waited, ran in answers[first : first + BUDGET]:
-                request = asked if asked.ending is None else _as_it_is_for(asked, member)
-                worker = Worker.at(member, request, _began(request, stamp, waited, ran))
-                effects = fact(engine.ledger, request, worker, value, error, stamp)
+                extras = asked.extras
+                request = asked
+                if extras is None or extras.ending is not None:
+                    request = _as_it_is_for(asked, member)
+                member.running = request
+                member.began = _began(request, stamp, waited, ran)
+                effects = fact(engine.ledger, request, member, value, error, stamp)
+                member.running = None
                 if effects & ACCEPTED:
                     forward(request, value)
                 if effects != ACCEPTED or engine.hooks:
@@ -136,7 +142,7 @@ def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
             elif effects != ACCEPTED or request.awaited:
                 announce(engine, request, effects)
         if let_go:
-            release(*let_go)
+            release(let_go)
 
 
 def _as_it_is_for(request: Request, member: Member) -> Request:
@@ -233,6 +239,15 @@ def open_guest(
     if request.deadline < engine.wakeup:
         engine.post(Order.KEEP, request)
     return request
+
+
+def withdraw_guest(engine: Engine, request: Request, members: Sequence[LocalMember]) -> None:
+    """Its guest does not let *members* begin it any more: what they have not begun is withdrawn."""
+    with SECTION:
+        # Whoever comes to it from here on looks.
+        request.until = OVER
+    for member in members:
+        engine.post(Order.WITHDRAW, member, None, True)
 
 
 class Heard(NamedTuple):

@@ -71,7 +71,9 @@ def send(
     members = roster.members
     away: Optional[Elsewhere] = None
     if options is not None:
-        members, disabled = options.choose(members, roster.disabled, channel, engine.links)
+        disabled = roster.disabled
+        if options is not NONE:
+            members, disabled = options.choose(members, disabled, channel, engine.links)
         if options.is_open:
             members = options.widen(engine.links, members)
             channel = channel or engine.registry.lasting(topic)

@@ -90,9 +90,9 @@ class Observers:
         """Log a loss there: for those who must not be kept by a handler."""
         self._put(partial(_log.lost, **fields), message, *args)
 
-    def release(self, *things: Any) -> None:
-        """Let go of *things* there, where what that sets off keeps nobody."""
-        self._put(_nothing, *things)
+    def release(self, things: List[Any]) -> None:
+        """Empty *things* there, where what that sets off keeps nobody."""
+        self._put(_empty, things)
 
     def backlog(self) -> int:
         """How much waits."""
@@ -101,7 +101,7 @@ class Observers:
     def has_calls(self) -> bool:
         """Whether something waits that is to be called, and not only to be let go of."""
         try:
-            return any(item is not STOP and item[0] is not _nothing for item in self.mailbox.items)
+            return any(item is not STOP and item[0] is not _empty for item in self.mailbox.items)
         except RuntimeError:
             # It changed under the look.
             return True
@@ -235,5 +235,6 @@ def _call_back(callback: Callable[[Any], Any], argument: Any) -> None:
         _log.failed(f"done callback {_log.name_of(callback)} raised", error)
 
 
-def _nothing(*_: Any) -> None:
-    """What is done with what is let go of."""
+def _empty(things: List[Any]) -> None:
+    """Let go of *things*: whoever has handed them on may still have the list, but not them."""
+    things.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .._core.durations import NEVER
@@ -57,6 +58,10 @@ class Asks:
         #: Those that have ended, and when.
         self._ended: Deque[Tuple[float, int]] = deque()
         self._answers: List[Answer] = []
+        # A value; one of a stream; the end of that.
+        self.in_ans: Callable[..., None] = partial(self._answer, Ledger.replied)
+        self.in_part: Callable[..., None] = partial(self._answer, part)
+        self.in_fin: Callable[..., None] = partial(self._answer, stream_ended)
 
     def __len__(self) -> int:
         """How many are open. From anywhere."""
@@ -164,12 +169,6 @@ class Asks:
 
     # -- in ------------------------------------------------------------------------------------
 
-    def in_ans(
-        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
-    ) -> None:
-        """A value."""
-        self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms, value, None)
-
     def in_err(
         self,
         sender: str,
@@ -185,23 +184,13 @@ class Asks:
         error = RemoteError(kind, message, trace, sender)
         self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms, None, error)
 
-    def in_part(
-        self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float, value: Any
-    ) -> None:
-        """A value of its stream."""
-        self._answer(part, sender, number, key, waited_ms, ran_ms, value, None)
-
-    def in_fin(self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float) -> None:
-        """The end of its stream."""
-        self._answer(stream_ended, sender, number, key, waited_ms, ran_ms, None, None)
-
     def in_late(self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float) -> None:
         """It has come to its end after that of the request."""
         pending, member = self._find(sender, number, key)
         if pending is None or member is None:
             return
         if pending.request.completion is not None:
-            self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms, None, None)
+            self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms)
         elif len(pending.late) < len(pending.left):
             pending.late.append((sender, number, key, waited_ms, ran_ms))
 
@@ -213,8 +202,8 @@ class Asks:
         key: int,
         waited_ms: float,
         ran_ms: float,
-        value: Any,
-        error: Optional[BaseException],
+        value: Any = None,
+        error: Optional[BaseException] = None,
     ) -> None:
         # As `_find`, in place, and below as `_has_answered`.
         pending = self._pending.get(number)
@@ -239,6 +228,7 @@ class Asks:
         """What has come so far, to the ledger."""
         answers, self._answers = self._answers, []
         hand_in(self._engine, answers)
+        self._shared.let_go(answers)
 
     def joined_in(self, number: int, payload: bytes) -> None:
         """Somebody has answered who was not asked by name; b"" if nobody will."""

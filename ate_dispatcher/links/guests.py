@@ -19,9 +19,9 @@ from .._core.request import Request, Unanswered
 from .._delivery.channel import Channel
 from .._delivery.local_member import LocalMember
 from .._delivery.patterns import Index
-from .._engine.engine import Engine, Order
+from .._engine.engine import Engine
 from .._engine.handle import Handle
-from .._engine.remote import open_guest
+from .._engine.remote import open_guest, withdraw_guest
 from ..errors import BadType, BadValue
 from . import frames
 from .parts import Part
@@ -54,15 +54,19 @@ class _Guest:
     def told(self, request: Request, effects: int, member: Optional[Member]) -> None:
         do, guests = self._guests.shared.do, self._guests
         newest, extras = request.chain, request.extras
+        over = request if effects & ENDED else None
         if newest is not None and newest is not self._seen:
             self._seen = newest
-            do(guests.answered, self, newest, request.sent)
+            # Nearly every answer is the last.
+            do(guests.answered, self, newest, request.sent, over)
+            over = None
         if member is not None and extras is not None and effects & (NOTED | DISCARDED):
             each = extras.unanswered[id(member)]
             do(guests.noted if effects & NOTED else guests.late, self, request.sent, each)
+        if over is not None:
+            do(guests.ended, self, over)
         if effects & ENDED:
             self._seen = None
-            do(guests.ended, self, request)
 
     def skipped(self, unanswered: Unanswered) -> None:
         self._guests.shared.do(self._guests.skipped, self, unanswered)
@@ -145,7 +149,7 @@ class Guests:
         guest = _Guest(self, asker.name, number)
         try:
             values, named = shared.codec.decode_call(args, kwargs)
-            order = shared.codec.decode(options.get("key"))
+            order = shared.codec.decode(options["key"]) if "key" in options else None
             hash(order)
         except (BadType, BadValue, TypeError) as error:
             # Perhaps a type that is not known here: who asks is told, and so is who looks here.
@@ -161,10 +165,12 @@ class Guests:
             guest.request = rest
             if rest is not None and rest.completion is None:
                 self._open[asker.name, number] = guest
-        there = {each.number for each in members}
-        for key in keys:
-            if key not in there:
-                shared.to(asker.name, frames.not_(number, key, "declined"))
+        shared.let_go((values, named, order))
+        if len(members) < len(keys):
+            there = {each.number for each in members}
+            for key in keys:
+                if key not in there:
+                    shared.to(asker.name, frames.not_(number, key, "declined"))
 
     def ask_anybody(self, subject: str, payload: bytes, reply: str) -> None:
         """Somebody asks whoever is on the topic of that *subject*."""
@@ -212,8 +218,7 @@ class Guests:
             return
         members = [self.members[key] for key in keys if key in self.members]
         guest.withdraw(members)
-        for member in members:
-            self._engine.post(Order.WITHDRAW, member, None, True)
+        withdraw_guest(self._engine, guest.request, members)
 
     def gone(self, asker: str) -> None:
         """Nobody waits any more for what it has asked."""
@@ -224,8 +229,8 @@ class Guests:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def answered(self, guest: _Guest, record: Record, sent: float) -> None:
-        """A value, an error, or the end of a stream."""
+    def answered(self, guest: _Guest, record: Record, sent: float, over: Optional[Request]) -> None:
+        """A value, an error, or the end of a stream; with that the request may be *over*."""
         shared, key = self.shared, record[MEMBER].number
         waited, ran = _times(sent, record[BEGAN], record[STAMP])
         error = record[ERROR]
@@ -248,6 +253,8 @@ class Guests:
         if error is not None:
             frame = frames.err(guest.id, key, waited, ran, *_told(error))
         shared.to(guest.asker, frame)
+        if over is not None:
+            self.ended(guest, over)
 
     def noted(self, guest: _Guest, sent: float, each: Unanswered) -> None:
         """A verdict without an answer, before the end."""

@@ -21,6 +21,7 @@ class RemoteListeners:
 
     def __init__(self, shared: Shared, results: Results, name: str) -> None:
         self.name: str = name
+        self._shared = shared
         self._results = results
         self._ate_mailbox = shared.outbox
         self._ate_hears: Optional[Published] = None
@@ -36,9 +37,14 @@ class RemoteListeners:
 
     def process_dispatcher_result(self, topic: Any, response: Any) -> None:
         """Send it."""
-        if topic.__class__ is not str:
-            raise BadType(f"topic must be a str to reach other machines, not {topic!r}")
-        self._results.send(topic, response, self._request)
+        travels = False
+        try:
+            if topic.__class__ is not str:
+                raise BadType(f"topic must be a str to reach other machines, not {topic!r}")
+            self._results.send(topic, response, self._request)
+            travels = True
+        finally:
+            self._shared.let_go((topic, response), is_known=travels)
 
     def process_dispatcher_reply(self, topic: Any, reply: Reply) -> None:
         """It heeds none, nor what follows."""

@@ -225,6 +225,7 @@ class Results:
         if self._heard:
             heard, self._heard = self._heard, []
             let_hear(self._shared.engine, heard, self._shared.outbox)
+            self._shared.let_go(heard)
 
     # -- inside --------------------------------------------------------------------------------
 

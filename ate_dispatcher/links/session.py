@@ -160,6 +160,7 @@ class Session:
                     _log.lost("the link is left: %s", self.taken)
                 self.leave()
         shared.flush()
+        shared.release()
         for parker in list(self._waiting):
             parker.unpark(None)
         if self.is_over or (not more and shared.outbox.arm()):
@@ -176,7 +177,7 @@ class Session:
 
     def _see_to_outbox(self) -> bool:
         """A part of what waits; whether there is more."""
-        outbox, outlet = self._shared.outbox, self.membership.outlet
+        shared, outbox, outlet = self._shared, self._shared.outbox, self.membership.outlet
         for _ in range(_FEW):
             item: Any = outbox.oldest()
             if item is IDLE:
@@ -189,7 +190,9 @@ class Session:
                     what(*data)
                 else:
                     outlet.hear(item)
+                shared.let_go(item)
             except (BadType, BadValue) as error:
+                shared.let_go(item, is_known=False)
                 topic = getattr(item, "topic", None)
                 said = "on topic %.100r nothing is said to other machines: %s"
                 _log.lost(said, topic, error, topic=topic)
@@ -224,6 +227,7 @@ class Session:
         self.watch_no_more()
         self.membership.lost()
         hears_no_more(shared.outbox, shared.engine.posts)
+        shared.release()
         unhurried.pop(this_thread(), None)
         shared.transport.close()
 

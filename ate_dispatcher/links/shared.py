@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Set, Tuple
 
 from .. import _log
 from .._engine.engine import Engine
+from .._engine.process import release
 from .outbox import Outbox
 from .transport import Transport
 from .values import Codec
@@ -44,6 +45,7 @@ class Shared:
         # Messages that are being put together: what for, for whom, the frames, their size.
         self._batches: List[Tuple[int, str, List[bytes], List[int]]] = []
         self._by_part: Dict[str, int] = {}
+        self._spent: List[Any] = []
 
     @property
     def now(self) -> float:
@@ -64,9 +66,9 @@ class Shared:
 
     def fits(self, frame: str) -> bool:
         """Whether *frame* is not too long for a message of its own."""
-        return (
-            len(frame) <= self.transport.largest and len(frame.encode()) <= self.transport.largest
-        )
+        size, largest = len(frame), self.transport.largest
+        # In UTF-8 no character has more than four bytes.
+        return 4 * size <= largest or (size <= largest and len(frame.encode()) <= largest)
 
     def to(self, part: str, frame: str) -> None:
         """Say *frame* to one part, behind what was said to it before."""
@@ -121,6 +123,20 @@ class Shared:
         frames.append(data)
         size[0] += len(data) + 1
         return True
+
+    def let_go(self, thing: Any, is_known: bool = True) -> None:
+        """It was the last of *thing* here: what users' code makes of that keeps nobody (P16).
+
+        What *is_known* has nothing in it but what was encoded, or decoded.
+        """
+        if not is_known or self.codec.has_types:
+            self._spent.append(thing)
+
+    def release(self) -> None:
+        """Let go of all of it, when nothing else here refers to any."""
+        if self._spent:
+            spent, self._spent = self._spent, []
+            release(spent)
 
     def do(self, what: Any, *data: Any) -> None:
         """Have *what* called with *data* on the link's thread. From anywhere; only appends."""

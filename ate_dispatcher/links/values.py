@@ -69,6 +69,11 @@ class Codec:
             by_tag[each.tag] = self._by_type[each.type] = each
         self._reader = Reader(by_tag)
 
+    @property
+    def has_types(self) -> bool:
+        """Whether there are types of users; all others are let go of without their code."""
+        return bool(self._by_type)
+
     def encode(self, where: str, value: Any) -> str:
         """The text of *value*: one line, that can be UTF-8.
 
@@ -152,7 +157,8 @@ class Codec:
             As `decode`.
         """
         decode = self.decode
-        return [decode(each) for each in args], {name: decode(kwargs[name]) for name in kwargs}
+        values = [decode(each) for each in args]
+        return values, {name: decode(kwargs[name]) for name in kwargs} if kwargs else kwargs
 
 
 def _is_plain(value: Any, levels: int) -> bool:

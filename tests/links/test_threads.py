@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import threading
-from typing import Any, Iterator, List, Tuple
+from typing import Any, Callable, Iterator, List, Set, Tuple
 
 import pytest
 from far_parts import eventually
 from inside import engine_of
+from virtual import bare_logger
 
 from ate_dispatcher import Connection, Dispatcher, Producer, ResultListener, Verdict
+from ate_dispatcher.links import ValueType
 from ate_dispatcher.testing import Wire
+
+__all__ = ["bare_logger"]
 
 Pair = Tuple[Dispatcher, Dispatcher, Connection, Connection]
 
@@ -166,6 +172,67 @@ def test_nothing_of_an_ended_request_is_kept(pair: Pair) -> None:
     for number in range(50):
         assert a.send_request("add", number, ttl=20_000).results() == [number] * 3
     eventually(lambda: engine_of(a).observers.backlog() == 0, 2.0)
+
+
+@pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(),
+    reason="there what a thread has made is let go of by that thread, whenever it comes to it",
+)
+@pytest.mark.parametrize("kind", ["asked", "answered", "raised", "published", "refused"])
+def test_finalizers_keep_no_link(kind: str, bare_logger: Callable[..., None]) -> None:
+    """What users' types have travelled in is let go of on another thread than the link's."""
+    bare_logger(logging.NullHandler())
+    begun: List[None] = []
+    ends: List[str] = []
+    makers: Set[str] = set()
+
+    class Thing:
+        def __init__(self) -> None:
+            begun.append(None)
+
+        def __del__(self) -> None:
+            ends.append(threading.current_thread().name)
+
+    class Unknown(Thing):
+        """Nothing that could travel."""
+
+    def make(zero: Any) -> Thing:
+        makers.add(threading.current_thread().name)
+        return Thing()
+
+    def answer(topic: str, thing: Any) -> Any:
+        if kind == "raised":
+            raise OSError
+        return thing if kind == "asked" else Thing()
+
+    heard = Collects(400)
+    types = [ValueType("thing", Thing, lambda thing: 0, make)]
+    wire, a, b = Wire(), Dispatcher(name="a"), Dispatcher(name="b")
+    with a, b:
+        b.producer("t")(answer)
+        b.register_result_listener(heard, "said", start=True)
+        links = [
+            each.connect(wire.transport(), namespace="n", name=each.name, types=types)
+            for each in (a, b)
+        ]
+        eventually(lambda: a.send_request("t", Thing(), ttl=1000).report().members)
+        for _ in range(20):
+            if kind in ("published", "refused"):
+                for _ in range(20):
+                    a.publish("said", Thing() if kind == "published" else Unknown())
+            else:
+                handles = [a.send_request("t", Thing(), ttl=1000) for _ in range(20)]
+                for handle in handles:
+                    assert handle.wait(5)
+                del handle, handles
+        if kind == "published":
+            assert heard.done.wait(10)
+            heard.heard.clear()
+        eventually(lambda: len(ends) == len(begun))
+        assert all(each.is_connected for each in links)
+    assert len(ends) > 400
+    assert makers
+    assert makers.isdisjoint(ends), sorted(set(ends))
 
 
 def test_a_link_does_not_wake_itself() -> None:
