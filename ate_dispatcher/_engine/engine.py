@@ -370,6 +370,10 @@ class Engine:
             self.orders.unpark(None)
             raise
 
+    def is_unstarted(self) -> bool:
+        """Whether nobody has started it; one that was may take its time until it is open."""
+        return self.phase is Phase.NEW and not self.starts
+
     def hands_out_first(self) -> bool:
         """Whether who is stopped now has to wait for what is held: somebody will hand it out."""
         alive = self.starts and self.phase is not Phase.ENDED

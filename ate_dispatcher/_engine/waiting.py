@@ -25,7 +25,7 @@ from .._observing.deadlocks import LOOKS, circle_of
 from .._time.clock import REAL, spawn
 from .._time.running_loop import running_loop
 from ..errors import DispatcherError
-from .engine import Engine, Phase
+from .engine import Engine
 from .process import CURRENT_WORKER, nested
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> b
             if _moved(request, seen):
                 return True
             until = min(deadline, look)
-            if not told and engine.phase is Phase.NEW:
+            if not told and engine.is_unstarted():
                 until = min(until, request.deadline, began + A_WHILE)
             if parker.park_until(until):
                 continue
@@ -140,7 +140,7 @@ def wait_for(engine: Engine, request: Awaited, deadline: float, seen: Seen) -> b
             elif until < deadline:
                 # Nothing ends before the dispatcher is started: somebody may have forgotten.
                 told = True
-                if engine.phase is Phase.NEW:
+                if engine.is_unstarted():
                     _log.lost("%s waits for its dispatcher to be started", request.called)
             else:
                 return _moved(request, seen)

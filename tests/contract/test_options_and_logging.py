@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Any
 
 import pytest
-from rig import observers
+from rig import came, observers
 from virtual import FOREVER, Payload, World, logged, world
 
 from ate_dispatcher import (
@@ -129,6 +130,31 @@ def test_a_wait_for_a_dispatcher_that_nobody_started_says_so(caplog: Any) -> Non
     with dispatcher:
         assert handle.results() == []
     assert handle.completion is Completion.DEADLINE
+
+
+class SlowToOpen(Dispatcher):
+    """Started, but its thread comes to its loop only when the gate is opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def run(self) -> None:
+        came(self.gate)
+        super().run()
+
+
+def test_of_a_dispatcher_that_is_only_slow_to_start_that_is_not_said(caplog: Any) -> None:
+    """Somebody did call its start(): nobody has forgotten anything."""
+    dispatcher = SlowToOpen()
+    dispatcher.register_result_producer(Hasty(), "t", start=True)
+    with dispatcher:
+        handle = dispatcher.send_request("t", ttl=1)
+        assert handle.wait(0.05) is False
+        dispatcher.gate.set()
+        assert handle.results() == []
+    assert handle.completion is Completion.DEADLINE
+    assert logged(caplog, logging.WARNING) == []
 
 
 @pytest.mark.parametrize("ms", [None, float("inf"), float("nan"), -1, "5", True])
