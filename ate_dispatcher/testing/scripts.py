@@ -163,14 +163,15 @@ class ScriptedProducer(Producer):
         """Do what the script says next."""
         clock = self._ate_time()
         outcome = self._ate_script[min(next(self._ate_numbers), len(self._ate_script) - 1)]
-        self.asked.append(Asked(clock.now(), topic, args, kwargs))
+        parker = clock.parker()
         if outcome.hangs:
-            parker = clock.parker()
+            # Whoever sees that it was asked may release it.
             self._ate_hanging.append(parker)
-            if not self._ate_freed:
-                parker.park()
+        self.asked.append(Asked(clock.now(), topic, args, kwargs))
+        if outcome.hangs and not self._ate_freed:
+            parker.park()
         elif outcome.after_ms:
-            clock.parker().park_until(clock.now() + outcome.after_ms / 1000)
+            parker.park_until(clock.now() + outcome.after_ms / 1000)
         return outcome.act(topic, *args, **kwargs)
 
     def release(self, for_good: bool = False) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any, Iterator, List
 
 import pytest
-from rig import PATIENCE, over, settle
+from rig import PATIENCE, only, over, settle
 
 from ate_dispatcher import Completion, Dispatcher, RequestTimeout, Standing, Verdict
 from ate_dispatcher.testing import (
@@ -54,6 +55,14 @@ class Bench:
 
     def ask(self, *args: Any, ttl: Any = 1000) -> Any:
         return self.dispatcher.send_request("t", *args, ttl=ttl)
+
+    def begun(self, site: ScriptedProducer, count: int) -> None:
+        """Until it has begun so many."""
+        lost = time.monotonic() + PATIENCE
+        while len(site.asked) < count:
+            self.clock is None or self.clock.settle()
+            assert time.monotonic() < lost
+            time.sleep(0.001)
 
     def quiet(self) -> None:
         """Until everybody has heard what has happened."""
@@ -124,15 +133,30 @@ def test_what_hangs_goes_on_when_it_is_released(bench: Bench) -> None:
     """Once, or for good; a release that comes first is not kept for later."""
     site = bench.site(hangs("at last"))
     site.release()
-    handle = bench.ask(ttl=20)
-    assert_missing(handle, site)
-    site.release()
-    later = bench.ask(ttl=20)
-    assert_missing(later, site)
-    site.release(for_good=True)
+    handles = []
+    for count, for_good in enumerate([False, True], 1):
+        handles.append(bench.ask(ttl=None))
+        # Only what has begun can hang.
+        bench.begun(site, count)
+        handles[-1].cancel()
+        assert_missing(handles[-1], site)
+        site.release(for_good=for_good)
     assert_accepted(bench.ask(ttl=None), "at last")
     bench.quiet()
-    assert handle.report().members[0].verdict is Verdict.LATE
+    assert [only(each).verdict for each in handles] == [Verdict.SURPLUS] * 2
+
+
+def test_who_sees_that_it_was_asked_may_release_it(bench: Bench) -> None:
+    """At once, before it comes to hang."""
+    site = bench.site(hangs("at last"))
+
+    class Told(List[Any]):
+        def append(self, asked: Any) -> None:
+            super().append(asked)
+            site.release()
+
+    site.asked = Told()
+    assert_accepted(bench.ask(ttl=5000), "at last")
 
 
 def test_who_dies_leaves_everything_unanswered(bench: Bench, capfd: Any) -> None:
