@@ -169,6 +169,8 @@ class Floor:
         self.listeners = [Responses(), Responses()]
         for thread in (*self.producers, *self.listeners):
             thread.start()
+        # No ttl is spent on threads that have not begun yet.
+        self.quiet(*self.producers)
 
     def close(self) -> None:
         for thread in (*self.producers, *self.listeners, self.dispatcher):

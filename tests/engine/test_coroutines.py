@@ -9,7 +9,7 @@ from typing import Any, Iterator, List
 
 import pytest
 from inside import mailbox_of
-from rig import PATIENCE, came, over
+from rig import PATIENCE, came, over, settle
 
 from ate_dispatcher import Dispatcher, Producer, ResultListener
 from ate_dispatcher._delivery import mailbox as mailboxes
@@ -19,8 +19,9 @@ from ate_dispatcher._delivery.sentinels import Died
 
 @pytest.fixture
 def dispatcher() -> Iterator[Dispatcher]:
-    """On real time; stopped at the end."""
+    """On real time, and open: what is sent goes straight to mailboxes. Stopped at the end."""
     with Dispatcher() as made:
+        settle(made)
         yield made
 
 

@@ -293,9 +293,12 @@ class Ways:
     def topic_that_nobody_is_on_any_more(scene: Scene) -> None:
         topic = scene.thing()
         producer = scene.add(Forgetful(), topic)
-        scene.dispatcher.send_request(topic, ttl=5)
+        handle = scene.dispatcher.send_request(topic, ttl=None)
         scene.dispatcher.deregister_result_producer(producer, topic)
+        # Only then: with a short ttl it may come too late to its method.
         came(producer.entered)
+        handle.cancel()
+        ended(handle)
         scene.cast.remove(producer)
         producer.gate.set()
 

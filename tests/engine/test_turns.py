@@ -149,6 +149,8 @@ def test_who_rings_a_hand_and_is_held_does_not_forget_it(monkeypatch: pytest.Mon
     with Dispatcher() as dispatcher:
         crew = rig.Answer(lambda _, what: gate.wait(rig.PATIENCE) if what else None, workers=2)
         dispatcher.register_result_producer(crew, "t", start=True)
+        # Before it is open the dispatcher's own thread would ring.
+        rig.settle(dispatcher)
         handles: List[Any] = []
         while inside.parked_workers(crew) < 2:
             time.sleep(0)

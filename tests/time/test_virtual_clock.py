@@ -434,7 +434,9 @@ def test_who_waits_again_while_it_is_stuck_waits_less(monkeypatch: pytest.Monkey
     for call in (handle.wait, world.clock.settle, world.dispatcher.join):
         with pytest.raises(VirtualTimeStuck, match=r"no progress in 1\.0 s"):
             call()
-    assert (looks, hands.looks) == (40, 52)
+    # More than 40 if a look came before the producer had its turn.
+    assert looks >= 40
+    assert hands.looks - looks == 12
     gate.set()
     # Now it takes real time until it comes back, and no look costs any.
     monkeypatch.undo()
