@@ -21,6 +21,7 @@ from ate_dispatcher import (
     Verdict,
 )
 from ate_dispatcher.errors import BadValue
+from ate_dispatcher.testing import VirtualClock
 
 
 def threads() -> List[threading.Thread]:
@@ -138,12 +139,14 @@ def test_a_request_in_a_method_is_served_after_it(inline: Dispatcher) -> None:
     assert "would wait for itself" in refused[0]
 
 
-def test_deadlines_hold(inline: Dispatcher) -> None:
+def test_deadlines_hold() -> None:
     """Who comes too late is late, and those after do not begin."""
-    inline.register_result_producer(lambda topic: time.sleep(0.03), "t", start=True)
+    clock = VirtualClock()
     begun: List[Any] = []
-    inline.register_result_producer(lambda topic: begun.append(topic), "t", start=True)
-    handle = inline.send_request("t", ttl=10)
+    with Dispatcher(inline=True, clock=clock) as inline:
+        inline.register_result_producer(lambda topic: clock.sleep(0.03), "t", start=True)
+        inline.register_result_producer(lambda topic: begun.append(topic), "t", start=True)
+        handle = inline.send_request("t", ttl=10)
     assert handle.completion is Completion.DEADLINE
     assert [member.verdict for member in handle.report().members] == [
         Verdict.LATE,

@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import sys
+import threading
 from dataclasses import FrozenInstanceError
 from typing import Any, List
 
@@ -198,12 +199,21 @@ def test_without_diagnosis_nobody_looks_at_stacks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked for, or it costs nothing."""
-    monkeypatch.setattr(sys, "_current_frames", None)
+    looks: List[threading.Thread] = []
+    usual = sys._current_frames
+
+    def look() -> Any:
+        looks.append(threading.current_thread())
+        return usual()
+
+    monkeypatch.setattr(sys, "_current_frames", look)
     world.producer(FOREVER)
     handle = world.send()
     handle.wait()
     (member,) = handle.report().members
     assert (member.stack, member.place) == (None, None)
+    # This one does, if virtual time gets on slowly.
+    assert set(looks) <= {threading.current_thread()}
 
 
 def test_a_copy_of_a_handle_or_reply_is_itself(world: World) -> None:

@@ -389,6 +389,7 @@ def test_waiting_for_what_cannot_come_is_told(virtual: Bench) -> None:
     ear = virtual.ear(name="ear")
     virtual.site(answers(1, after_ms=500))
     virtual.ask()
+    virtual.clock.settle()
     virtual.clock._patience = 0.2
     with pytest.raises(VirtualTimeStuck, match="ear heard 1 of 2 results: no progress"):
         ear.wait_for(2)
