@@ -180,8 +180,8 @@ def test_a_forgotten_stop_is_silent(topic: str) -> None:
     dispatcher.register_result_producer(never, 'never', start=True)
     dispatcher.register_result_listener(Log(), 't', start=True)
     dispatcher.start()
-    handle = dispatcher.send_request({topic!r}, *([1] if {topic!r} == 't' else []), ttl=100)
-    print(handle.results())
+    args, ttl = ([1], 30_000) if {topic!r} == 't' else ([], 100)
+    print(dispatcher.send_request({topic!r}, *args, ttl=ttl).results())
     """,
         *STRICT,
     )

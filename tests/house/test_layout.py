@@ -28,6 +28,7 @@ MAY_IMPORT = {
 
 THEIRS = {
     *("_thread", "_trace_hook", "_DummyThread", "_MainThread", "_log_destroy_pending"),
+    "_current_frames",
     *("_repr_html_", "_repr_pretty_"),
 }
 """Private names of the standard library, and of notebooks, that a test has a use for."""

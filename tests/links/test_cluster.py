@@ -187,7 +187,10 @@ def test_servers_that_lose_each_other_take_nothing_with_them(
     heard_elsewhere(a, "news of a")
     heard_elsewhere(b, "news of b")
     telling = [Telling(b, "news of b"), Telling(a, "news of a")]
-    asking = [Asking(a, ttl=200), Asking(b, ttl=200)]
+    # Who has to begin first, or is on a busy machine, does not answer in a moment.
+    assert all_answer(a, "")
+    assert all_answer(b, "")
+    asking = [Asking(a, ttl=500), Asking(b, ttl=500)]
     for each in (*telling, *asking):
         each.start()
     time.sleep(0.2)
@@ -200,7 +203,7 @@ def test_servers_that_lose_each_other_take_nothing_with_them(
         eventually(lambda dispatcher=dispatcher: all_answer(dispatcher, "", 0, ttl=200))
     for each, mine in zip(asking, ("here", "there")):
         each.end()
-        assert each.longest < 0.2 + 1
+        assert each.longest < 0.5 + 1
         assert each.verdicts_of(mine) == {Verdict.OK}
         assert len(verdicts(each.handles[0])) == len(verdicts(each.handles[-1])) == 2
     for hears, teller in zip(heard, telling):
