@@ -835,8 +835,8 @@ def test_a_frozen_server_is_a_lost_one(
         me.done(*[partial(me.transport.send, "other", b"." * 500_000)] * 80)
         for each in (me, other):
             each.wait("disconnected", "nats: stale connection")
-        # A busy machine may take seconds; by itself the system would take minutes.
-        assert time.perf_counter() - started < 4 * ping + 10
+        # And what a busy machine takes.
+        assert time.perf_counter() - started < 4 * ping + 3
         me.done()
     finally:
         server.thaw()
