@@ -12,7 +12,7 @@ async function measure(rail, { ms = 0 }) {
 const nc = await connect({ servers, noEcho: true, maxReconnectAttempts: -1 });
 const base = `ate1.${namespace}`, life = crypto.randomUUID();
 const parts = new Map(), open = new Map(), now = () => performance.now() / 1000;
-const send = (where, notice, frame) => nc.publish(
+const send = (where, notice, frame) => nc.isDraining() || nc.publish(
   `${base}.${where}.${me}`, JSON.stringify(frame), { reply: `${base}.n.${me}.${notice}` });
 const to = (part, ...frame) => send(`p.${part}`, part, frame);
 const all = (...frame) => send("all", "all.-", frame);

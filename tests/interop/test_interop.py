@@ -124,7 +124,7 @@ class Program:
         return list(self._lines.queue)
 
     def kill(self) -> None:
-        """As a power cut does."""
+        """As a power cut does, if it has not ended."""
         self._process.kill()
         self._process.wait()
         self._tidy()
@@ -175,6 +175,19 @@ class Lab:
         until(lambda: part in self.connection.parts or not program.is_running())
         return program
 
+    def whoever(self, *arguments: str) -> Program:
+        """One that is no part."""
+        where = (self.server.url, self.namespace, *arguments)
+        program = Program(["node", "whoever.mjs", *where], self._folder)
+        self._running.append(program)
+        return program
+
+    def answerer(self, *arguments: str) -> Program:
+        """Likewise; returns when it can be asked."""
+        program = self.whoever("answer", *arguments)
+        assert program.said() == "there"
+        return program
+
     def producer(self, name: str, function: Callable[..., Any], topic: str = "volts") -> Producer:
         made = Answer(function, name=name)
         self.dispatcher.register_result_producer(made, topic, start=True)
@@ -187,8 +200,7 @@ class Lab:
 
     def tidy(self) -> None:
         for each in self._running:
-            if each.is_running():
-                each.kill()
+            each.kill()
         self.connection.disconnect(drain=0)
         assert self.connection.join(PATIENCE)
         self.dispatcher.stop(immediate=True)
@@ -299,6 +311,18 @@ def test_a_part_in_node_comes_and_goes(lab: Lab) -> None:
     assert handle.report().elapsed_ms < 10_000
     lab.run("producer")
     assert lab.ask("5V").results() == [{"rail": "5V", "volts": 5.02}]
+
+
+def test_a_part_in_node_leaves_while_it_is_asked(lab: Lab) -> None:
+    """What it has not begun, or not ended, is gone, and no fault of it."""
+    program = lab.run("producer")
+    handles = [lab.dispatcher.send_request("volts", "5V", ms=1, ttl=60_000) for _ in range(500)]
+    handles[0].wait()
+    assert program.leave() == []
+    for each in handles:
+        each.wait()
+    assert verdicts(handles[0]) == [Verdict.OK]
+    assert verdicts(handles[-1]) == [Verdict.GONE]
 
 
 def test_a_part_in_node_lives_on_beats(lab: Lab) -> None:
@@ -440,6 +464,173 @@ def test_who_has_missed_a_value_asks_for_it(lab: Lab) -> None:
     said = [listener.said() for _ in range(5)]
     assert said[1] == ["lost", "forger", 2, 2]
     assert [each[2] for each in said if each[0] == "forger"] == [1, 3, 4, 5]
+
+
+# -- a sweep there ---------------------------------------------------------------------------------
+
+
+def test_a_sweep_in_node_comes_value_by_value(lab: Lab) -> None:
+    """Each is a reply as it is measured, and meanwhile it is seen how far it is."""
+    program = lab.run("sweep")
+    handle = lab.dispatcher.send_request("sweep", 0, 2, 5, ms=50, ttl=10_000)
+    seen = [(each.value, handle.progress) for each in handle]
+    assert [value for value, _ in seen] == [0, 0.5, 1, 1.5, 2]
+    fractions = [part for _, progress in seen for _, part, _ in progress]
+    assert set(fractions) & {0.2, 0.4, 0.6, 0.8}
+    assert fractions == sorted(fractions)
+    assert handle.progress == ()
+    assert verdicts(handle) == [Verdict.OK]
+    (line,) = handle.report().members
+    assert line.ran_ms == pytest.approx(250, abs=150)
+    assert program.leave() == []
+
+
+def test_a_sweep_in_node_that_fails_keeps_what_it_had(lab: Lab) -> None:
+    """The values before the error are replies all the same."""
+    lab.run("sweep")
+    handle = lab.dispatcher.send_request("sweep", 50, 70, 3, ttl=10_000)
+    *values, last = list(handle)
+    assert [each.value for each in values] == [50, 60]
+    assert isinstance(last.error, RemoteError)
+    assert (last.error.kind, last.error.message) == ("RangeError", "70 V is too much")
+    assert verdicts(handle) == [Verdict.ERROR]
+
+
+def test_a_cancel_stops_a_sweep_in_node(lab: Lab) -> None:
+    """What came before stays; a step later it has come to its end, long before its last value."""
+    lab.run("sweep")
+    handle = lab.dispatcher.send_request("sweep", 0, 10, 1000, ms=20, ttl=60_000)
+    other = lab.dispatcher.send_request("sweep", 0, 10, 20, ms=20, ttl=60_000)
+    first = next(iter(handle))
+    handle.cancel()
+    handle.wait()
+    assert first.value == 0
+    assert verdicts(handle) == [Verdict.MISSING]
+    until(lambda: verdicts(handle) == [Verdict.SURPLUS])
+    (line,) = handle.report().members
+    assert line.ran_ms is not None
+    assert line.ran_ms < 5000
+    assert len(other.results()) == 20
+
+
+def test_a_sweep_in_node_ends_with_its_time(lab: Lab) -> None:
+    """Nobody has to say so: it knows by its own clock."""
+    lab.run("sweep")
+    handle = lab.dispatcher.send_request("sweep", 0, 10, 1000, ms=20, ttl=200)
+    handle.wait()
+    assert 1 <= len(handle.replies) <= 10
+    until(lambda: verdicts(handle) == [Verdict.LATE])
+    (line,) = handle.report().members
+    assert line.late_ms is not None
+    assert line.late_ms < 5000
+
+
+def test_a_sweep_in_node_goes_with_its_part(lab: Lab) -> None:
+    """What it gave before stays; that it leaves in the middle is no fault."""
+    program = lab.run("sweep")
+    handle = lab.dispatcher.send_request("sweep", 0, 10, 1000, ms=1, ttl=60_000)
+    next(iter(handle))
+    assert program.leave() == []
+    handle.wait()
+    assert verdicts(handle) == [Verdict.GONE]
+    assert handle.replies
+
+
+def test_who_asks_a_sweep_in_node_and_leaves_stops_it(lab: Lab) -> None:
+    """Nobody waits for the rest; also frames that make no sense end nothing."""
+    program = lab.run("sweep")
+    base = f"ate1.{lab.namespace}"
+
+    async def ask_and_leave(client: Any) -> List[str]:
+        found = await client.subscribe(f"{base}.p.forger.sweep")
+
+        async def say(*frame: Any, to: str = "p.sweep.forger") -> None:
+            await client.publish(f"{base}.{to}", json.dumps(frame).encode())
+
+        async def heard(kind: str) -> Any:
+            while True:
+                frame = json.loads((await found.next_msg(PATIENCE)).data)
+                if frame[0] == kind:
+                    return frame
+
+        await say("ask", 1, None, 0, "sweep", [1], [0, 1, 2], {})
+        assert await heard("not") == ["not", 1, 1, "declined"]
+        await say("here", "new", "0a", 1, 0, {}, {}, [], {"codecs": [], "version": "1"})
+        for args, kwargs in (([0, 1, 2], None), (None, {}), (5, 5)):
+            await say("ask", 2, None, 0, "sweep", [1], args, kwargs)
+            assert (await heard("err"))[5] == "TypeError"
+        await say("ask", 3, None, 0, "sweep", [1], [0, 1, 100_000], {"ms": 1})
+        assert (await heard("part"))[1] == 3
+        await say("bye", "0a", to="all.forger")
+        return await heard("late")
+
+    assert played(lab.server, ask_and_leave)[:3] == ["late", 3, 1]
+    assert lab.dispatcher.send_request("sweep", 1, 1, 1, ttl=10_000).results() == [1]
+    assert program.leave() == []
+
+
+# -- whoever is there ------------------------------------------------------------------------------
+
+
+def test_whoever_is_there_in_node_answers_without_being_a_part(lab: Lab) -> None:
+    """Beside who is one; what it raises is an error, and nobody waits longer than is needed."""
+    lab.producer("mine", lambda topic, rail: "mine")
+    programs = [lab.answerer(name) for name in ("one", "two")]
+    assert lab.connection.parts == ()
+    ask = lab.dispatcher.options(members="open", need=3, ttl=10_000).send_request
+    values = ask("volts", "5V").results()
+    assert sorted(each["name"] for each in values if each != "mine") == ["one", "two"]
+    assert {"name": "one", "rail": "5V", "volts": 5.02} in values
+    handle = lab.dispatcher.options(members="open", ttl=300).send_request("volts", "9V")
+    handle.wait()
+    errors = [each.error for each in handle.replies if not each.ok]
+    assert [each.message for each in errors if isinstance(each, RemoteError)] == ["no rail 9V"] * 2
+    assert [each.leave() for each in programs] == [[], []]
+
+
+def test_of_a_group_in_node_one_answers(lab: Lab) -> None:
+    """The server chooses which, as with parts."""
+    for name in ("one", "two"):
+        lab.answerer(name, "meters")
+    names = set()
+    for _ in range(20):
+        handle = lab.dispatcher.options(members="open", ttl=200, need="first")
+        (value,) = handle.send_request("volts", "5V").results()
+        names.add(value["name"])
+    handle = lab.dispatcher.options(members="open", ttl=300).send_request("volts", "5V")
+    assert len(handle.results()) == 1
+    assert names == {"one", "two"}
+
+
+def test_a_program_in_node_asks_whoever_is_there(lab: Lab) -> None:
+    """Parts and others; each answer says whose it is, or that it is an error."""
+
+    def fail(topic: str, *args: Any) -> None:
+        raise ValueError("no probe")
+
+    asks_nobody = lab.whoever("ask", "volts", "1000", '"5V"')
+    assert asks_nobody.said() == []
+    assert asks_nobody.ended() == []
+    lab.producer("good", lambda topic, rail: {"at": rail})
+    lab.producer("bad", fail)
+    lab.answerer("one")
+    asks = lab.whoever("ask", "volts", "500", '"5V"')
+    came = asks.said()
+    assert {"$reply": {"value": {"at": "5V"}, "producer": "good", "part": "python"}} in came
+    assert {"name": "one", "rail": "5V", "volts": 5.02} in came
+    (error,) = [each["$error"] for each in came if "$error" in each]
+    assert (error["kind"], error["message"]) == ("ValueError", "no probe")
+    assert "in fail" in error["traceback"]
+    assert len(came) == 3
+    assert asks.ended() == []
+
+
+def test_two_programs_in_node_need_no_part(lab: Lab) -> None:
+    """One asks the other; the dispatcher of this process has nothing on that topic."""
+    lab.answerer("one")
+    asks = lab.whoever("ask", "volts", "300", '"3V3"')
+    assert asks.said() == [{"name": "one", "rail": "3V3", "volts": 3.31}]
+    assert asks.ended() == []
 
 
 # -- a page ----------------------------------------------------------------------------------------
