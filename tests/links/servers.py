@@ -6,8 +6,10 @@ import socket
 import threading
 import time
 from collections import deque
+from importlib.util import find_spec
 from typing import Any, Callable, Deque, FrozenSet, Iterator, List, Set, Tuple
 
+import pytest
 from nats_server import Server
 
 from ate_dispatcher._core.durations import NEVER
@@ -16,6 +18,17 @@ from ate_dispatcher.links.nats import NatsTransport
 
 PATIENCE = 10.0
 """Seconds after which what should come does not."""
+
+
+OVER_UVLOOP = pytest.param(
+    {"uvloop": True},
+    marks=[
+        pytest.mark.thorough,
+        pytest.mark.skipif(find_spec("uvloop") is None, reason="no uvloop"),
+    ],
+    id="uvloop",
+)
+"""Options of a transport, for tests of what hangs on how an event loop writes, wakes and closes."""
 
 
 class Wire:
@@ -31,14 +44,6 @@ class Wire:
     def say(self, line: bytes) -> None:
         """One line, or more."""
         self._socket.sendall(line + b"\r\n")
-
-    def rest(self) -> int:
-        """Return when it is not stepped any more; how often it was."""
-        while True:
-            steps = self.steps
-            threading.Event().wait(0.03)
-            if self.steps == steps:
-                return steps
 
     def sync(self) -> List[bytes]:
         """Until the server has read all of it; what it has said meanwhile."""
@@ -194,15 +199,18 @@ class Recorder:
 Opened = Callable[..., Recorder]
 
 
-def opening() -> Iterator[Opened]:
-    """Parts that are closed in the end, and have left no thread; for a fixture."""
+def opening(**common: Any) -> Iterator[Opened]:
+    """Parts that are closed in the end, and have left no thread; for a fixture.
+
+    Each has what is *common* beside its own options.
+    """
     made: List[Recorder] = []
 
     def opened(
         server: Any, part: str = "me", namespace: str = "lab", wait: bool = True, **options: Any
     ) -> Recorder:
         recorder = Recorder(namespace, part)
-        recorder.transport = NatsTransport(getattr(server, "url", server), **options)
+        recorder.transport = NatsTransport(getattr(server, "url", server), **common, **options)
         made.append(recorder)
         recorder.transport.open(recorder, REAL, wait)
         return recorder

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 from certificates import make_certificates, server_tls, tls
 from nats_server import Server, free_port
-from servers import PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
+from servers import OVER_UVLOOP, PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
 
 from ate_dispatcher._core.durations import NEVER
 from ate_dispatcher._time.clock import REAL, RealClock
@@ -33,6 +33,10 @@ pytestmark = pytest.mark.thorough
 
 nats = pytest.importorskip("nats")
 from ate_dispatcher.links.nats_client import Connection  # noqa: E402
+
+BOTH_LOOPS = pytest.mark.parametrize(
+    "opened", [pytest.param({}, id="asyncio"), OVER_UVLOOP], indirect=True
+)
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -62,9 +66,9 @@ def own(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
+def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
     """Opens parts; all are closed in the end, and no thread is left."""
-    yield from opening()
+    yield from opening(**getattr(request, "param", {}))
 
 
 @pytest.fixture
@@ -98,6 +102,7 @@ def test_it_is_a_transport(server: Server) -> None:
     assert transport.largest == (1 << 20) - 1024
 
 
+@BOTH_LOOPS
 def test_two_parts_hear_each_other(server: Server, opened: Opened, lab: str) -> None:
     """What is for one, for all, and on topics for those that hear; never what they said."""
     one, two = opened(server, "one", lab), opened(server, "two", lab)
@@ -144,6 +149,7 @@ def test_who_stops_to_hear_hears_no_more(server: Server, opened: Opened, lab: st
     assert two.payloads("one") == [b"0", b"next", b"next", b"2", b"next"]
 
 
+@BOTH_LOOPS
 def test_the_order_of_each_sender_is_kept_wherever_it_went(
     server: Server, opened: Opened, lab: str
 ) -> None:
@@ -173,6 +179,7 @@ def test_the_order_of_each_sender_is_kept_wherever_it_went(
     assert me.steps < 5000
 
 
+@BOTH_LOOPS
 def test_who_is_not_there_is_told_within_milliseconds(
     server: Server, opened: Opened, lab: str
 ) -> None:
@@ -210,6 +217,7 @@ def test_it_is_stepped_when_unparked(server: Server, opened: Opened, lab: str) -
     assert me.rest() <= steps + 21
 
 
+@BOTH_LOOPS
 def test_an_instant_that_moves_has_its_step_in_time(
     server: Server, opened: Opened, lab: str
 ) -> None:
@@ -246,6 +254,7 @@ def test_nothing_is_told_before_it_is_connected(opened: Opened) -> None:
     server.join()
 
 
+@BOTH_LOOPS
 def test_any_number_of_unparks_is_one_call_of_the_loop(
     server: Server, opened: Opened, lab: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -615,6 +624,7 @@ def certificates(tmp_path_factory: Any) -> Path:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@BOTH_LOOPS
 def test_tls_both_ways(own: Callable[..., Server], opened: Opened, certificates: Path) -> None:
     """The server believes who has a certificate, and parts believe the server."""
     server = own(server_tls(certificates))
@@ -697,6 +707,7 @@ def test_a_server_that_is_late_with_its_answer_is_none(opened: Opened) -> None:
     server.join()
 
 
+@BOTH_LOOPS
 def test_without_waiting_it_goes_on_trying(
     own: Callable[..., Server], opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -754,6 +765,7 @@ def test_it_may_be_closed_before_it_is_connected(opened: Opened) -> None:
 # -- a server that goes and comes ------------------------------------------------------------------
 
 
+@BOTH_LOOPS
 @POSIX
 def test_a_killed_server_that_comes_again(own: Callable[..., Server], opened: Opened) -> None:
     """Disconnected, connected; nothing of before or between arrives, all of after does."""
@@ -821,6 +833,7 @@ def test_a_server_killed_under_load_leaves_nothing_stale(
     assert all(each[2].startswith(b"1") for each in me.told[connected:] if each[0] == "received")
 
 
+@BOTH_LOOPS
 @POSIX
 @pytest.mark.parametrize("ping", [0.1, pytest.param(0.5, marks=pytest.mark.thorough)])
 def test_a_frozen_server_is_a_lost_one(
@@ -849,6 +862,7 @@ def test_a_frozen_server_is_a_lost_one(
     assert len(other.payloads("me")) < 40
 
 
+@BOTH_LOOPS
 @POSIX
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("number", [1, 40], ids=["bit by bit", "all at once"])
@@ -883,6 +897,7 @@ def test_while_a_server_takes_nothing_the_link_is_asked_for_nothing(
     assert other.payloads("me") == payloads
 
 
+@BOTH_LOOPS
 @POSIX
 def test_the_end_does_not_wait_for_a_frozen_server(
     own: Callable[..., Server], opened: Opened, caplog: pytest.LogCaptureFixture
@@ -1022,6 +1037,7 @@ def test_an_event_loop_that_is_late_is_no_loss(server: Server, opened: Opened, l
 # -- the end ---------------------------------------------------------------------------------------
 
 
+@BOTH_LOOPS
 def test_what_was_sent_before_the_end_arrives(server: Server, opened: Opened, lab: str) -> None:
     """All of it, wherever `close` was called, whoever speaks to it then; it may be called again."""
     other = opened(server, "other", lab)
@@ -1130,29 +1146,18 @@ def test_a_missing_library_is_named_with_what_brings_it() -> None:
     """Nothing is imported before it is needed."""
     code = """
 import sys
-sys.modules["nats"] = sys.modules["uvloop"] = None
-from ate_dispatcher.links.nats import NatsTransport
-from ate_dispatcher.errors import DispatcherError
-try:
-    NatsTransport()
-except DispatcherError as error:
-    assert "ate-dispatcher[nats]" in str(error), error
-else:
-    raise SystemExit("made without nats-py")
+from ate_dispatcher import Dispatcher, DispatcherError
+for missing, brings in (("nats", "ate-dispatcher[nats]"), ("uvloop", "pip install uvloop")):
+    sys.modules[missing] = None
+    try:
+        Dispatcher().connect("nats://127.0.0.1:1", name="a", uvloop=True)
+    except DispatcherError as error:
+        assert f"{missing} cannot be imported" in str(error), error
+        assert brings in str(error), error
+    else:
+        raise SystemExit(f"connected without {missing}")
+    del sys.modules[missing]
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
     code = "import sys, ate_dispatcher.links.nats; sys.exit('nats' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_uvloop_where_it_is_installed(server: Server, opened: Opened, lab: str) -> None:
-    """Else the missing library is named."""
-    try:
-        import uvloop  # noqa: F401
-    except ImportError:
-        with pytest.raises(DispatcherError, match="uvloop cannot be imported"):
-            opened(server, "me", lab, uvloop=True)
-        return
-    me, other = opened(server, "me", lab, uvloop=True), opened(server, "other", lab)
-    me.do(partial(me.transport.send, "other", b"x"))
-    other.wait("received", "me", b"x")

@@ -20,7 +20,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from certificates import make_certificates, server_tls, tls
@@ -28,6 +28,7 @@ from far_parts import ROOT, FarPart, eventually
 from inside import engine_of
 from nats_server import Server, free_port
 from over_nats import Asking, Hears, Here, all_answer, far_parts, here, known, verdicts
+from servers import OVER_UVLOOP
 
 from ate_dispatcher import (
     Completion,
@@ -227,14 +228,15 @@ def test_everything_goes_over_three_processes(here: Here, shared_server: Server)
 # -- trouble ---------------------------------------------------------------------------------------
 
 
-def test_a_server_that_dies_takes_nothing_with_it(here: Here) -> None:
+@pytest.mark.parametrize("options", [pytest.param({}, id="asyncio"), OVER_UVLOOP])
+def test_a_server_that_dies_takes_nothing_with_it(here: Here, options: Dict[str, Any]) -> None:
     """Killed and started again under load.
 
     No request hangs, who is here answers each, and whoever listens elsewhere hears each value once,
     in order.
     """
     server = here.server()
-    a, connection = here.connect(server.url, "a", "here")
+    a, connection = here.connect(server.url, "a", "here", **options)
     (b,) = here.far(server.url, "b")
     b.do("dispatcher.register_result_listener(Hears(), 'news', start=True)")
     hears = Hears()
