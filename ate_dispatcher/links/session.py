@@ -29,6 +29,9 @@ _FEW = 512
 _MANY = 32
 """So many frames at most wait for those that were read with them, to be handed in together."""
 
+_MUCH = 1 << 20
+"""Bytes to be said, after which likewise: the transport may not want more."""
+
 
 class Session:
     """A `transport.Receiver`; every method on its thread, but where it says otherwise."""
@@ -179,6 +182,8 @@ class Session:
         """A part of what waits; whether there is more."""
         shared, outbox, outlet = self._shared, self._shared.outbox, self.membership.outlet
         for _ in range(_FEW):
+            if shared.said > _MUCH:
+                break
             item: Any = outbox.oldest()
             if item is IDLE:
                 return False

@@ -46,6 +46,8 @@ class Shared:
         self._batches: List[Tuple[int, str, List[bytes], List[int]]] = []
         self._by_part: Dict[str, int] = {}
         self._spent: List[Any] = []
+        #: Their bytes.
+        self.said: int = 0
 
     @property
     def now(self) -> float:
@@ -74,6 +76,7 @@ class Shared:
         """Say *frame* to one part, behind what was said to it before."""
         place = self._by_part.get(part)
         data = frame.encode()
+        self.said += len(data)
         if place is not None and self._joins(place, data):
             return
         self._by_part[part] = len(self._batches)
@@ -87,11 +90,13 @@ class Shared:
     def to_all(self, frame: str) -> None:
         """Say it to everybody."""
         data = frame.encode()
+        self.said += len(data)
         self._batches.append((_ALL, "", [data], [len(data)]))
 
     def on(self, subject: str, frame: str) -> None:
         """Say it to who hears; only what comes in a row on one *subject* is joined."""
         data, last = frame.encode(), len(self._batches) - 1
+        self.said += len(data)
         if last >= 0 and self._batches[last][:2] == (_TOPIC, subject) and self._joins(last, data):
             return
         self._batches.append((_TOPIC, subject, [data], [len(data)]))
@@ -100,7 +105,7 @@ class Shared:
         """Let out what was said; what cannot arrive is dropped, and counted."""
         if not self._batches:
             return
-        batches, self._batches = self._batches, []
+        batches, self._batches, self.said = self._batches, [], 0
         self._by_part.clear()
         for kind, to, frames, _ in batches:
             if not self.connected:

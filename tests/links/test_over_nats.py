@@ -24,10 +24,20 @@ from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 from certificates import make_certificates, server_tls, tls
-from far_parts import ROOT, FarPart, eventually
+from far_parts import PATIENCE, ROOT, FarPart, eventually
 from inside import engine_of
 from nats_server import Server, free_port
-from over_nats import Asking, Hears, Here, all_answer, far_parts, here, known, verdicts
+from over_nats import (
+    Asking,
+    Hears,
+    Here,
+    all_answer,
+    far_parts,
+    heard_elsewhere,
+    here,
+    known,
+    verdicts,
+)
 from servers import OVER_UVLOOP
 
 from ate_dispatcher import (
@@ -40,6 +50,7 @@ from ate_dispatcher import (
     guide,
 )
 from ate_dispatcher.errors import BadValue
+from ate_dispatcher.links import ValueType
 
 __all__ = ["far_parts", "here"]
 
@@ -410,6 +421,42 @@ def test_a_frozen_server_has_nothing_executed_after_its_end(here: Here) -> None:
 
 
 # -- too much --------------------------------------------------------------------------------------
+
+
+@pytest.mark.thorough
+def test_what_a_frozen_server_does_not_take_is_not_made_ready_to_leave(here: Here) -> None:
+    """However much waits in the outbox when it is looked into; later all of it is heard."""
+    gate = threading.Event()
+
+    def to_plain(_: Any) -> int:
+        # Holds up the link's thread.
+        assert gate.wait(PATIENCE)
+        return -1
+
+    gated = ValueType("gated", Here, to_plain, lambda plain: here)
+    server = here.server()
+    a, connection = here.connect(server.url, "a", ping_interval=60, types=[gated])
+    b, _ = here.connect(server.url, "b", ping_interval=60, types=[gated])
+    hears = Hears()
+    b.register_result_listener(hears, "news", start=True)
+    heard_elsewhere(a, "news")
+    values = [f"{number} {'.' * 500_000}" for number in range(40)]
+    server.freeze()
+    try:
+        said = connection.statistics()["frames_out"]
+        a.publish("news", here)
+        for each in values:
+            a.publish("news", each)
+        gate.set()
+        eventually(lambda: connection.statistics()["frames_out"] > said)
+        time.sleep(0.4)
+        # The system takes some megabytes.
+        assert connection.statistics()["frames_out"] - said < 20
+    finally:
+        gate.set()
+        server.thaw()
+    eventually(lambda: len(hears.heard) > len(values))
+    assert hears.heard == [here, *values]
 
 
 def test_what_is_too_large_is_refused_and_the_connection_stays(here: Here) -> None:
