@@ -1,7 +1,8 @@
 """The one logger, and reports that cannot do harm.
 
-Every record has the attributes ``request`` (its id), ``topic`` (as text, if it is none) and
-``producer`` (a name), None where there is nothing to tell. Errors of user code go to
+Every record has the attributes ``request`` (its id), ``topic`` (as text, if it is none),
+``producer`` (a name) and ``asker`` (who has sent the request from elsewhere), None where there is
+nothing to tell. Errors of user code go to
 ``ate_dispatcher`` at ERROR, losses at WARNING, the traffic at DEBUG. There is no NullHandler: a
 program that configured nothing sees errors and losses on stderr.
 """
@@ -12,7 +13,7 @@ import logging
 import weakref
 from typing import Any, Callable, Dict, Optional
 
-_FIELDS: Dict[str, Any] = {"request": None, "topic": None, "producer": None}
+_FIELDS: Dict[str, Any] = {"request": None, "topic": None, "producer": None, "asker": None}
 
 _PLAIN = frozenset([str, int, float, bool, type(None)])
 

@@ -356,6 +356,10 @@ def without_our_frame(error: BaseException) -> BaseException:
 
 def failed(producer: Any, request: Request, error: BaseException) -> None:
     """Say that *producer* raised while it served *request*."""
-    name = _log.name_of(producer)
+    name, topic = _log.name_of(producer), request.topic
     what = f"{name} raised while it served request {request.id}"
-    _log.failed(what, error, request=request.id, topic=request.topic, producer=name)
+    asker = None if request.guest is None else request.guest.asker
+    if asker is not None:
+        # Of another machine a topic is text. Here the number alone says little.
+        what += f" on {topic!r}, asked by {asker[:100]!r}"
+    _log.failed(what, error, request=request.id, topic=topic, producer=name, asker=asker)

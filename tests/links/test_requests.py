@@ -69,6 +69,27 @@ def test_arguments_and_answers_come_as_they_are(parts: Parts) -> None:
     assert asked == [("volts", values, {"speed": 3, "unit": ("V",)})]
 
 
+def test_the_log_of_who_raises_says_who_has_asked(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And on which topic: the number of the request means nothing to who reads it there."""
+    for name in ("a", "b"):
+        parts.part(name)
+    parts.producer("b", 0, ValueError("no probe"), name="dmm")
+    parts.ask("a").wait()
+    parts.ask("a", ttl=50, members="open").wait()
+    parts.ask("b").wait()
+    parts.clock.settle()
+    far, anybody, here = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert getattr(far, "asker", "") == "a"
+    assert far.getMessage().endswith(" on 'volts', asked by 'a'")
+    assert getattr(anybody, "asker", None)
+    assert " on 'volts', asked by " in anybody.getMessage()
+    assert getattr(here, "asker", "") is None
+    assert "asked by" not in here.getMessage()
+    assert {getattr(each, "topic", "") for each in (far, anybody, here)} == {"volts"}
+
+
 def test_an_error_there_is_a_value_here(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
     """With type, message and traceback text; the far side has logged it."""
     parts.part("a")
