@@ -26,7 +26,7 @@ from .._core.outcomes import Standing
 from .._core.request import Request
 from .._delivery.channel import Outlet
 from .._delivery.local_member import LocalMember
-from ..errors import BadValue
+from ..errors import BadValue, DispatcherError
 
 __all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to"]
 
@@ -63,6 +63,10 @@ class Link(Protocol):
 
     def is_over(self) -> bool:
         """Whether it has left."""
+        ...
+
+    def error(self) -> Optional[DispatcherError]:
+        """Why it has left by itself; None while it has not."""
         ...
 
     def describe(self) -> Dict[str, int]:

@@ -55,6 +55,16 @@ class Connection:
         """Whether what is sent arrives."""
         return self._link.is_connected()
 
+    @property
+    def error(self) -> Optional[DispatcherError]:
+        """Why this part has left for good, though nobody here wanted that; None while all is well.
+
+        Such as that its name was taken by another, while it was frozen or cut off; or, with
+        ``wait=False``, before it could connect. Not that the server cannot be reached: it goes on
+        trying. :meth:`join` waits for it, and the dispatcher may connect anew.
+        """
+        return self._link.error()
+
     def wait_for(self, *names: str, timeout: Optional[float] = None) -> bool:
         """Wait until parts of those *names* are there, *timeout* seconds at most; whether they are.
 
@@ -99,7 +109,10 @@ class Connection:
         self._link.leave(until)
 
     def join(self, timeout: Optional[float] = None) -> bool:
-        """Wait until it has left, *timeout* seconds at most; whether it has."""
+        """Wait until it has left, *timeout* seconds at most; whether it has.
+
+        As it does by :meth:`disconnect`, by the dispatcher's end, or by itself, see :attr:`error`.
+        """
         self._link.join_until(timeout_instant(self._engine.now(), timeout))
         return self._link.is_over()
 

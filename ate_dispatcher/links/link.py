@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Hashable, Sequence, Tuple
+from typing import Any, Dict, Hashable, Optional, Sequence, Tuple
 
 from .._core.durations import NEVER
 from .._core.request import Request
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
-from ..errors import BadType, BadValue, ConnectionFailed
+from ..errors import BadType, BadValue, DispatcherError, DispatcherStopped
 from .parts import RemoteProducer
 from .pending import OTHERS, Packed
 from .session import Session
@@ -59,8 +59,8 @@ class Link:
             self._transport.open(session, engine.clock, wait)
             if wait:
                 session.wait_until_ready(engine.now() + _PATIENCE)
-            if wait and session.membership.is_taken:
-                raise ConnectionFailed(session.taken)
+            if wait and session.error is not None:
+                raise session.error
         except BaseException:
             session.watch_no_more()
             self.leave(-NEVER)
@@ -82,6 +82,10 @@ class Link:
     def is_over(self) -> bool:
         """Whether it has left."""
         return self._session.is_over
+
+    def error(self) -> Optional[DispatcherError]:
+        """Why it has left, if nobody here wanted that."""
+        return self._session.error
 
     def describe(self) -> Dict[str, int]:
         """What was counted."""
@@ -140,6 +144,7 @@ class Link:
     def forked(self) -> None:
         """Here is a copy."""
         self._is_copy = True
+        self._session.error = DispatcherStopped(f"part {self.part!r} is that of the parent process")
         self._session.is_over = True
         self._session.watch_no_more()
         # Nobody reads it: whoever puts something in takes it out again.

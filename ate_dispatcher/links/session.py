@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 from .. import _log
 from .._core.durations import NEVER
@@ -13,7 +13,7 @@ from .._engine.messages import tell_of
 from .._engine.process import unhurried
 from .._engine.publish import hears_no_more
 from .._time.clock import Parker, this_thread
-from ..errors import BadType, BadValue
+from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError
 from . import frames
 from .asks import Asks
 from .guests import Guests
@@ -48,6 +48,8 @@ class Session:
         self.membership: Membership = Membership(shared, link, *everything, name, group)
         #: Whether it has left, and does nothing any more.
         self.is_over: bool = False
+        #: Why, if nobody here wanted that. Set before.
+        self.error: Optional[DispatcherError] = None
         self._waiting: List[Parker] = []
         #: How many frames were taken since the last were handed in.
         self._taken = 0
@@ -159,8 +161,10 @@ class Session:
                 if now >= self._leave_by or not (len(self.guests) or len(self.asks)):
                     self.leave()
             if self.membership.is_taken and not self.is_over:
+                taken = f"name {self.part!r} is taken by another part of {self.namespace!r}"
+                self.error = ConnectionFailed(taken)
                 if not self._waiting:
-                    _log.lost("the link is left: %s", self.taken)
+                    _log.lost("the link is left: %s", taken)
                 self.leave()
         shared.flush()
         shared.release()
@@ -236,11 +240,6 @@ class Session:
         unhurried.pop(this_thread(), None)
         shared.transport.close()
 
-    @property
-    def taken(self) -> str:
-        """What is wrong if the name is."""
-        return f"name {self.part!r} is taken by another part of {self.namespace!r}"
-
     def watch_no_more(self) -> None:
         """Who registers here does not matter any more. From anywhere."""
         watchers, changed = self._shared.engine.registry.watchers, self._link.changed
@@ -250,9 +249,8 @@ class Session:
     # -- who waits for the connection ----------------------------------------------------------
 
     def wait_until_ready(self, deadline: float) -> bool:
-        """Until it is known who is there, or that it leaves; see `wait_until`."""
-        membership = self.membership
-        return self.wait_until(lambda: membership.is_ready or membership.is_taken, deadline)
+        """Until it is known who is there; see `wait_until`."""
+        return self.wait_until(lambda: self.membership.is_ready, deadline)
 
     def wait_until(self, holds: Callable[[], bool], deadline: float) -> bool:
         """Until that *holds*, or it has left, or until *deadline*; whether it holds.

@@ -17,6 +17,7 @@ from ate_dispatcher import (
     ATEDispatcher,
     Clock,
     Completion,
+    Connection,
     ConnectionFailed,
     CurrentRequest,
     Dispatcher,
@@ -418,6 +419,11 @@ def errors(handle: Handle) -> None:
 
 def timed_out(error: RequestTimeout) -> TimeoutError:
     return error
+
+
+def left(connection: Connection) -> None:
+    assert_type(connection.error, Optional[DispatcherError])
+    assert_type(connection.join(1), bool)
 
 
 def not_connected(error: ConnectionFailed) -> ConnectionError:

@@ -9,6 +9,7 @@ from parts import NAMESPACE, Parts, parts
 
 from ate_dispatcher import (
     Completion,
+    Connection,
     ConnectionFailed,
     Dispatcher,
     DispatcherError,
@@ -207,6 +208,39 @@ def test_a_name_is_taken_once(parts: Parts) -> None:
     parts.clock.advance(3000)
     assert parts.ask("a").results() == ["far"]
     assert parts.connections["a"].parts == ("b",)
+
+
+def test_a_part_that_has_left_for_good_says_why(parts: Parts) -> None:
+    """Its name was another's before it, or was taken while it was cut off; None while all is well,
+    and after a leave that was wanted.
+    """
+    parts.part("a")
+    second = parts.part("second", connect=False)
+
+    def connect_as(name: str, **options: bool) -> Connection:
+        return second.connect(parts.wire.transport(), namespace=NAMESPACE, name=name, **options)
+
+    late = connect_as("a", wait=False)
+    assert late.join(5)
+    assert isinstance(late.error, ConnectionFailed)
+    assert "name 'a' is taken by another part of 'lab'" in str(late.error)
+    parts.wire.cut("a")
+    parts.clock.advance(5000)
+    first = parts.connections["a"]
+    assert first.error is None
+    assert not first.join(0.1)
+    heir = connect_as("a")
+    parts.wire.heal("a")
+    assert first.join(5)
+    assert isinstance(first.error, ConnectionFailed)
+    heir.disconnect()
+    assert heir.join(5)
+    assert heir.error is None
+    last = connect_as("b")
+    second.stop()
+    second.join()
+    assert last.join(5)
+    assert last.error is None
 
 
 def test_connect_says_what_is_wrong(parts: Parts) -> None:
