@@ -268,7 +268,7 @@ class Dispatcher(Connecting):
             is a quorum; ``"first"`` and ``"all"``, the default, are what they say.
         only, without: producers or their names, optional
             Ask of the topic's producers only those, or all but those: one, or a sequence. One that
-            is not registered for the topic is a BadValue at the send.
+            is not registered for the topic is a BadValue at the send, which says who is.
         ordering_key: hashable, optional
             A producer with several workers serves requests with equal keys in the order in which
             they were sent, one after the other; those with others, or without, meanwhile.

@@ -256,12 +256,12 @@ class Report(Tabular):
 
     @property
     def missing(self) -> Tuple[str, ...]:
-        """Names of the members that gave no answer in time (yet)."""
+        """Names of the members that gave no answer in time (yet), as ``member.name``."""
         return tuple(m.name for m in self.members if m.verdict not in ANSWERED)
 
     @property
     def failed(self) -> Tuple[str, ...]:
-        """Names of the members that raised."""
+        """Names of the members that raised, likewise."""
         return tuple(m.name for m in self.members if m.verdict is Verdict.ERROR)
 
     def count(self, verdict: Verdict) -> int:

@@ -47,7 +47,9 @@ def assert_accepted(handle: Handle, *values: Any, by: Any = None) -> None:
     if by is not None:
         wanted = list(by) if isinstance(by, (list, tuple)) else [by]
         gave = [reply.producer for reply in handle.replies if reply.ok]
-        if len(gave) != len(wanted) or not all(map(_is, gave, wanted)):
+        if len(gave) != len(wanted) or not all(
+            _is_meant(handle, found, each) for found, each in zip(gave, wanted)
+        ):
             names = [name_of(producer) for producer in gave]
             _fail(handle, f"accepted from {names}, not {[_name(each) for each in wanted]}")
 
@@ -62,7 +64,7 @@ def assert_missing(handle: Handle, *producers: Any) -> None:
     found = [m.producer for m, line in zip(handle.roster, report.members) if _missed(line)]
     left = list(found)
     for producer in producers:
-        same = [each for each in left if _is(each, producer)]
+        same = [each for each in left if _is_meant(handle, each, producer)]
         if not same:
             break
         left.remove(same[0])
@@ -78,7 +80,7 @@ def assert_failed(handle: Handle, producer: Any, error: type = BaseException) ->
     __tracebackhide__ = True
     _line(_ended(handle), producer)
     for reply in handle.replies:
-        if _is(reply.producer, producer) and reply.error is not None:
+        if _is_meant(handle, reply.producer, producer) and reply.error is not None:
             if not isinstance(reply.error, error):
                 raised = type(reply.error).__name__
                 _fail(handle, f"{_name(producer)} raised {raised}, not {error.__name__}")
@@ -214,9 +216,15 @@ def _name(producer: Any) -> str:
     return producer if isinstance(producer, str) else name_of(producer)
 
 
-def _is(found: Any, producer: Any) -> bool:
+def _is(found: Any, meant: Any) -> bool:
     """Whether *found* is meant: by itself, or by its name."""
-    return name_of(found) == producer if isinstance(producer, str) else found is producer
+    return name_of(found) == meant if isinstance(meant, str) else found is meant
+
+
+def _is_meant(handle: Handle, found: Any, producer: Any) -> bool:
+    """The same of who was asked, also by what reports call it."""
+    called = [handle.name_of(m) for m in handle.roster if m.producer is found]
+    return _is(found, producer) or (isinstance(producer, str) and producer in called)
 
 
 def _missed(line: MemberReport) -> bool:
@@ -227,9 +235,10 @@ def _line(handle: Handle, producer: Any) -> MemberReport:
     """That of *producer*; of several with its name the first that says something."""
     __tracebackhide__ = True
     members = handle.report().members
-    lines = [line for m, line in zip(handle.roster, members) if _is(m.producer, producer)]
+    there = zip(handle.roster, members)
+    lines = [line for m, line in there if _is(m.producer, producer) or line.name == producer]
     if not lines:
-        asked = ", ".join(member.producer for member in members) or "nobody"
+        asked = ", ".join(member.name for member in members) or "nobody"
         raise BadValue(f"{_name(producer)} was not asked; {asked} was")
     late = [line for line in lines if line.verdict is Verdict.LATE]
     return (late or lines)[0]

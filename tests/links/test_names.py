@@ -9,6 +9,7 @@ from parts import Parts, parts
 
 from ate_dispatcher import IncompleteError, current_request
 from ate_dispatcher.errors import BadValue
+from ate_dispatcher.testing import assert_accepted, assert_failed, assert_missing
 
 __all__ = ["parts"]
 
@@ -61,6 +62,20 @@ def test_what_a_report_calls_somebody_is_what_one_may_ask_for(parts: Parts) -> N
     parts.dispatchers["a"].enable("a/dmm")
     assert parts.ask("a", only="b/dmm").report().off == ()
     assert parts.ask("a").report().off == ("c/dmm",)
+
+
+def test_claims_of_tests_take_the_names_of_reports(parts: Parts) -> None:
+    """And say them."""
+    three_dmms(parts)
+    handle = parts.ask("a")
+    assert_missing(handle, "c/dmm")
+    assert_missing(handle, "dmm")
+    assert_failed(handle, "a/dmm", OSError)
+    assert_accepted(handle, by=["b/dmm", "psu"])
+    with pytest.raises(AssertionError, match="b/dmm did not raise"):
+        assert_failed(handle, "b/dmm")
+    with pytest.raises(BadValue, match="d/dmm was not asked; a/dmm, b/dmm, c/dmm, psu was"):
+        assert_failed(handle, "d/dmm")
 
 
 def test_progress_says_whose_it_is(parts: Parts) -> None:
