@@ -52,7 +52,7 @@ class Codec:
         If *types* is no sequence of `ValueType`, or has two for one type or with one tag.
     """
 
-    __slots__ = ("_by_type", "_reader")
+    __slots__ = ("_by_type", "_reader", "has_types")
 
     def __init__(self, types: Sequence[ValueType[Any]] = ()) -> None:
         self._by_type: Dict[Type[Any], ValueType[Any]] = {}
@@ -68,11 +68,8 @@ class Codec:
                 raise BadValue(f"types must have one for {each.type!r}, not two")
             by_tag[each.tag] = self._by_type[each.type] = each
         self._reader = Reader(by_tag)
-
-    @property
-    def has_types(self) -> bool:
-        """Whether there are types of users; all others are let go of without their code."""
-        return bool(self._by_type)
+        #: Whether there are types of users; all others are let go of without their code.
+        self.has_types: bool = bool(by_tag)
 
     def encode(self, where: str, value: Any) -> str:
         """The text of *value*: one line, that can be UTF-8.
