@@ -120,8 +120,13 @@ class Ledger(Books):
 
     def counted(self, request: Request, ok: bool, stamp: float) -> int:
         """A reply was taken that is the last, or that a policy has to be asked about."""
-        arrivals = self.arrivals
-        if request.extras is None and request.cell is None and arrivals and arrivals[0] is request:
+        arrivals, extras = self.arrivals, request.extras
+        if (
+            request.cell is None
+            and (extras is None or extras.are_all_ok())
+            and arrivals
+            and arrivals[0] is request
+        ):
             # What nearly every request comes to, in short: all OK, nobody overtaken.
             arrivals.popleft()
             self.sums.all_ok += len(request.roster)

@@ -212,6 +212,10 @@ class Extras:
         #: Once its end has begun with members absent.
         self.ending: Optional[Ending] = None
 
+    def are_all_ok(self) -> bool:
+        """Whether who has come to a verdict is OK, and nothing but that is to be seen to."""
+        return not (self.unanswered or self.errors or self.need or self.line or self.ending)
+
 
 class Request:
     """One request, from the send to the last answer that anybody gives.
