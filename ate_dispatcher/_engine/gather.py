@@ -259,7 +259,13 @@ def engines_of(member: Member) -> Any:
 def _tell_listeners(request: Request, callback: str, message: Callable[[Request], Any]) -> None:
     if request.channel is None:
         return
-    listeners: Sequence[Hearer] = request.channel.heard().members
+    side = request.channel.listeners
+    heard = side.roster
+    if heard.version is not side.version:
+        heard = request.channel.heard()
+    listeners: Sequence[Hearer] = heard.members
+    if not listeners:
+        return
     heeding = [each._ate_mailbox for each in listeners if each._ate_heeds(callback)]
     if heeding:
         request.engine.posts.put(_parts(request.engine, heeding, message(request)))

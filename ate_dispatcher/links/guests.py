@@ -6,7 +6,7 @@ A guest is told inside the section, and only appends; all else is on the link's 
 from __future__ import annotations
 
 import traceback
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, Optional, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
@@ -34,6 +34,8 @@ __all__ = ["Guests"]
 _LONGEST_TRACE = 4096
 _LONGEST_MESSAGE = 1000
 
+_NOBODY: FrozenSet[int] = frozenset()
+
 _SAID = {Verdict.DECLINED: "declined", Verdict.WITHDRAWN: "withdrawn"}
 
 
@@ -48,7 +50,7 @@ class _Guest:
         self.id: int = number
         self.request: Optional[Handle] = None
         #: Those who shall not begin it any more, by identity; replaced whole.
-        self._off: Set[int] = set()
+        self._off: FrozenSet[int] = _NOBODY
         self._seen: Optional[Record] = None
 
     def told(self, request: Request, effects: int, member: Optional[Member]) -> None:
@@ -165,7 +167,8 @@ class Guests:
             guest.request = rest
             if rest is not None and rest.completion is None:
                 self._open[asker.name, number] = guest
-        shared.let_go((values, named, order))
+        if shared.codec.has_types:
+            shared.let_go((values, named, order))
         if len(members) < len(keys):
             there = {each.number for each in members}
             for key in keys:
@@ -276,9 +279,12 @@ class Guests:
         self._open.pop((guest.asker, guest.id), None)
         # They know each other: without this nobody lets go of them before cycles are looked for.
         guest.request = None
+        unanswered = request.unanswered()
+        if not unanswered:
+            return
         left = [
             (each.member.number, each.verdict.value, each.standing.value)
-            for each in request.unanswered()
+            for each in unanswered
             if each.ending is not None and each.standing is not None
         ]
         if left:

@@ -185,6 +185,7 @@ class Session:
     def _see_to_outbox(self) -> bool:
         """A part of what waits; whether there is more."""
         shared, outbox, outlet = self._shared, self._shared.outbox, self.membership.outlet
+        has_types = shared.codec.has_types
         for _ in range(_FEW):
             if shared.said > _MUCH:
                 break
@@ -199,7 +200,8 @@ class Session:
                     what(*data)
                 else:
                     outlet.hear(item)
-                shared.let_go(item)
+                if has_types:
+                    shared.let_go(item)
             except (BadType, BadValue) as error:
                 shared.let_go(item, is_known=False)
                 topic = getattr(item, "topic", None)
