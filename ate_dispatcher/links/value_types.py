@@ -47,7 +47,8 @@ class ValueType(Generic[T]):
         Exactly this one: what is of a subclass would come back as something else.
     to_plain: callable
         Of a value, makes what can travel: anything that a value may be, also values of other such
-        types. Runs on the thread that sends, in its call.
+        types. Of an argument it runs in the call of `send_request`, on the thread of that; of an
+        answer, and of what is published, on the link's thread. It must not block.
     from_plain: callable
         Of what `to_plain` has made, makes an equal value. Runs on the thread that reads what has
         arrived, the link's. It gets what others have sent, so let it believe nothing: whatever it
