@@ -213,8 +213,8 @@ class Extras:
         self.ending: Optional[Ending] = None
 
     def are_all_ok(self) -> bool:
-        """Whether who has come to a verdict is OK, and nothing but that is to be seen to."""
-        return not (self.unanswered or self.errors or self.need or self.line or self.ending)
+        """Whether who has come to a verdict is OK, and its end needs no other look."""
+        return not (self.unanswered or self.errors or self.need)
 
 
 class Request:

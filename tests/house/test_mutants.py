@@ -76,7 +76,7 @@ class Mutant(NamedTuple):
 
 LEDGER = "_core.ledger:Ledger"
 BOOKS = "_core.books:Books"
-REQUEST = "_core.request:Request"
+REQUEST, EXTRAS = "_core.request:Request", "_core.request:Extras"
 VERDICTS = "_core.verdicts"
 ENDS_MODULE = "_core.ends"
 ENDS = f"{ENDS_MODULE}:Ends"
@@ -88,7 +88,7 @@ FIFO, MAILBOX = "_delivery.fifo:Fifo", "_delivery.mailbox:Mailbox"
 KEYED = "_delivery.keyed_mailbox:KeyedMailbox"
 REGISTRY, CHANNEL, MATCHED = "_delivery.registry", "_delivery.channel", "_delivery.matched"
 PATTERNS, LIVING = "_delivery.patterns", "_delivery.living"
-REFUSE, IN_SHORT = "return self._refuse()", "request.extras is None and request.cell is None and "
+REFUSE = "return self._refuse()"
 
 ROOM = "_delivery.room:Room"
 
@@ -243,10 +243,10 @@ MUTANTS = [
     Mutant(f"{OPEN}.release", "self.keep(eldest)", "pass", "who is overtaken is forgotten"),
     Mutant(f"{OPEN}.gather", "self.keep(request)", "pass", "gathering forgets"),
     Mutant(f"{LEDGER}.counted", "and arrivals[0] is request", "", "pops", EXAMPLES),
-    Mutant(f"{LEDGER}.counted", IN_SHORT, "request.cell is None and ", "extras are forgotten"),
-    Mutant(
-        f"{LEDGER}.counted", IN_SHORT, "request.extras is None and ", "what is kept is forgotten"
-    ),
+    Mutant(f"{LEDGER}.counted", "request.cell is None", "True", "what is kept is forgotten"),
+    Mutant(f"{EXTRAS}.are_all_ok", "self.unanswered or ", "", "who gave no answer is OK", EXAMPLES),
+    Mutant(f"{EXTRAS}.are_all_ok", " or self.errors", "", "who raised is OK"),
+    Mutant(f"{EXTRAS}.are_all_ok", " or self.need", "", "policies are forgotten"),
     Mutant(
         f"{OPEN}._renew",
         "heapq.heappush(self._heap, cell)",
