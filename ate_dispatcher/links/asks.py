@@ -226,9 +226,10 @@ class Asks:
 
     def hand_in(self) -> None:
         """What has come so far, to the ledger."""
-        answers, self._answers = self._answers, []
-        hand_in(self._engine, answers)
-        self._shared.let_go(answers)
+        if self._answers:
+            answers, self._answers = self._answers, []
+            hand_in(self._engine, answers)
+            self._shared.let_go(answers)
 
     def joined_in(self, number: int, payload: bytes) -> None:
         """Somebody has answered who was not asked by name; b"" if nobody will."""

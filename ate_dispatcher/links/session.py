@@ -103,6 +103,7 @@ class Session:
         found, malformed = frames.frames_of(payload)
         if malformed:
             shared.count("malformed", malformed)
+        has_types = shared.codec.has_types
         shared.counts["messages_in"] += 1
         shared.counts["frames_in"] += len(found)
         self.membership.heard_of(sender)
@@ -112,6 +113,9 @@ class Session:
             if take is None:
                 self.hand_in()
                 take = self._others.get(kind)
+            elif has_types:
+                # As `_before_users`, in place.
+                self.hand_in()
             if take is not None and not self.is_over:
                 try:
                     take(sender, *frame[1:])
@@ -128,6 +132,11 @@ class Session:
         self.asks.hand_in()
         self.results.hand_on()
 
+    def _before_users(self) -> None:
+        """Users' types may see to what comes next, and take long: what is here was in time."""
+        if self._shared.codec.has_types:
+            self.hand_in()
+
     def unreachable(self, part: str) -> None:
         """Nobody of that name is there."""
         self.hand_in()
@@ -139,10 +148,12 @@ class Session:
     def asked(self, topic: str, payload: bytes, reply: str) -> None:
         """Somebody asks whoever is on that topic."""
         if not self.is_over:
+            self._before_users()
             self.guests.ask_anybody(topic, payload, reply)
 
     def answered(self, number: int, payload: bytes) -> None:
         """Somebody answers that question."""
+        self._before_users()
         self.asks.joined_in(number, payload)
 
     def step(self) -> float:

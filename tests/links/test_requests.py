@@ -483,6 +483,45 @@ def test_what_a_request_carried_is_let_go_of_at_its_end(
         gc.enable()
 
 
+@pytest.mark.parametrize("following", ["answer", "open answer", "result", "question"])
+def test_an_answer_does_not_wait_for_what_users_make_of_what_follows(
+    parts: Parts, following: str
+) -> None:
+    """Of what is read together each is in time, however long a type of users takes."""
+    said: List[Any] = []
+
+    def make(zero: Any) -> Point:
+        said.append(plain.completion)
+        return Point()
+
+    types = [ValueType("point", Point, lambda point: 0, make)]
+    for name in ("a", "b", "c"):
+        parts.part(name, connect=False)
+        parts.connect(name, types=types)
+    parts.producer("b", 1, 5)
+    a, c = parts.dispatchers["a"], parts.dispatchers["c"]
+    if following == "result":
+        parts.listener("a", "points")
+    elif following == "question":
+        parts.producer("a", 0, 5, topic="points")
+    else:
+        parts.producer("c", 1, lambda *_: Point(), topic="points")
+    parts.clock.settle()
+    parts.wire.delay(10, to="a")
+    plain = a.send_request("volts", ttl=1000)
+    if following == "result":
+        parts.clock.advance(1)
+        c.publish("points", Point())
+    elif following == "question":
+        parts.clock.advance(1)
+        c.options(ttl=1000, members="open").send_request("points", Point())
+    else:
+        members = "open" if following == "open answer" else None
+        a.options(ttl=1000, members=members).send_request("points")
+    parts.clock.advance(50)
+    assert said[:1] == [Completion.ALL_REPLIED]
+
+
 def test_who_does_not_know_a_type_says_so(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
     """To who asks, as an error; and in its own log, once."""
     parts.part("a", connect=False)
