@@ -258,6 +258,10 @@ class Asks:
         self._has_answered(number, pending, sender, key)
         if pending.request.completion is None:
             tell(self._engine, _FACTS[why], pending.request, member)
+        elif why == "died":
+            self._settle(pending.request, {member: (Verdict.MISSING, Standing.DEAD)})
+        else:
+            self._settle(pending.request, {member: (Verdict.SKIPPED, None)})
 
     def in_skip(self, sender: str, number: int, key: int) -> None:
         """It will not begin: the request was over."""

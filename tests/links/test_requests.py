@@ -543,3 +543,19 @@ def test_who_does_not_know_a_type_says_so(parts: Parts, caplog: pytest.LogCaptur
     assert parts.counted("b", "malformed") == 3
     assert caplog.text.count("'ohms' cannot be read") == 1
     assert caplog.text.count("'volts' cannot be read") == 1
+
+
+def test_who_was_disabled_there_as_it_ended_here_has_not_begun_it(parts: Parts) -> None:
+    """The word that it was withdrawn comes after the end: then it is SKIPPED, as in one process."""
+    for part in ("a", "b"):
+        parts.part(part)
+    busy = parts.producer("b", 100, 5)
+    parts.ask("a")
+    parts.clock.advance(5)
+    parts.wire.delay(20, to="a")
+    handle = parts.ask("a", ttl=20)
+    parts.clock.advance(10)
+    parts.dispatchers["b"].disable(busy)
+    parts.clock.advance(500)
+    assert handle.completion is Completion.DEADLINE
+    assert verdicts(handle) == [Verdict.SKIPPED]
