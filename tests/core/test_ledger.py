@@ -248,6 +248,7 @@ def test_last_answer_beside_an_unanswered(books: Books, fact: Fact) -> None:
     assert effects & TOLD == ACCEPTED | ENDED
     assert request.completion is Completion.ALL_REPLIED
     assert sum(counted(books).values()) == 2
+    assert counted(books)[Verdict.OK] == 1
 
 
 @UNANSWERED
