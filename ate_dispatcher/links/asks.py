@@ -65,8 +65,7 @@ class Asks:
 
     def __len__(self) -> int:
         """How many are open. From anywhere."""
-        pending = self._pending.copy()
-        return sum(each.request.completion is None for each in pending.values())
+        return sum(each.request.completion is None for each in self._pending.copy().values())
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -285,10 +284,12 @@ class Asks:
             return
         progressed(self._engine, pending.request, member, fraction, text)
 
-    def gone(self, part_name: str) -> None:
-        """It has left: nobody there will answer."""
+    def gone(self, part_name: str, for_good: bool) -> None:
+        """Nobody there will answer; who only was silent, *for_good* or not, shall not begin it."""
         for number, pending in list(self._pending.items()):
             keys = [each for each in pending.left if each[0] == part_name]
+            if keys and not for_good and pending.packed is None:
+                self._shared.to(part_name, frames.can(number, [key for _, key in keys]))
             for each in keys:
                 member = pending.left.pop(each)
                 if pending.request.completion is None:

@@ -6,7 +6,7 @@ A guest is told inside the section, and only appends; all else is on the link's 
 from __future__ import annotations
 
 import traceback
-from typing import Any, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
@@ -33,6 +33,10 @@ __all__ = ["Guests"]
 
 _LONGEST_TRACE = 4096
 _LONGEST_MESSAGE = 1000
+
+_LATE, _PAUSE = 1.0, 0.25
+"""So many seconds late, and its asker may have taken this part for gone meanwhile; so many are
+waited then for that word, which follows what was asked."""
 
 _NOBODY: FrozenSet[int] = frozenset()
 
@@ -105,6 +109,19 @@ class _Anybody(_Guest):
         """Nobody looks."""
 
 
+class _Asked(NamedTuple):
+    """What has come, as it was read; but for *until*, the instant of its deadline here."""
+
+    asker: str
+    number: int
+    until: float
+    topic: str
+    keys: List[int]
+    args: List[Any]
+    kwargs: Dict[str, Any]
+    options: Dict[str, Any]
+
+
 class Guests:
     """The requests of other parts that are open here, by whose they are and their ids there."""
 
@@ -112,6 +129,8 @@ class Guests:
         self.shared: Shared = shared
         self._engine: Engine = shared.engine
         self._open: Dict[Tuple[str, int], _Guest] = {}
+        #: Those that may be over where they were asked; each with when that is known here.
+        self._doubted: Dict[Tuple[str, int], Tuple[float, _Asked]] = {}
         #: Who may be asked, by number; kept up to date by who says so to the others.
         self.members: Dict[int, LocalMember] = {}
         self._index: Index[Channel] = Index(list)
@@ -120,7 +139,7 @@ class Guests:
 
     def __len__(self) -> int:
         """How many are open."""
-        return len(self._open)
+        return len(self._open) + len(self._doubted)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -141,24 +160,54 @@ class Guests:
         if not asker.is_new(number):
             shared.count("duplicates")
             return
-        remaining = NEVER if ttl_ms is None else ttl_ms / 1e3 - late
+        until = NEVER if ttl_ms is None else shared.now + ttl_ms / 1e3 - late
+        if late > _LATE and until > shared.now:
+            asked = _Asked(asker.name, number, until, topic, keys, args, kwargs, options)
+            self._doubted[asker.name, number] = shared.now + _PAUSE, asked
+        else:
+            self._begin(asker.name, number, until, topic, keys, args, kwargs, options)
+
+    def look(self, now: float) -> float:
+        """Begin what is doubted no more; when to look again."""
+        for key, (at, asked) in list(self._doubted.items()):
+            if at > now:
+                return at
+            del self._doubted[key]
+            self._begin(*asked)
+        return NEVER
+
+    def _skip(self, asker: str, number: int, keys: Iterable[int]) -> None:
+        self.shared.count("stale")
+        for key in keys:
+            self.shared.to(asker, frames.skip(number, key))
+
+    def _begin(
+        self,
+        asker: str,
+        number: int,
+        until: float,
+        topic: str,
+        keys: List[int],
+        args: List[Any],
+        kwargs: Dict[str, Any],
+        options: Dict[str, Any],
+    ) -> None:
+        shared, remaining = self.shared, until - self.shared.now
         if remaining < 0:
-            shared.count("stale")
-            for key in keys:
-                shared.to(asker.name, frames.skip(number, key))
+            self._skip(asker, number, keys)
             return
         members = [self.members[key] for key in keys if key in self.members]
-        guest = _Guest(self, asker.name, number)
+        guest = _Guest(self, asker, number)
         try:
             values, named = shared.codec.decode_call(args, kwargs)
             order = shared.codec.decode(options["key"]) if "key" in options else None
             hash(order)
         except (BadType, BadValue, TypeError) as error:
             # Perhaps a type that is not known here: who asks is told, and so is who looks here.
-            shared.unreadable(asker.name, topic, error)
+            shared.unreadable(asker, topic, error)
             for key in keys:
                 told = type(error).__name__, f"on {shared.part}: {error}", ""
-                shared.to(asker.name, frames.err(number, key, 0.0, 0.0, *told))
+                shared.to(asker, frames.err(number, key, 0.0, 0.0, *told))
             return
         if members:
             channel, whom = self._channel(topic), tuple(members)
@@ -166,14 +215,14 @@ class Guests:
             members = members if rest is not None else []
             guest.request = rest
             if rest is not None and rest.completion is None:
-                self._open[asker.name, number] = guest
+                self._open[asker, number] = guest
         if shared.codec.has_types:
             shared.let_go((values, named, order))
         if len(members) < len(keys):
             there = {each.number for each in members}
             for key in keys:
                 if key not in there:
-                    shared.to(asker.name, frames.not_(number, key, "declined"))
+                    shared.to(asker, frames.not_(number, key, "declined"))
 
     def ask_anybody(self, subject: str, payload: bytes, reply: str) -> None:
         """Somebody asks whoever is on the topic of that *subject*."""
@@ -213,6 +262,13 @@ class Guests:
 
     def cancel(self, asker: str, number: int, keys: Optional[List[int]]) -> None:
         """Its caller does not want it any more; or not those producers, if they have not begun."""
+        if (asker, number) in self._doubted:
+            at, asked = self._doubted.pop((asker, number))
+            self._skip(asker, number, asked.keys if keys is None else keys)
+            left = [] if keys is None else [key for key in asked.keys if key not in keys]
+            if left:
+                self._doubted[asker, number] = at, asked._replace(keys=left)
+            return
         guest = self._open.get((asker, number))
         if guest is None or guest.request is None:
             return
@@ -225,6 +281,8 @@ class Guests:
 
     def gone(self, asker: str) -> None:
         """Nobody waits any more for what it has asked."""
+        for key in [each for each in self._doubted if each[0] == asker]:
+            del self._doubted[key]
         for key in [each for each in self._open if each[0] == asker]:
             guest = self._open.pop(key)
             if guest.request is not None:

@@ -308,7 +308,7 @@ class Membership:
         self._take(part, NOTHING)
         self._results.gone(name, part.instance, for_good)
         self._results.hand_on()
-        self._asks.gone(name)
+        self._asks.gone(name, for_good)
         self._guests.gone(name)
 
     def lost(self) -> None:

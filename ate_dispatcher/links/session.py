@@ -166,7 +166,7 @@ class Session:
         more = self._see_to_outbox()
         if not self.is_over:
             now = shared.now
-            until = min(self.membership.look(now), self.results.look(now))
+            until = min(self.membership.look(now), self.results.look(now), self.guests.look(now))
             if self._leave_by < NEVER:
                 until = min(until, self._leave_by)
                 if now >= self._leave_by or not (len(self.guests) or len(self.asks)):

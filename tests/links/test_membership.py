@@ -120,6 +120,27 @@ def test_who_is_cut_off_is_gone(parts: Parts) -> None:
     assert parts.ask("a").results() == ["here"]
 
 
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_what_was_late_waits_for_the_word_that_it_is_over(parts: Parts, cancelled: bool) -> None:
+    """Such as what a frozen machine finds in its sockets; it is begun if there is no such word."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 0, "far")
+    assert parts.ask("a").results() == ["far"]
+    parts.wire.delay(2000, "a", "b")
+    handle = parts.ask("a", ttl=20_000)
+    parts.clock.advance(1)
+    # What is said from here on arrives with what was asked, not before.
+    parts.wire.delay(10, "a", "b")
+    parts.clock.advance(1000)
+    if cancelled:
+        handle.cancel()
+    parts.clock.advance(3000)
+    assert verdicts(handle) == [Verdict.CANCELLED if cancelled else Verdict.OK]
+    assert len(far.asked) == (1 if cancelled else 2)
+    assert parts.counted("b", "stale") == (1 if cancelled else 0)
+
+
 def test_who_is_silent_is_gone_after_three_beats(parts: Parts) -> None:
     """And no request hangs beyond its deadline meanwhile."""
     parts.part("a")
