@@ -50,7 +50,7 @@ class Reader:
             return _READERS[tag](self, content, level + 1)
         own = self._types.get(tag)
         if own is None:
-            raise _malformed(tag, "is not known here")
+            raise _malformed(tag, "is not known here, to connect(types=)")
         content = self.read(content, level + 1)
         try:
             return own.from_plain(content)

@@ -73,7 +73,8 @@ class Writer:
             name = f"{kind.__module__}.{kind.__qualname__}".replace("builtins.", "")
             raise BadType(
                 f"{self._place()} cannot be sent elsewhere, it is of type {name}: neither one of "
-                "JSON's, tuple, bytes, set, frozenset or complex itself, nor has it a ValueType"
+                "JSON's, tuple, bytes, set, frozenset or complex itself, nor has it a ValueType, "
+                "see connect(types=)"
             )
         if id(value) in self._open:
             self._refuse("is in itself")
