@@ -134,12 +134,16 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
 
 def forward(request: Request, value: Any) -> None:
     """A value was taken: to whoever listens on its topic. The hot loop does the same in place."""
-    side = request.channel.listeners
-    heard = side.roster
-    if heard.version is not side.version:
-        heard = request.channel.heard()
+    heard = _heard(request)
     if heard.plain is not None or heard.apart:
         request.engine.posts.put(parts_of(request, heard, (request.topic, value)))
+
+
+def _heard(request: Request) -> Roster:
+    """Who listens on its topic; nearly always that is known."""
+    side = request.channel.listeners
+    heard: Roster = side.roster
+    return heard if heard.version is side.version else request.channel.heard()
 
 
 def parts_of(request: Request, roster: Roster, message: Any) -> List[List[Any]]:
@@ -259,11 +263,7 @@ def engines_of(member: Member) -> Any:
 def _tell_listeners(request: Request, callback: str, message: Callable[[Request], Any]) -> None:
     if request.channel is None:
         return
-    side = request.channel.listeners
-    heard = side.roster
-    if heard.version is not side.version:
-        heard = request.channel.heard()
-    listeners: Sequence[Hearer] = heard.members
+    listeners: Sequence[Hearer] = _heard(request).members
     if not listeners:
         return
     heeding = [each._ate_mailbox for each in listeners if each._ate_heeds(callback)]
@@ -278,8 +278,12 @@ def _parts(engine: Engine, mailboxes: Sequence[Mailbox], message: Any) -> List[L
 # -- after the section -------------------------------------------------------------------------
 
 
-def announce(engine: Engine, request: Request, effects: int) -> None:
+def announce(
+    engine: Engine, request: Request, effects: int, let_go: Optional[List[Any]] = None
+) -> None:
     """What a fact brings with it outside the section: wake who waits, say what is odd.
+
+    What was asked is added to *let_go*, if the caller releases that of several together.
 
     The section was left in between, which orders this look at who waits after the ledger's last
     word on the request (P9).
@@ -288,11 +292,14 @@ def announce(engine: Engine, request: Request, effects: int) -> None:
         wake(engine, request)
     if effects & ENDED:
         # What was asked is let go now: mailboxes and workers may hold the request for long (P16).
+        asked: List[Any] = []
         if request.chain is not None or request.kwargs or not _is_harmless(request.call):
             asked = [request.call, request.kwargs, request]
-            request.call = request.kwargs = None
-            release(asked)
         request.call = request.kwargs = None
+        if let_go is not None:
+            let_go += asked
+        elif asked:
+            release(asked)
         extras = request.extras
         for each in () if extras is None else request.unanswered():
             member = each.member

@@ -180,11 +180,7 @@ def elsewhere_of(
     by_link: Dict[Link, List[RemoteMember]] = {}
     for member in members:
         if isinstance(member, RemoteMember):
-            whom = by_link.get(member.link)
-            if whom is None:
-                by_link[member.link] = [member]
-            else:
-                whom.append(member)
+            by_link.setdefault(member.link, []).append(member)
     if not by_link:
         return None
     if together:
@@ -193,8 +189,8 @@ def elsewhere_of(
             f"barrier: {far.name} is on {far.part}, and members on several machines cannot begin "
             "together"
         )
-    asked = [(link, link.pack(topic, args, kwargs, key), by_link[link]) for link in by_link]
-    return Elsewhere(asked)
+    asked = by_link.items()
+    return Elsewhere([(link, link.pack(topic, args, kwargs, key), each) for link, each in asked])
 
 
 def outlets_to(members: Sequence[Member]) -> Optional[Outlet]:

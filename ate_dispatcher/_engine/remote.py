@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .._core.effects import ACCEPTED, ORDINARY
+from .._core.effects import ACCEPTED
 from .._core.ends import BUDGET
 from .._core.ledger import Ledger
 from .._core.member import Member, Start, Worker
@@ -26,7 +26,6 @@ from .link import Elsewhere, RemoteMember
 from .messages import RemoteResult
 from .process import SECTION, release, see_to
 from .scatter import hand_out
-from .waiting import wake
 
 __all__ = [
     "Answer",
@@ -42,8 +41,6 @@ __all__ = [
     "stream_ended",
     "withdraw_guest",
 ]
-
-_NOTHING = (None, None)
 
 Settled = Tuple[Verdict, Optional[Standing]]
 """MISSING, and where it stood then; or what it is for good."""
@@ -132,15 +129,8 @@ def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
                 done.append((request, effects))
         let_go: List[Any] = []
         for request, effects in done:
-            extras = request.extras
-            if effects == ORDINARY and extras is not None and not extras.unanswered:
-                # As `announce`, but that what was asked is let go of together.
-                if request.awaited:
-                    wake(engine, request)
-                let_go += request.call, request.kwargs, request
-                request.call = request.kwargs = None
-            elif effects != ACCEPTED or request.awaited:
-                announce(engine, request, effects)
+            if effects != ACCEPTED or request.awaited:
+                announce(engine, request, effects, let_go)
         if let_go:
             release(let_go)
 
@@ -157,16 +147,13 @@ def _as_it_is_for(request: Request, member: Member) -> Request:
 def _began(request: Request, stamp: float, waited: float, ran: float) -> Start:
     """When it began, with what it spent on the way: no clock is compared with another."""
     since = stamp - request.sent
-    network = since - ran - waited
-    if ran >= 0.0 and waited >= 0.0 and network >= 0.0:
-        return Start(stamp - ran, _NOTHING, network)
     if since < 0.0:
         since = 0.0
     if not 0.0 <= ran <= since:
         ran = 0.0 if ran < 0.0 else since
     if not 0.0 <= waited <= since - ran:
         waited = 0.0 if waited < 0.0 else since - ran
-    return Start(stamp - ran, _NOTHING, since - ran - waited)
+    return Start(stamp - ran, (None, None), since - ran - waited)
 
 
 def progressed(
@@ -202,19 +189,19 @@ def open_guest(
     members: Tuple[Member, ...],
     args: Sequence[Any],
     kwargs: Dict[str, Any],
-    remaining: float,
+    deadline: float,
     key: Any,
 ) -> Optional[Handle]:
-    """Open a request that was sent elsewhere, with *remaining* seconds left; None after a stop.
+    """Open a request that was sent elsewhere, until *deadline*, an instant here; None after a stop.
 
     *channel* is of its topic, with nobody on it.
     """
     if engine.gate.refusal is not None:
         return None
-    now, topic = engine.now(), channel.topic
-    number, until = engine.next_id(), now + remaining
+    now, number, topic = engine.now(), engine.next_id(), channel.topic
     call = (topic, *args)
-    request = Handle.of(engine, number, topic, channel, members, now, until, call, kwargs or None)
+    more = deadline, call, kwargs or None
+    request = Handle.of(engine, number, topic, channel, members, now, *more)
     request.is_for(guest)
     if key is not None:
         request.more().key = engine.keys.intern(key)

@@ -156,16 +156,17 @@ class Guests:
         options: Dict[str, Any],
     ) -> None:
         """*asker* has sent a request at *sent* of its clock, with *ttl_ms* left."""
-        shared, late = self.shared, asker.delayed(sent, self.shared.now)
+        now = self.shared.now
+        late = asker.delayed(sent, now)
         if not asker.is_new(number):
-            shared.count("duplicates")
+            self.shared.count("duplicates")
             return
-        until = NEVER if ttl_ms is None else shared.now + ttl_ms / 1e3 - late
-        if late > _LATE and until > shared.now:
-            asked = _Asked(asker.name, number, until, topic, keys, args, kwargs, options)
-            self._doubted[asker.name, number] = shared.now + _PAUSE, asked
+        until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
+        asked = _Asked(asker.name, number, until, topic, keys, args, kwargs, options)
+        if late > _LATE and until > now:
+            self._doubted[asker.name, number] = now + _PAUSE, asked
         else:
-            self._begin(asker.name, number, until, topic, keys, args, kwargs, options)
+            self._begin(asked, now)
 
     def look(self, now: float) -> float:
         """Begin what is doubted no more; when to look again."""
@@ -173,7 +174,7 @@ class Guests:
             if at > now:
                 return at
             del self._doubted[key]
-            self._begin(*asked)
+            self._begin(asked, now)
         return NEVER
 
     def _skip(self, asker: str, number: int, keys: Iterable[int]) -> None:
@@ -181,19 +182,10 @@ class Guests:
         for key in keys:
             self.shared.to(asker, frames.skip(number, key))
 
-    def _begin(
-        self,
-        asker: str,
-        number: int,
-        until: float,
-        topic: str,
-        keys: List[int],
-        args: List[Any],
-        kwargs: Dict[str, Any],
-        options: Dict[str, Any],
-    ) -> None:
-        shared, remaining = self.shared, until - self.shared.now
-        if remaining < 0:
+    def _begin(self, asked: _Asked, now: float) -> None:
+        asker, number, until, topic, keys, args, kwargs, options = asked
+        shared = self.shared
+        if until < now:
             self._skip(asker, number, keys)
             return
         members = [self.members[key] for key in keys if key in self.members]
@@ -211,7 +203,7 @@ class Guests:
             return
         if members:
             channel, whom = self._channel(topic), tuple(members)
-            rest = open_guest(self._engine, guest, channel, whom, values, named, remaining, order)
+            rest = open_guest(self._engine, guest, channel, whom, values, named, until, order)
             members = members if rest is not None else []
             guest.request = rest
             if rest is not None and rest.completion is None:
@@ -237,9 +229,10 @@ class Guests:
         whom = tuple([each for each in there if isinstance(each, LocalMember)])
         if whom:
             guest = _Anybody(self, reply, 0)
-            remaining = NEVER if question.ttl_ms is None else question.ttl_ms / 1e3
+            ttl_ms, now = question.ttl_ms, self.shared.now
+            until = NEVER if ttl_ms is None else now + ttl_ms / 1e3
             whose = self._channel(topic)
-            open_guest(self._engine, guest, whose, whom, *question[:2], remaining, None)
+            open_guest(self._engine, guest, whose, whom, *question[:2], until, None)
 
     def answered_anybody(self, guest: _Guest, record: Record) -> None:
         """A value or an error, for who has asked whoever there is."""
@@ -337,12 +330,9 @@ class Guests:
         self._open.pop((guest.asker, guest.id), None)
         # They know each other: without this nobody lets go of them before cycles are looked for.
         guest.request = None
-        unanswered = request.unanswered()
-        if not unanswered:
-            return
         left = [
             (each.member.number, each.verdict.value, each.standing.value)
-            for each in unanswered
+            for each in request.unanswered()
             if each.ending is not None and each.standing is not None
         ]
         if left:

@@ -285,7 +285,7 @@ class Membership:
         self._unseen.discard(sender)
         part = self.parts.get(sender)
         if part is not None:
-            part.heard = self._shared.engine.now()
+            part.heard = self._engine.now()
 
     def unreachable(self, name: str) -> None:
         """What was sent to it has reached nobody; just after a reconnect that proves nothing."""

@@ -110,12 +110,11 @@ class Session:
         for frame in found:
             kind = frame[0]
             take = self._answers.get(kind)
-            if take is None:
-                self.hand_in()
-                take = self._others.get(kind)
-            elif has_types:
+            if take is None or has_types:
                 # As `_before_users`, in place.
                 self.hand_in()
+            if take is None:
+                take = self._others.get(kind)
             if take is not None and not self.is_over:
                 try:
                     take(sender, *frame[1:])

@@ -6,13 +6,12 @@ import copy
 import json
 import pickle
 import re
-import sys
 import threading
 from dataclasses import FrozenInstanceError
 from typing import Any, List
 
 import pytest
-from virtual import FOREVER, Ours, Payload, World, world
+from virtual import FOREVER, Ours, Payload, World, looks_at_stacks, world
 
 from ate_dispatcher import Reply
 from ate_dispatcher.testing import VirtualClock
@@ -199,14 +198,7 @@ def test_without_diagnosis_nobody_looks_at_stacks(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked for, or it costs nothing."""
-    looks: List[threading.Thread] = []
-    usual = sys._current_frames
-
-    def look() -> Any:
-        looks.append(threading.current_thread())
-        return usual()
-
-    monkeypatch.setattr(sys, "_current_frames", look)
+    looks = looks_at_stacks(monkeypatch)
     world.producer(FOREVER)
     handle = world.send()
     handle.wait()

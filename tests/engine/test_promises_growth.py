@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any, List
 
@@ -10,7 +9,7 @@ import inside
 import pytest
 from counting import Watch, grows_linearly, hang, watch
 from rig import Answer, Gated, Recorder, ended, over
-from virtual import FOREVER, World, verdicts
+from virtual import FOREVER, World, looks_at_stacks, verdicts
 
 from ate_dispatcher import Dispatcher
 
@@ -130,14 +129,7 @@ def test_an_end_does_not_look_at_all_stacks_for_each_member(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """But once in each pass: to read them takes the longer the more threads there are."""
-    looks: List[threading.Thread] = []
-    usual = sys._current_frames
-
-    def look() -> Any:
-        looks.append(threading.current_thread())
-        return usual()
-
-    monkeypatch.setattr(sys, "_current_frames", look)
+    looks = looks_at_stacks(monkeypatch)
     world = World(diagnose=True)
     for _ in range(20):
         world.producer(FOREVER)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
+import threading
 import weakref
 from typing import Any, Callable, Iterator, List, Optional
 
@@ -218,6 +220,19 @@ def bare_logger(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(logger, "handlers", list(handlers))
 
     return bare
+
+
+def looks_at_stacks(monkeypatch: pytest.MonkeyPatch) -> List[threading.Thread]:
+    """From now on: who has looked at the stacks of all threads, each time."""
+    looks: List[threading.Thread] = []
+    usual = sys._current_frames
+
+    def look() -> Any:
+        looks.append(threading.current_thread())
+        return usual()
+
+    monkeypatch.setattr(sys, "_current_frames", look)
+    return looks
 
 
 def sums_add_up(dispatcher: Dispatcher, quiet: bool = False) -> None:
