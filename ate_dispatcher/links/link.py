@@ -55,6 +55,7 @@ class Link:
         """Connect. With *wait* return when it is known who is there, after 0.5 s at the latest."""
         engine, session = self._engine, self._session
         engine.registry.watchers.append(self.changed)
+        session.is_opening = wait
         try:
             self._transport.open(session, engine.clock, wait)
             if wait:
@@ -65,6 +66,7 @@ class Link:
             session.watch_no_more()
             self.leave(-NEVER)
             raise
+        session.is_opening = False
 
     def parts(self) -> Tuple[str, ...]:
         """The names of the others; as `_engine.link.Link`, and so are the following."""

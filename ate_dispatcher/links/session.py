@@ -50,6 +50,8 @@ class Session:
         self.is_over: bool = False
         #: Why, if nobody here wanted that. Set before.
         self.error: Optional[DispatcherError] = None
+        #: Whether who connects is told what goes wrong, and nobody else needs to be.
+        self.is_opening: bool = False
         self._waiting: List[Parker] = []
         #: How many frames were taken since the last were handed in.
         self._taken = 0
@@ -173,7 +175,7 @@ class Session:
             if self.membership.is_taken and not self.is_over:
                 taken = f"name {self.part!r} is taken by another part of {self.namespace!r}"
                 self.error = ConnectionFailed(taken)
-                if not self._waiting:
+                if not (self.is_opening or self._waiting):
                     _log.lost("the link is left: %s", taken)
                 self.leave()
         shared.flush()

@@ -15,6 +15,7 @@ from virtual import bare_logger
 
 from ate_dispatcher import (
     Connection,
+    ConnectionFailed,
     Dispatcher,
     DispatcherStopped,
     Producer,
@@ -172,6 +173,24 @@ def test_who_has_left_may_come_again(pair: Pair) -> None:
     with b.connect(Wire().transport(), namespace="n", name="b") as elsewhere:
         assert elsewhere.parts == ()
     assert b.send_request("add", 1, ttl=5000).results() == [1, 1, 1]
+
+
+def test_a_taken_name_is_told_to_who_connects_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """However soon that is known: here before it begins to wait for it."""
+    wire = Wire()
+    transport = wire.transport()
+    usual = transport.open
+
+    def slow(receiver: Any, clock: Any, wait: bool) -> None:
+        usual(receiver, clock, wait)
+        eventually(lambda: receiver.is_over)
+
+    transport.open = slow  # type: ignore[method-assign]
+    with Dispatcher() as first, Dispatcher() as second:
+        first.connect(wire.transport(), namespace="n", name="a")
+        with pytest.raises(ConnectionFailed, match="is taken"):
+            second.connect(transport, namespace="n", name="a")
+    assert "the link is left" not in caplog.text
 
 
 def test_nothing_of_an_ended_request_is_kept(pair: Pair) -> None:
