@@ -64,7 +64,7 @@ less `clock_s` is how long it was on its way, and something unknown; the least o
 frames with a clock from this instance, is that of the quickest. So the request is over there at
 ``clock_s + least + ttl_ms / 1000`` of the receiver's clock, however long it was held up; an `ask`
 that is over as it comes is to be answered by `skip`. Let the least rise by 0.1 ms in a second, for
-clocks drift apart. A second copy of an `id` is ignored. Times in answers are by the receiver's
+clocks drift apart. Times in answers are by the receiver's
 clock alone: ``waited_ms`` from the arrival of the `ask`. When the asker is gone, nobody waits.
 
 **Results and published values.** A value that is published, and one that is an answer the asker has
@@ -77,6 +77,18 @@ the `seq` of a `here` or `beat` beyond it, it says `again` to that part, each 50
 filled, and hands on what is behind it only then. The answer are the `res` themselves, to that part
 alone, from as long a history as one keeps (here 5,000, or 16 MiB), or `lost` for those that are
 gone: they are passed over. What a part has not heard when the other one is gone is lost.
+
+**Lost on the way.** Messages to one part may be numbered, and those of this package are: the first
+frame is `seq` then, of a `series` which begins with 1, and is greater than any that was used before
+towards that part, also before a restart. Whoever sees `seq` takes a message only when it has taken
+the one before it of that series; it begins where it first hears of the part, and later only with
+the first of a series, which means that nothing more comes of the one before. If it is not the next
+one, it says `resend`, in a message without `seq`, four times a second at most. Then all from there
+on is said again, with the same numbers, but for each `ask` whose request has ended, from as long a
+history as one keeps; or a new series begins, and both give up what they have asked of each other.
+After each connect, and to each new part, something is said to it, be it ``["probe"]``, so that it
+knows what it has missed. Who waits for an answer says `seen` in place of a probe; who has sent more
+than that says something. A program that does none of this is told each thing once, or never.
 
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000

@@ -25,7 +25,7 @@ from .._engine.remote import (
 from ..errors import BadType, BadValue, RemoteError
 from . import frames
 from .parts import PartMember, RemoteProducer
-from .pending import OTHERS, Packed, Pending
+from .pending import OTHERS, Packed, Pending, Said
 from .questions import answer_of, question_text
 from .shared import Shared
 from .subjects import subject_of
@@ -85,12 +85,8 @@ class Asks:
 
     def send_rest(self) -> None:
         """We are connected again: ask what is still to be asked, of those who are still there."""
-        for number, pending in list(self._pending.items()):
-            if pending.packed is not None:
-                self._send(pending)
-            else:
-                # Perhaps they have not heard it; to be told twice changes nothing.
-                self._take_back(number, pending)
+        for pending in list(self._pending.values()):
+            self._send(pending)
 
     def _send(self, pending: Pending) -> None:
         shared, request, packed = self._shared, pending.request, pending.packed
@@ -112,6 +108,20 @@ class Asks:
         for part_name, frame in zip(by_part, said):
             shared.to(part_name, frame)
 
+    def goes(self, part_name: str, frame: bytes) -> bool:
+        """Whether *frame*, which that part has missed, is still to be said to it.
+
+        What has ended does not leave.
+        """
+        number = frames.number_asked(frame)
+        pending = None if number is None else self._pending.get(number)
+        if number is None or (pending is not None and not pending.request.is_over):
+            return True
+        if pending is not None:
+            for _, key in pending.of(part_name):
+                self.in_skip(part_name, number, key)
+        return False
+
     def over(self, request: Request) -> None:
         """It has ended here: who has not begun it need not."""
         pending = self._pending.get(request.id)
@@ -127,14 +137,17 @@ class Asks:
         left = {id(member) for member in pending.left.values()}
         unanswered = [each for each in request.unanswered() if id(each.member) in left]
         pending.request = request.stub(request.completion or Completion.STOPPED, unanswered)
-        self._take_back(request.id, pending)
+        if request.completion is not Completion.DEADLINE:
+            # Else they know it by themselves.
+            for part_name in pending.parts():
+                self._shared.to(part_name, frames.can(request.id))
         self._ended.append((self._shared.now, request.id))
         said, pending.said = pending.said, {}
-        for member, (verdict, standing) in said.items():
+        for member, each in said.items():
             if (member.part, member.key) in pending.left:
-                self._says(request.id, pending, member, verdict, standing)
-        for each in pending.late:
-            self.in_late(*each)
+                self._says(request.id, pending, member, each)
+        for late in pending.late:
+            self.in_late(*late)
         self.hand_in()
         if not pending.left:
             self._pending.pop(request.id, None)
@@ -145,7 +158,6 @@ class Asks:
             if (member.part, member.key) not in pending.left or pending.request.is_over:
                 continue
             if pending.packed is None:
-                pending.off |= {(member.part, member.key)}
                 self._shared.to(member.part, frames.can(number, [member.key]))
             else:
                 # It was not asked, and will not be.
@@ -266,7 +278,7 @@ class Asks:
         """It will not begin: the request was over."""
         pending, member = self._find(sender, number, key)
         if pending is not None and member is not None:
-            self._says(number, pending, member, Verdict.SKIPPED, None)
+            self._says(number, pending, member, (Verdict.SKIPPED, None))
 
     def in_end(self, sender: str, number: int, left: List[List[Any]]) -> None:
         """The request is over there: where those stood who have not answered."""
@@ -275,7 +287,7 @@ class Asks:
             if pending is None or member is None:
                 continue
             final = _FINAL.get(verdict, Verdict.MISSING)
-            self._says(number, pending, member, final, _STANDINGS.get(standing))
+            self._says(number, pending, member, (final, _STANDINGS.get(standing)))
 
     def in_prog(self, sender: str, number: int, key: int, fraction: float, text: str) -> None:
         """How far it is."""
@@ -284,18 +296,24 @@ class Asks:
             return
         progressed(self._engine, pending.request, member, fraction, text)
 
-    def gone(self, part_name: str, for_good: bool) -> None:
-        """Nobody there will answer; who only was silent, *for_good* or not, shall not begin it."""
+    def gone(self, part_name: str, for_good: bool) -> int:
+        """Nobody there will answer; who only was silent, *for_good* or not, shall not begin it.
+
+        How many answers are waited for no more.
+        """
+        given_up = 0
         for number, pending in list(self._pending.items()):
-            keys = [each for each in pending.left if each[0] == part_name]
+            keys = pending.of(part_name)
             if keys and not for_good and pending.packed is None:
                 self._shared.to(part_name, frames.can(number, [key for _, key in keys]))
             for each in keys:
                 member = pending.left.pop(each)
                 if pending.request.completion is None:
+                    given_up += 1
                     tell(self._engine, Ledger.gone, pending.request, member)
             if keys and not pending.left:
                 self._pending.pop(number, None)
+        return given_up
 
     def gone_from(self, part_name: str, keys: Iterable[int]) -> None:
         """Those of its producers have left."""
@@ -309,10 +327,6 @@ class Asks:
                     tell(self._engine, Ledger.gone, pending.request, member)
 
     # -- inside --------------------------------------------------------------------------------
-
-    def _take_back(self, number: int, pending: Pending) -> None:
-        for part_name, keys in pending.takes_back():
-            self._shared.to(part_name, frames.can(number, keys))
 
     def _find(
         self, sender: str, number: int, key: int
@@ -328,27 +342,17 @@ class Asks:
         if not pending.left:
             self._pending.pop(number, None)
 
-    def _says(
-        self,
-        number: int,
-        pending: Pending,
-        member: RemoteMember,
-        verdict: Verdict,
-        standing: Optional[Standing],
-    ) -> None:
+    def _says(self, number: int, pending: Pending, member: RemoteMember, said: Said) -> None:
         if pending.request.completion is None:
             # A little early by our clock: it comes to that.
-            pending.said[member] = verdict, standing
+            pending.said[member] = said
             return
-        self._settle(pending.request, {member: (verdict, standing)})
+        self._settle(pending.request, {member: said})
+        verdict, standing = said
         if verdict is not Verdict.MISSING or standing is Standing.DEAD:
             self._has_answered(number, pending, member.part, member.key)
 
-    def _settle(
-        self,
-        request: Request,
-        settled: Dict[RemoteMember, Tuple[Verdict, Optional[Standing]]],
-    ) -> None:
+    def _settle(self, request: Request, settled: Dict[RemoteMember, Said]) -> None:
         # Who has not begun it: the word to stop is the same, whatever the caller's end was.
         is_cancelled = request.completion is Completion.CANCELLED
         unbegun = Verdict.CANCELLED if is_cancelled else Verdict.SKIPPED

@@ -31,7 +31,6 @@ from .subjects import topic_of
 
 __all__ = ["Guests"]
 
-_LONGEST_TRACE = 4096
 _LONGEST_MESSAGE = 1000
 
 _LATE, _PAUSE = 1.0, 0.25
@@ -158,9 +157,6 @@ class Guests:
         """*asker* has sent a request at *sent* of its clock, with *ttl_ms* left."""
         now = self.shared.now
         late = asker.delayed(sent, now)
-        if not asker.is_new(number):
-            self.shared.count("duplicates")
-            return
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
         asked = _Asked(asker.name, number, until, topic, keys, args, kwargs, options)
         if late > _LATE and until > now:
@@ -359,7 +355,7 @@ def _told(error: BaseException) -> Tuple[str, str, str]:
     try:
         message = str(error)[:_LONGEST_MESSAGE]
         lines = traceback.format_exception(type(error), error, error.__traceback__)
-        trace = "".join(lines)[-_LONGEST_TRACE // 2 :]
+        trace = "".join(lines)[-frames.LONGEST_TRACE // 2 :]
     except BaseException as raised:
         _log.lost("the text of a %s could not be made: %s", kind, type(raised).__name__)
     return kind, message, trace

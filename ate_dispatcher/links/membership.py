@@ -94,8 +94,11 @@ class Membership:
     def connected(self, now: float) -> None:
         """What is said arrives, from now on or again."""
         self._lenient_until, self._unseen = now + 2 * BEAT, set(self.parts)
+        self._shared.sequences.connected()
         for part in self.parts.values():
             part.heard = now
+            # Whatever it has missed, by its number it knows.
+            self._shared.to(part.name, frames.PROBE)
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._look_at_ours()
         # Nobody is to take this one for another, restarted, whose name it would have in vain.
@@ -148,11 +151,12 @@ class Membership:
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name)
             self._asks.forget_old(now)
+            shared.sequences.forget_old(now)
             self._forget_lost(now)
         if self._probe_at <= now:
             self._probe_at = now + _PROBE
             for name in self._asks.debtors(now - _PROBE):
-                shared.to(name, frames.PROBE)
+                shared.to(name, shared.sequences.seen(name))
         if self._ready_at <= now:
             self._ready_at, self.is_ready = NEVER, True
         say_at = self._say_at if self._is_known else NEVER
@@ -224,8 +228,10 @@ class Membership:
         if part is not None and part.instance != instance:
             self.gone(sender, True)
             part = None
+        is_new = part is None
         if part is None:
             part = self.parts[sender] = Part(sender, instance, now)
+            self._shared.sequences.begin(sender)
             self._lingering.pop(sender, None)
             self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
@@ -234,6 +240,9 @@ class Membership:
             part.delayed(more["clock"], now)
         if why == "new" and self._is_known:
             self._shared.to_behind(sender, self._here("you"))
+        elif is_new:
+            # From here on it knows what it has missed.
+            self._shared.to(sender, frames.PROBE)
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
             return
@@ -310,6 +319,7 @@ class Membership:
         self._results.hand_on()
         self._asks.gone(name, for_good)
         self._guests.gone(name)
+        self._shared.sequences.end(name)
 
     def lost(self) -> None:
         """All others are gone for this part, which leaves."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque, Dict, Hashable, List, Optional, Set
+from typing import Dict, Hashable, List, Optional, Set
 
 from .._core.durations import NEVER
 from .._engine.link import Link, RemoteMember
 
 __all__ = ["Part", "PartMember", "RemoteProducer"]
-
-_REMEMBERED = 10_000
-"""So many requests of one part are remembered, to tell a second copy."""
 
 _FORGETS = 1e-4
 """The least delay that was seen is let rise by so much of the time: clocks drift apart;"""
@@ -68,8 +64,6 @@ class Part:
         # when that has begun, and when the last one was seen.
         self._least = self._before = NEVER
         self._since = self._seen = now
-        self._known: Set[int] = set()
-        self._order: Deque[int] = deque()
 
     def delayed(self, sent: float, now: float) -> float:
         """By how much longer than the quickest what it has *sent* was on its way, in seconds.
@@ -83,16 +77,6 @@ class Part:
             self._since, self._before, self._least = now, self._least, NEVER
         self._least = min(self._least, delay)
         return delay - min(self._least, self._before)
-
-    def is_new(self, number: int) -> bool:
-        """Whether this is the first copy of its request *number*."""
-        if number in self._known:
-            return False
-        self._known.add(number)
-        self._order.append(number)
-        if len(self._order) > _REMEMBERED:
-            self._known.discard(self._order.popleft())
-        return True
 
     def member(self, link: Link, key: int, name: str) -> RemoteMember:
         """Its producer *key*, which is called *name*."""

@@ -7,9 +7,7 @@ link's thread.
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import islice
-from typing import Any, Deque, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .._core.durations import NEVER
 from .._delivery.matched import SomeChannel
@@ -17,6 +15,7 @@ from .._engine.engine import Order
 from .._engine.remote import Heard, let_hear
 from ..errors import BadType, BadValue
 from . import frames
+from .history import History
 from .shared import Shared
 from .subjects import subject_of
 
@@ -24,9 +23,6 @@ __all__ = ["LINGERS", "Results"]
 
 LINGERS = 10.0
 """Seconds for which a part that was lost may come back, and has missed nothing."""
-
-_KEPT, _BYTES = 5_000, 16 * 1024 * 1024
-"""So many, and so much text of them, are kept for who has missed some."""
 
 _PATIENCE, _LONGEST_PATIENCE = 0.25, 2.0
 """Seconds after which what is missing is asked for once more; twice as many each time, at most;"""
@@ -72,10 +68,7 @@ class Results:
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        #: The number of the last one that we have sent.
-        self.seq: int = 0
-        self._history: Deque[Tuple[int, str]] = deque()
-        self._size = 0
+        self._history: History[str] = History()
         self._sources: Dict[str, _Source] = {}
         #: Those of parts that were lost: until when, and which instance.
         self._lost: Dict[str, Tuple[float, str, _Source]] = {}
@@ -84,6 +77,11 @@ class Results:
         self._hears = False
         # To whom something was sent again since the last look: nobody has us fill our memory.
         self._served: Set[str] = set()
+
+    @property
+    def seq(self) -> int:
+        """The number of the last one that we have sent."""
+        return self._history.last
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -97,11 +95,7 @@ class Results:
                 f"value on topic {topic!r} is {len(frame)} bytes as text, and a message has room "
                 f"for {shared.transport.largest}"
             )
-        self.seq += 1
-        self._history.append((self.seq, frame))
-        self._size += len(frame)
-        while len(self._history) > _KEPT or self._size > _BYTES:
-            self._size -= len(self._history.popleft()[1])
+        self._history.add(frame, len(frame), shared.now)
         if shared.connected:
             # Else whoever misses it asks for it.
             shared.on(subject_of(topic), frame)
@@ -111,12 +105,12 @@ class Results:
         if sender in self._served or sender not in self._sources:
             return
         self._served.add(sender)
-        oldest = self._history[0][0] if self._history else self.seq + 1
+        oldest = self._history.first
         if first < oldest:
             self._shared.to(sender, frames.lost(first, min(last, oldest - 1)))
         size = 0
-        for _, frame in islice(self._history, max(0, first - oldest), max(0, last + 1 - oldest)):
-            size += len(frame)
+        for _, length, frame in self._history.items(first, last):
+            size += length
             if size > _PIECE:
                 break
             self._shared.count("sent_again")

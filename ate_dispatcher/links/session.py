@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
 from .. import _log
@@ -16,9 +17,11 @@ from .._time.clock import Parker, this_thread
 from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError
 from . import frames
 from .asks import Asks
+from .frame_reader import frames_of
 from .guests import Guests
 from .membership import Membership
 from .results import Results
+from .sequence import Taken
 from .shared import Shared
 
 __all__ = ["Session"]
@@ -81,6 +84,8 @@ class Session:
             "bye": membership.in_bye,
             "again": self.results.again,
             "lost": self.results.lost,
+            "resend": self._in_resend,
+            "seen": self._in_seen,
         }
 
     # -- what the transport tells --------------------------------------------------------------
@@ -102,13 +107,17 @@ class Session:
         shared = self._shared
         # A step follows: nobody has to have one called.
         shared.outbox.disarm()
-        found, malformed = frames.frames_of(payload)
+        found, malformed = frames_of(payload)
         if malformed:
             shared.count("malformed", malformed)
         has_types = shared.codec.has_types
         shared.counts["messages_in"] += 1
-        shared.counts["frames_in"] += len(found)
         self.membership.heard_of(sender)
+        head = found.pop(0)[1:] if found and found[0][0] == "seq" else None
+        is_known = sender in shared.sequences
+        if head is not None and is_known and not self._is_next(sender, *head):
+            return
+        shared.counts["frames_in"] += len(found)
         for frame in found:
             kind = frame[0]
             take = self._answers.get(kind)
@@ -123,6 +132,9 @@ class Session:
                 except Exception as error:
                     shared.count("malformed")
                     _log.lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)
+        if head is not None and not is_known and sender in shared.sequences:
+            # By this message, perhaps.
+            self._is_next(sender, *head)
         self._taken += len(found)
         if self._taken >= _MANY:
             self.hand_in()
@@ -231,6 +243,37 @@ class Session:
                 self._shared.to(sender, frames.not_(number, key, "declined"))
             return
         self.guests.ask(asker, number, *rest)
+
+    def _is_next(self, sender: str, series: int, number: int) -> bool:
+        """Whether a message of that *number* is to be read now."""
+        shared = self._shared
+        taken = shared.sequences.take(sender, series, number, shared.now)
+        if taken is Taken.NO:
+            shared.count("duplicates")
+        elif taken is Taken.ANEW:
+            self._lose_track(sender)
+        return taken is not Taken.NO
+
+    def _in_resend(self, sender: str, series: int, first: int) -> None:
+        sequences, asks = self._shared.sequences, self.asks
+        goes = partial(asks.goes, sender)
+        if not sequences.say_again(sender, series, first, self._shared.now, goes):
+            sequences.begin_anew(sender)
+            self._shared.to(sender, frames.PROBE)
+            self._lose_track(sender)
+
+    def _in_seen(self, sender: str, series: int, number: int) -> None:
+        if self._shared.sequences.has_missed(sender, series, number):
+            # From the number of this it knows.
+            self._shared.to(sender, frames.PROBE)
+
+    def _lose_track(self, part: str) -> None:
+        """What this part and that one have said is lost: nobody waits for what may not come."""
+        self.hand_in()
+        given_up = self.asks.gone(part, False)
+        if given_up:
+            said = "so much was lost on the way from and to part %s that %d answers are given up"
+            _log.lost(said, part, given_up)
 
     # -- leaving -------------------------------------------------------------------------------
 

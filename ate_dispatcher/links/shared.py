@@ -8,6 +8,7 @@ from .. import _log
 from .._engine.engine import Engine
 from .._engine.process import release
 from .outbox import Outbox
+from .sequence import Sequences
 from .transport import Transport
 from .values import Codec
 
@@ -37,6 +38,7 @@ class Shared:
         self.codec: Codec = codec
         self.part: str = part
         self.outbox: Outbox = Outbox(transport)
+        self.sequences: Sequences = Sequences(transport)
         self.counts: Dict[str, int] = dict.fromkeys(COUNTED, 0)
         #: Whether what is sent arrives.
         self.connected: bool = False
@@ -102,18 +104,23 @@ class Shared:
         self._batches.append((_TOPIC, subject, [data], [len(data)]))
 
     def flush(self) -> None:
-        """Let out what was said; what cannot arrive is dropped, and counted."""
+        """Let out what was said; what cannot arrive is kept for its part, or counted as dropped."""
         if not self._batches:
             return
         batches, self._batches, self.said = self._batches, [], 0
         self._by_part.clear()
-        for kind, to, frames, _ in batches:
+        for kind, to, frames, size in batches:
+            is_kept = kind == _PART and to in self.sequences
+            if is_kept:
+                payload = self.sequences.numbered(to, frames, size[0], self.now)
+            else:
+                payload = b"\n".join(frames)
             if not self.connected:
-                self.count("dropped", len(frames))
+                if not is_kept:
+                    self.count("dropped", len(frames))
                 continue
             self.counts["messages_out"] += 1
             self.counts["frames_out"] += len(frames)
-            payload = b"\n".join(frames)
             if kind == _ALL:
                 self.transport.send_all(payload)
             elif kind == _PART:

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ate_dispatcher.links import frames
-from ate_dispatcher.links.frames import KINDS, frames_of, payload_of
+from ate_dispatcher.links.frame_reader import KINDS, frames_of
+from ate_dispatcher.links.frames import payload_of
 
 LARGEST = 2**53 - 1
 
@@ -65,6 +66,9 @@ WRITTEN: Dict[str, Tuple[str, List[Any]]] = {
     "res of no request": (frames.res(9, "a.b", '"\u00fc"'), ["res", 9, "a.b", "\u00fc", None]),
     "again": (frames.again(1, 9), ["again", 1, 9]),
     "lost": (frames.lost(1, 9), ["lost", 1, 9]),
+    "seq": (frames.seq(4, 9), ["seq", 4, 9]),
+    "resend": (frames.resend(4, 9), ["resend", 4, 9]),
+    "seen": (frames.seen(4, 9), ["seen", 4, 9]),
 }
 """What is written of each kind, and what is to be read of it."""
 

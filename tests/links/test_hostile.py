@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parts import NAMESPACE, Parts, parts
 
-from ate_dispatcher.links.frames import KINDS
+from ate_dispatcher.links.frame_reader import KINDS
 from ate_dispatcher.testing import WireTransport
 
 __all__ = ["parts"]

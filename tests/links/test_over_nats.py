@@ -296,6 +296,33 @@ def test_a_server_that_dies_takes_nothing_with_it(here: Here, options: Dict[str,
     assert far[0] is far[-1] is Verdict.OK
 
 
+@pytest.mark.parametrize("way", ["killed", pytest.param("frozen", marks=pytest.mark.thorough)])
+def test_a_server_that_dies_loses_no_request(here: Here, way: str) -> None:
+    """What was on its way is said again: all is answered, though nobody has set a ttl, and once.
+
+    Frozen for longer than a ping is waited for: what it has read goes out when it is back, as well.
+    """
+    server = here.server()
+    a, _ = here.connect(server.url)
+    (b,) = here.far(server.url, "b")
+    known(a, "volts", 1)
+    handles = []
+    for number in range(600):
+        handles.append(a.send_request("volts", number, ttl=None))
+        time.sleep(0.0005)
+        if number == 300 and way == "killed":
+            server.kill()
+        elif number == 300:
+            server.freeze()
+            threading.Timer(2.8, server.thaw).start()
+        elif number == 450 and way == "killed":
+            server.start()
+    for number, handle in enumerate(handles):
+        assert handle.wait(PATIENCE), number
+        assert handle.results() == [["b", number]]
+    assert sorted(b.get("[number for _, number in done]")) == list(range(600))
+
+
 def gone_after(
     here: Here, dispatcher: Dispatcher, url: str, strike: Callable[[FarPart], None]
 ) -> float:
@@ -551,7 +578,7 @@ async def _flood(url: str, namespace: str, seed: int, number: int, kinds: List[s
 @pytest.mark.parametrize("number", [1500, pytest.param(40_000, marks=pytest.mark.thorough)])
 def test_a_flood_of_nonsense_stops_nobody(here: Here, shared_server: Server, number: int) -> None:
     """On every subject that a part listens on; it is counted, and nobody crashes or grows."""
-    from ate_dispatcher.links.frames import KINDS
+    from ate_dispatcher.links.frame_reader import KINDS
 
     a, connection = here.connect(shared_server.url, "a", "here")
     a.register_result_listener(Hears(), "volts", start=True)

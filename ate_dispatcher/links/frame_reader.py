@@ -1,0 +1,232 @@
+"""Frames, as they are read: what each field must be, and the frames of a message.
+
+The table is in `frames`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+    Type,
+)
+
+from .frames import LONGEST_TRACE
+from .json_text import CAREFUL_DECODER, DECODER, LONGEST_NUMBER, may_have_long_number
+
+__all__ = ["KINDS", "frames_of"]
+
+_LARGEST = (1 << 53) - 1
+_WHY_NOT = frozenset(["declined", "withdrawn", "died"])
+
+_INT = frozenset([int])
+
+
+class _Field(NamedTuple):
+    """What one must be: of a type; a number from *least* to *most*, if it is one; and so on."""
+
+    types: FrozenSet[Type[Any]]
+    least: float = 0
+    #: None if it is no number.
+    most: Optional[float] = None
+    check: Optional[Callable[[Any], bool]] = None
+
+    def or_null(self) -> _Field:
+        return self._replace(types=self.types | {type(None)})
+
+
+def _are_strings(field: Any) -> bool:
+    return type(field) is list and all(type(each) is str for each in field)
+
+
+def _is_number(field: Any) -> bool:
+    return type(field) is int and 0 < field <= _LARGEST
+
+
+def _are_members(field: Any) -> bool:
+    return field is None or (
+        type(field) is list
+        and len(field) > 0
+        and _INT.issuperset(map(type, field))
+        and min(field) > 0
+        and max(field) <= _LARGEST
+        and len(set(field)) == len(field)
+    )
+
+
+def _are_judged(field: List[Any]) -> bool:
+    return all(
+        type(each) is list
+        and len(each) >= 3
+        and _is_number(each[0])
+        and type(each[1]) is str
+        and (each[2] is None or type(each[2]) is str)
+        for each in field
+    )
+
+
+def _are_topics(field: Dict[str, Any]) -> bool:
+    return all(each is not None and _are_members(each) for each in field.values())
+
+
+def _are_names(field: Dict[str, Any]) -> bool:
+    return all(map(_is_member, field)) and all(type(name) is str for name in field.values())
+
+
+def _is_member(text: str) -> bool:
+    # Short first: nobody makes us turn a million digits into a number.
+    return len(text) <= 16 and text.isdecimal() and str(int(text)) == text and _is_number(int(text))
+
+
+def _is_about(field: Dict[str, Any]) -> bool:
+    patterns, hears = field.get("patterns", {}), field.get("hears", [])
+    clock = field.get("clock", 0)
+    return (
+        _are_strings(field.get("codecs"))
+        and type(field.get("version")) is str
+        and type(patterns) is dict
+        and _are_topics(patterns)
+        and _are_strings(hears)
+        and type(clock) in (int, float)
+        and abs(clock) <= sys.float_info.max
+    )
+
+
+_STRING = _Field(frozenset([str]))
+_WHY = _Field(frozenset([str]), check=lambda field: field in _WHY_NOT)
+_TRACE = _Field(frozenset([str]), check=lambda field: len(field) <= LONGEST_TRACE)
+_ARRAY = _Field(frozenset([list]))
+_OBJECT = _Field(frozenset([dict]))
+_NUMBER = _Field(_INT, 1, _LARGEST)
+_COUNT = _Field(_INT, 0, _LARGEST)
+_MS = _Field(frozenset([int, float]), 0, sys.float_info.max)
+_SECONDS = _Field(frozenset([int, float]), -sys.float_info.max, sys.float_info.max)
+_FRACTION = _Field(frozenset([int, float]), 0, 1)
+_MEMBERS = _Field(frozenset([list]), check=_are_members)
+_JUDGED = _Field(frozenset([list]), check=_are_judged)
+_STRINGS = _Field(frozenset([list]), check=_are_strings)
+_TOPICS = _Field(frozenset([dict]), check=_are_topics)
+_NAMES = _Field(frozenset([dict]), check=_are_names)
+_ABOUT = _Field(frozenset([dict]), check=_is_about)
+_VALUE = None
+"""Whatever JSON has: to be decoded."""
+
+_SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
+    "ask": (_NUMBER, _MS.or_null(), _SECONDS, _STRING, _MEMBERS, _ARRAY, _OBJECT, _OBJECT),
+    "ans": (_NUMBER, _NUMBER, _MS, _MS, _VALUE),
+    "err": (_NUMBER, _NUMBER, _MS, _MS, _STRING, _STRING, _TRACE),
+    "part": (_NUMBER, _NUMBER, _MS, _MS, _VALUE),
+    "fin": (_NUMBER, _NUMBER, _MS, _MS),
+    "not": (_NUMBER, _NUMBER, _WHY),
+    "skip": (_NUMBER, _NUMBER),
+    "late": (_NUMBER, _NUMBER, _MS, _MS),
+    "prog": (_NUMBER, _NUMBER, _FRACTION, _STRING),
+    "end": (_NUMBER, _JUDGED),
+    "can": (_NUMBER, _MEMBERS.or_null()),
+    "here": (_STRING, _STRING, _COUNT, _COUNT, _TOPICS, _NAMES, _STRINGS, _ABOUT),
+    "beat": (_STRING, _COUNT, _COUNT, _SECONDS),
+    "bye": (_STRING,),
+    "res": (_NUMBER, _STRING, _VALUE, _NUMBER.or_null()),
+    "again": (_NUMBER, _NUMBER),
+    "lost": (_NUMBER, _NUMBER),
+    "seq": (_NUMBER, _NUMBER),
+    "resend": (_NUMBER, _NUMBER),
+    "seen": (_NUMBER, _NUMBER),
+}
+"""What each field must be, for each kind."""
+
+KINDS = frozenset(_SHAPES)
+"""The first of each frame that is read."""
+
+_CHECKS = {
+    kind: (
+        len(shape) + 1,
+        [
+            (index, field.types, field.least, field.most, field.check)
+            for index, field in enumerate(shape, 1)
+            if field is not None
+        ],
+    )
+    for kind, shape in _SHAPES.items()
+}
+"""How long a frame is, and which of its fields must be looked at, and how."""
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
+    """The frames of a message, in their order, and how many were malformed.
+
+    Each is a list of its kind, one of `KINDS`, and its fields, exactly as the table says. Raises
+    nothing, whatever the payload is, and takes time as that is long. Values are as `json.loads`
+    makes them.
+    """
+    try:
+        lines = payload.decode().split("\n")
+    except UnicodeDecodeError:
+        lines = [_line(each) for each in payload.split(b"\n")]
+    frames: List[List[Any]] = []
+    malformed = 0
+    for line in lines:
+        if line[:1] != "[":
+            malformed += line != ""
+            continue
+        try:
+            if len(line) > LONGEST_NUMBER and may_have_long_number(line):
+                frame, length = _decode_carefully(line)
+            else:
+                frame, length = _decode(line)
+            if "\\" in line and ("\\ud" in line or "\\uD" in line):
+                # A pair of them is one character, and one alone no text.
+                _rewrite(frame).encode()
+        except (ValueError, RecursionError):
+            malformed += 1
+            continue
+        if length != len(line) or not frame or type(frame[0]) is not str:
+            malformed += 1
+            continue
+        known = _CHECKS.get(frame[0])
+        if known is None:
+            continue
+        length, checks = known
+        if len(frame) != length:
+            if len(frame) < length:
+                malformed += 1
+                continue
+            del frame[length:]
+        for index, types, least, most, check in checks:
+            field = frame[index]
+            if type(field) not in types:
+                break
+            if most is not None:
+                if field is not None and not least <= field <= most:
+                    break
+            elif check is not None and not check(field):
+                break
+        else:
+            frames.append(frame)
+            continue
+        malformed += 1
+    return frames, malformed
+
+
+def _line(line: bytes) -> str:
+    """Its text, or something that is no frame."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return "?"
+
+
+_rewrite = json.JSONEncoder(check_circular=False, ensure_ascii=False).encode
+_decode = DECODER.raw_decode
+_decode_carefully = CAREFUL_DECODER.raw_decode

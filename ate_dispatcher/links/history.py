@@ -1,0 +1,56 @@
+"""The last of what was said, for who has missed some of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Deque, Generic, Iterator, Tuple, TypeVar
+
+__all__ = ["History"]
+
+_KEPT, _BYTES = 5_000, 16 * 1024 * 1024
+"""So many are kept at most, and so much text of them."""
+
+T = TypeVar("T")
+
+
+class History(Generic[T]):
+    """Numbered from 1; on the link's thread alone."""
+
+    __slots__ = ("_bytes", "_kept", "last")
+
+    def __init__(self) -> None:
+        #: The number of the newest.
+        self.last: int = 0
+        # Each with when it was said, and how long it is.
+        self._kept: Deque[Tuple[float, int, T]] = deque()
+        self._bytes = 0
+
+    @property
+    def first(self) -> int:
+        """The number of the oldest that is kept; that of the next one, if none is."""
+        return self.last + 1 - len(self._kept)
+
+    def add(self, item: T, size: int, now: float) -> int:
+        """One more, of *size* bytes; its number."""
+        self.last += 1
+        self._kept.append((now, size, item))
+        self._bytes += size
+        while len(self._kept) > _KEPT or self._bytes > _BYTES:
+            self._drop()
+        return self.last
+
+    def forget(self, before: float) -> None:
+        """Nobody will ask for what was said *before*."""
+        while self._kept and self._kept[0][0] < before:
+            self._drop()
+
+    def items(self, first: int, last: int) -> Iterator[Tuple[int, int, T]]:
+        """Those from *first* to *last* that are kept: number, size and what it was."""
+        oldest = self.first
+        there = islice(self._kept, max(0, first - oldest), max(0, last + 1 - oldest))
+        for number, (_, size, item) in enumerate(there, max(first, oldest)):
+            yield number, size, item
+
+    def _drop(self) -> None:
+        self._bytes -= self._kept.popleft()[1]
