@@ -84,9 +84,9 @@ class Connection:
         """What came and went over its life, by name, and how much is open.
 
         ``malformed`` frames were ignored, ``duplicates`` came twice or too late, ``stale`` requests
-        had no time left, ``gaps`` in what listeners hear were filled by what was ``sent_again``, or
-        are ``lost``; ``gone`` counts parts, ``dropped`` frames that were for others while nothing
-        could arrive. ``asked`` are the open requests with members elsewhere, ``guests`` those of
+        had no time left, ``gaps`` in what was heard were filled by what was ``sent_again``, or are
+        ``lost``; ``gone`` counts parts, ``dropped`` frames that were for all while nothing could
+        arrive. ``asked`` are the open requests with members elsewhere, ``guests`` those of
         other parts here.
         """
         return self._link.describe()

@@ -7,7 +7,7 @@ follow, and asks for all from there on. All of it on the link's thread.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional
 from uuid import uuid1
 
 from .._core.durations import NEVER
@@ -32,10 +32,12 @@ class Taken(Enum):
 
     #: It is the next one.
     YES = 1
-    #: It has come before, or something before it has not.
-    NO = 2
     #: It begins a series: of what was said before nothing more will come.
-    ANEW = 3
+    ANEW = 2
+    #: It has come before.
+    BEFORE = 3
+    #: Something before it has not, which is asked for.
+    TOO_SOON = 4
 
 
 class _Sequence:
@@ -94,22 +96,22 @@ class Sequences:
 
     def say_again(
         self, part: str, series: int, first: int, now: float, goes: Callable[[bytes], bool]
-    ) -> bool:
+    ) -> Optional[int]:
         """*part* has missed all from *first* on: what *goes* of it is said to it once more.
 
-        False if not all of it is there.
+        How many messages that were; None if they are not all there.
         """
         sequence = self._by_part.get(part)
         if sequence is None or series != sequence.series or now < sequence.served + _PAUSE:
-            return True
+            return 0
         history = sequence.history
         if first < history.first:
-            return False
+            return None
         sequence.served = now
         for number, _, said in history.items(first, history.last):
             head = frames.seq(series, number).encode()
             self._transport.send(part, b"\n".join([head, *filter(goes, said)]))
-        return True
+        return max(0, history.last + 1 - first)
 
     def forget_old(self, now: float) -> None:
         """What was said long ago was heard."""
@@ -123,7 +125,7 @@ class Sequences:
         sequence = self._by_part[part]
         if series == sequence.theirs:
             if number <= sequence.taken:
-                return Taken.NO
+                return Taken.BEFORE
             missing = sequence.taken + 1
             if number == missing:
                 sequence.taken = number
@@ -140,7 +142,7 @@ class Sequences:
         if now >= sequence.asked + _PATIENCE or series != sequence.wanted:
             sequence.asked, sequence.wanted = now, series
             self._transport.send(part, frames.resend(series, missing).encode())
-        return Taken.NO
+        return Taken.TOO_SOON
 
     def seen(self, part: str) -> str:
         """For *part*: how far we have taken what it says."""

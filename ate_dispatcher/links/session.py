@@ -248,19 +248,22 @@ class Session:
         """Whether a message of that *number* is to be read now."""
         shared = self._shared
         taken = shared.sequences.take(sender, series, number, shared.now)
-        if taken is Taken.NO:
-            shared.count("duplicates")
-        elif taken is Taken.ANEW:
+        if taken is Taken.ANEW:
             self._lose_track(sender)
-        return taken is not Taken.NO
+        elif taken is not Taken.YES:
+            shared.count("duplicates" if taken is Taken.BEFORE else "gaps")
+            return False
+        return True
 
     def _in_resend(self, sender: str, series: int, first: int) -> None:
-        sequences, asks = self._shared.sequences, self.asks
-        goes = partial(asks.goes, sender)
-        if not sequences.say_again(sender, series, first, self._shared.now, goes):
-            sequences.begin_anew(sender)
-            self._shared.to(sender, frames.PROBE)
+        shared, goes = self._shared, partial(self.asks.goes, sender)
+        number = shared.sequences.say_again(sender, series, first, shared.now, goes)
+        if number is None:
+            shared.sequences.begin_anew(sender)
+            shared.to(sender, frames.PROBE)
             self._lose_track(sender)
+        else:
+            shared.count("sent_again", number)
 
     def _in_seen(self, sender: str, series: int, number: int) -> None:
         if self._shared.sequences.has_missed(sender, series, number):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from parts import Parts, parts
+from test_hostile import Stranger, here
 
 from ate_dispatcher import Completion, Handle, Producer, Verdict
 
@@ -71,6 +72,7 @@ def test_what_was_on_its_way_in_a_cut_arrives_after_it(
     parts.clock.advance(60)
     assert (verdicts(handle), handle.results()) == ([Verdict.OK], [1])
     assert far.begun == [1]
+    assert parts.counted("b", "dropped") == 0
 
 
 class Sweeps(Producer):
@@ -140,6 +142,96 @@ def test_a_request_beyond_what_is_kept_is_given_up(parts: Parts, far: Far) -> No
     handle = parts.ask("a", 2, ttl=None)
     parts.clock.advance(100)
     assert (verdicts(handle), handle.results()) == ([Verdict.OK], [2])
+
+
+def test_what_is_asked_for_in_vain_is_asked_for_again_after_a_cut(parts: Parts, far: Far) -> None:
+    """At once, not when it would have been anyway."""
+    parts.wire.delay(5)
+    parts.wire.lose(1, "b", "a")
+    handles = [parts.ask("a", number, ttl=None) for number in (1, 2)]
+    parts.clock.advance(12)
+    parts.wire.lose(1, "a", "b")
+    # The second answer has come, and what is missing before it is asked for.
+    parts.clock.advance(40)
+    assert parts.counted("a", "gaps") == 1
+    parts.wire.cut("a")
+    parts.clock.advance(3)
+    parts.wire.heal("a")
+    parts.clock.advance(30)
+    assert [each.results(timeout=0) for each in handles] == [[1], [2]]
+
+
+def test_what_comes_twice_is_taken_once_and_nothing_is_asked_for(parts: Parts, far: Far) -> None:
+    parts.wire.repeat(50)
+    handles = [parts.ask("a", number) for number in range(3)]
+    parts.clock.advance(500)
+    assert [each.results() for each in handles] == [[0], [1], [2]]
+    assert far.begun == [0, 1, 2]
+    for part in "ab":
+        assert parts.counted(part, "duplicates") > 0
+        assert (parts.counted(part, "gaps"), parts.counted(part, "sent_again")) == (0, 0)
+
+
+def messages(stranger: Stranger) -> List[List[Any]]:
+    """The series and the number of each that it has heard since it was asked last."""
+    heard, stranger.heard = stranger.heard, []
+    return [frame[1:] for frame in heard if frame[0] == "seq"]
+
+
+@pytest.mark.parametrize("series", [1, (1 << 53) - 1], ids=["old", "forged"])
+def test_a_series_that_nobody_continues_keeps_nobody_from_being_heard(
+    parts: Parts, far: Far, series: int
+) -> None:
+    """What a frozen server lets out late is passed over; for something forged we ask for more."""
+    assert parts.ask("a", 1).results() == [1]
+    Stranger(parts, "b").wire.send("a", b'["seq",%d,1]\n["bye","nobody"]' % series)
+    parts.clock.advance(5)
+    handles = [parts.ask("a", number, ttl=None) for number in (2, 3)]
+    parts.clock.advance(600)
+    done = [each.done() for each in handles]
+    assert done == [True, True]
+    if series == 1:
+        assert [each.results() for each in handles] == [[2], [3]]
+    parts.clock.advance(400)
+    assert parts.ask("a", 4).results() == [4]
+
+
+def test_who_asks_again_and_again_is_served_a_few_times(parts: Parts, far: Far) -> None:
+    """Nobody has a part say so much that it has no time, and no memory, for others."""
+    stranger = Stranger(parts)
+    stranger.say(here())
+    parts.clock.advance(5)
+    ((series, _), *_) = messages(stranger)
+    for _ in range(100):
+        stranger.wire.send("a", b'["resend",%d,1]' % series)
+    parts.clock.advance(5)
+    assert 1 <= len(messages(stranger)) <= 3
+
+
+def test_what_was_said_long_ago_is_not_kept(parts: Parts, far: Far) -> None:
+    """Who asks for it hears something new instead."""
+    stranger = Stranger(parts)
+    stranger.say(here())
+    parts.clock.advance(5)
+    ((series, _), *_) = messages(stranger)
+    for second in range(13):
+        stranger.say(b'["beat","i",1,0,%d.5]' % second)
+        parts.clock.advance(1000)
+    messages(stranger)
+    stranger.wire.send("a", b'["resend",%d,1]' % series)
+    parts.clock.advance(5)
+    assert messages(stranger) == [[series + 1, 1]]
+
+
+def test_what_is_said_to_who_has_left_is_not_kept(parts: Parts, far: Far) -> None:
+    stranger = Stranger(parts)
+    stranger.say(here(), b'["bye","i"]')
+    parts.clock.advance(5)
+    messages(stranger)
+    stranger.say(b'["ask",1,null,1.5,"volts",[1],[],{},{}]')
+    parts.clock.advance(5)
+    assert ["not", 1, 1, "declined"] in stranger.heard
+    assert messages(stranger) == []
 
 
 TROUBLES = some.lists(
