@@ -52,10 +52,11 @@ def _is_number(field: Any) -> bool:
     return type(field) is int and 0 < field <= _LARGEST
 
 
-def _are_members(field: Any) -> bool:
-    return field is None or (
-        type(field) is list
-        and len(field) > 0
+def _are_members(field: Optional[List[Any]]) -> bool:
+    if field is None or (len(field) == 1 and _is_number(field[0])):
+        return True
+    return (
+        len(field) > 0
         and _INT.issuperset(map(type, field))
         and min(field) > 0
         and max(field) <= _LARGEST
@@ -75,7 +76,7 @@ def _are_judged(field: List[Any]) -> bool:
 
 
 def _are_topics(field: Dict[str, Any]) -> bool:
-    return all(each is not None and _are_members(each) for each in field.values())
+    return all(type(each) is list and _are_members(each) for each in field.values())
 
 
 def _are_names(field: Dict[str, Any]) -> bool:

@@ -17,10 +17,26 @@ __all__ = [
 LONGEST_NUMBER = 640
 """Digits that every Python reads, whatever it was told of how many it shall."""
 
-# Not by escapes: it is text in UTF-8, and so it is seen at once if all of it can be.
-json_of: Callable[[Any], str] = json.JSONEncoder(
-    separators=(",", ":"), allow_nan=False, check_circular=False, ensure_ascii=False
-).encode
+
+def _writer() -> Callable[[Any], str]:
+    # Not by escapes: it is text in UTF-8, and so it is seen at once if all of it can be.
+    encoder = json.JSONEncoder(
+        separators=(",", ":"), allow_nan=False, check_circular=False, ensure_ascii=False
+    )
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    # That of CPython, made once: `encode` makes one for each value, and most are written sooner.
+    basestring = json.encoder.encode_basestring
+    try:
+        chunks = make(None, encoder.default, basestring, None, ":", ",", False, False, False)
+    except TypeError:
+        # Nobody has promised that it stays as it is.
+        return encoder.encode
+    return lambda value: "".join(chunks(value, 0))
+
+
+json_of: Callable[[Any], str] = _writer()
 """JSON text, in one line, of what consists of JSON's types; ValueError if it does not."""
 
 

@@ -34,7 +34,8 @@ class NatsTransport:
     connect_timeout:
         Milliseconds that one attempt to connect to one server may take.
     uvloop:
-        Whether the thread runs uvloop, which has to be installed then.
+        Whether the thread runs uvloop, which has to be installed then. If not said it does where
+        that can be imported, but not in a Python without GIL, to which uvloop would give one.
     options:
         Of nats-py's ``connect``, as they are there: ``user`` and ``password``, ``token``,
         ``nkeys_seed``, ``user_credentials``, ``tls``, ``tls_hostname``, ``dont_randomize`` ...
@@ -54,7 +55,7 @@ class NatsTransport:
         servers: Union[str, Sequence[str], None] = None,
         *,
         connect_timeout: float = 2000,
-        uvloop: bool = False,
+        uvloop: Optional[bool] = None,
         **options: Any,
     ) -> None:
         self._options = Options(servers, connect_timeout, uvloop, options)

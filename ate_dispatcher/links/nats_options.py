@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections import UserString
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from random import shuffle
@@ -73,8 +75,8 @@ class Options:
         self.timeout: float = milliseconds("connect_timeout", connect_timeout)
         if not 0 < self.timeout < NEVER:
             raise BadValue(f"connect_timeout must be more than 0 ms, not {connect_timeout!r}")
-        if not isinstance(uvloop, bool):
-            raise BadType(f"uvloop must be True or False, not {uvloop!r}")
+        if not (uvloop is None or isinstance(uvloop, bool)):
+            raise BadType(f"uvloop must be True or False, or None, not {uvloop!r}")
         self._uvloop = uvloop
         known = inspect.signature(_library("nats.aio.client").Client.connect).parameters
         for name in more:
@@ -113,7 +115,10 @@ class Options:
         return options
 
     def new_loop(self) -> Any:
-        """An event loop of the kind that was asked for."""
+        """An event loop of the kind that was asked for; if none was, of the quicker one."""
+        if self._uvloop is None and getattr(sys, "_is_gil_enabled", lambda: True)():
+            with suppress(DispatcherError):
+                return _library("uvloop").new_event_loop()
         return _library("uvloop" if self._uvloop else "asyncio").new_event_loop()
 
     def __str__(self) -> str:

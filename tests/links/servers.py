@@ -20,14 +20,17 @@ PATIENCE = 10.0
 """Seconds after which what should come does not."""
 
 
-OVER_UVLOOP = pytest.param(
-    {"uvloop": True},
-    marks=[
-        pytest.mark.thorough,
-        pytest.mark.skipif(find_spec("uvloop") is None, reason="no uvloop"),
-    ],
-    id="uvloop",
-)
+OVER_EACH_LOOP = [
+    pytest.param({"uvloop": False}, id="asyncio"),
+    pytest.param(
+        {"uvloop": True},
+        marks=[
+            pytest.mark.thorough,
+            pytest.mark.skipif(find_spec("uvloop") is None, reason="no uvloop"),
+        ],
+        id="uvloop",
+    ),
+]
 """Options of a transport, for tests of what hangs on how an event loop writes, wakes and closes."""
 
 

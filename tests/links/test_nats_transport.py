@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from functools import partial
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List
@@ -20,12 +21,13 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 from certificates import make_certificates, server_tls, tls
 from nats_server import Server, free_port
-from servers import OVER_UVLOOP, PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
+from servers import OVER_EACH_LOOP, PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
 
 from ate_dispatcher._core.durations import NEVER
 from ate_dispatcher._time.clock import REAL, RealClock
 from ate_dispatcher.errors import BadType, BadValue, DispatcherError
 from ate_dispatcher.links.nats import NatsTransport
+from ate_dispatcher.links.nats_options import Options
 from ate_dispatcher.links.transport import Receiver, Transport
 
 # A part over a server is in the default run, by `test_over_nats`.
@@ -34,9 +36,7 @@ pytestmark = pytest.mark.thorough
 nats = pytest.importorskip("nats")
 from ate_dispatcher.links.nats_client import Connection  # noqa: E402
 
-BOTH_LOOPS = pytest.mark.parametrize(
-    "opened", [pytest.param({}, id="asyncio"), OVER_UVLOOP], indirect=True
-)
+BOTH_LOOPS = pytest.mark.parametrize("opened", OVER_EACH_LOOP, indirect=True)
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -1127,7 +1127,7 @@ def test_the_environment_says_where_the_server_is(monkeypatch: pytest.MonkeyPatc
         ({"connect_timeout": 0}, BadValue, "connect_timeout must be more than 0 ms, not 0"),
         ({"connect_timeout": None}, BadValue, "connect_timeout"),
         ({"connect_timeout": "2"}, BadType, "connect_timeout"),
-        ({"uvloop": 1}, BadType, "uvloop must be True or False, not 1"),
+        ({"uvloop": 1}, BadType, "uvloop must be True or False, or None, not 1"),
         ({"no_such": 1}, BadValue, "no_such is no option of nats-py: no_such=1"),
         ({"no_echo": False}, BadValue, "no_echo is the transport's own"),
         ({"reconnect_time_wait": "1"}, BadType, "reconnect_time_wait"),
@@ -1140,6 +1140,28 @@ def test_what_cannot_be_is_refused_at_the_call(
     """With the name and what was given."""
     with pytest.raises(error, match=message):
         NatsTransport(**arguments)
+
+
+def test_uvloop_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless something else was said, or there is no GIL, which it would bring back."""
+
+    def loop_of(**options: Any) -> str:
+        given = {"servers": None, "connect_timeout": 2000, "uvloop": None, "more": {}, **options}
+        loop = Options(**given).new_loop()
+        loop.close()
+        return type(loop).__module__.partition(".")[0]
+
+    quick = "asyncio" if find_spec("uvloop") is None else "uvloop"
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
+    assert (loop_of(), loop_of(uvloop=False)) == (quick, "asyncio")
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False)
+    assert loop_of() == "asyncio"
+    monkeypatch.delattr(sys, "_is_gil_enabled")
+    assert loop_of() == quick
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert loop_of() == "asyncio"
+    with pytest.raises(DispatcherError, match="pip install uvloop"):
+        loop_of(uvloop=True)
 
 
 def test_a_missing_library_is_named_with_what_brings_it() -> None:

@@ -38,7 +38,7 @@ from over_nats import (
     known,
     verdicts,
 )
-from servers import OVER_UVLOOP
+from servers import OVER_EACH_LOOP
 
 from ate_dispatcher import (
     Completion,
@@ -239,7 +239,7 @@ def test_everything_goes_over_three_processes(here: Here, shared_server: Server)
 # -- trouble ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [pytest.param({}, id="asyncio"), OVER_UVLOOP])
+@pytest.mark.parametrize("options", OVER_EACH_LOOP)
 def test_a_server_that_dies_takes_nothing_with_it(here: Here, options: Dict[str, Any]) -> None:
     """Killed and started again under load.
 
