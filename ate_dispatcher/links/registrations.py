@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Hashable, Set
+from typing import Dict, Hashable, Set, Tuple
 
-from .._delivery.channel import Registration
-from .._engine.link import Link
+from .._delivery.channel import Registration, is_disabled
+from .._engine.link import Link, RemoteMember
 from .asks import Asks
 from .offer import Offer
 from .outlet import RemoteListeners
-from .parts import Part
+from .parts import Part, PartMember
 from .shared import Shared
 
 __all__ = ["Registrations"]
@@ -26,11 +26,14 @@ class Registrations:
         self._outlet = outlet
         #: Where that is registered.
         self._outlets: Set[Hashable] = set()
+        #: Those that are off here and have left, by the part, its instance, and their keys.
+        self._off: Dict[str, Tuple[str, Dict[int, RemoteMember]]] = {}
 
     def take(self, part: Part, said: Offer) -> None:
         """What *part* has is that, from now on."""
         registry = self._registry
         for number, name in said.names.items():
+            self._comes_back(part, number)
             part.member(self._link, number, name)
         before, after = part.topics, said.producers()
         part.topics = after
@@ -51,8 +54,23 @@ class Registrations:
             self._asks.gone_from(part.name, left)
         for key in left:
             # Who still owes an answer is known by what was asked.
-            del part.members[key]
+            self._leaves(part, key, part.members.pop(key))
         part.listens = said.listening()
+
+    def _leaves(self, part: Part, key: int, member: RemoteMember) -> None:
+        """Who is off here is so until somebody here wants it back, however often it is away."""
+        if is_disabled(self._registry.disabled, member.producer):
+            instance, members = self._off.get(part.name, ("", {}))
+            if instance != part.instance:
+                members = {}
+                self._off[part.name] = part.instance, members
+            members[key] = member
+
+    def _comes_back(self, part: Part, key: int) -> None:
+        instance, members = self._off.get(part.name, ("", {}))
+        member = members.pop(key, None) if instance == part.instance else None
+        if isinstance(member, PartMember):
+            member.home, part.members[key] = part, member
 
     def let_hear(self, wanted: Set[Hashable]) -> None:
         """Somebody elsewhere listens to those topics and patterns, and to no others."""

@@ -11,7 +11,7 @@ from inside import THE_SECTION, engine_of, is_watched
 from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
-from ate_dispatcher import Dispatcher, DispatcherError, Verdict
+from ate_dispatcher import Completion, Dispatcher, DispatcherError, Verdict
 from ate_dispatcher.testing import Wire
 
 __all__ = ["parts"]
@@ -413,3 +413,36 @@ def test_who_begins_to_listen_is_told_from_where_on_behind_what_was_said(parts: 
     shared.do(at_once)
     parts.clock.advance(5)
     assert late.heard == ["first"]
+
+
+@pytest.mark.parametrize("trouble", ["off at home", "registered anew", "cut"])
+def test_who_was_disabled_stays_so_however_often_it_is_away(parts: Parts, trouble: str) -> None:
+    """Until who has disabled it enables it; a program that is started anew has other producers."""
+    a, b = parts.part("a"), parts.part("b")
+    far = parts.producer("b", 0, "far", name="dmm")
+    a.disable("b/dmm")
+    for _ in range(3):
+        if trouble == "cut":
+            parts.wire.cut("b")
+            parts.clock.advance(5_000)
+            parts.wire.heal("b")
+            parts.clock.advance(3_000)
+        elif trouble == "off at home":
+            b.disable(far)
+            parts.clock.advance(5)
+            b.enable(far)
+        else:
+            b.deregister_result_producer(far)
+            parts.clock.advance(5)
+            b.register_result_producer(far, "volts")
+        parts.clock.advance(5)
+        handle = parts.ask("a")
+        assert handle.completion is Completion.NO_PRODUCERS
+        assert handle.report().off == ("dmm",)
+    a.enable("b/dmm")
+    assert parts.ask("a").results() == ["far"]
+    a.disable("b/dmm")
+    parts.connections["b"].disconnect()
+    parts.clock.advance(100)
+    parts.connect("b")
+    assert parts.ask("a").results() == ["far"]
