@@ -96,10 +96,10 @@ class Ends:
         each = None if extras is None else extras.unanswered.get(id(member))
         if each is None or each.outcome is not None or member.workers:
             return False
+        if standing is not None:
+            each.standing = standing
         if verdict is not Verdict.MISSING:
             self._sums.judge(each, verdict)
-        elif standing is not None:
-            each.standing = standing
         return True
 
     def _complete(self, request: Request, completion: Completion, now: float) -> int:

@@ -17,7 +17,7 @@ from .._core.request import OVER, Guest, Request
 from .._delivery.channel import Channel, Outlet
 from .._delivery.local_member import LocalMember
 from .._delivery.matched import SomeChannel
-from .._observing.translate import event_opened, event_progressed
+from .._observing.translate import event_opened, event_progressed, event_skipped
 from ..errors import DispatcherStopped
 from .engine import Engine, Order
 from .gather import announce, apply, forward, tell
@@ -177,8 +177,12 @@ def settle(
     rest = list(settled.items())
     while rest:
         with SECTION:
+            now = engine.now()
             for member, (verdict, standing) in rest[:BUDGET]:
-                engine.ledger.settled(request, member, verdict, standing)
+                effects = engine.ledger.settled(request, member, verdict, standing)
+                if engine.hooks and verdict is Verdict.SKIPPED and not effects:
+                    each = request.more().unanswered[id(member)]
+                    engine.observers.tell(event_skipped, each, now)
         del rest[:BUDGET]
 
 
