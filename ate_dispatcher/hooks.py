@@ -91,7 +91,10 @@ class SetAside:
 
     def _switch(self, number: int, how: str) -> None:
         dispatcher = self._dispatcher()
-        for producer in () if dispatcher is None else dispatcher.producers():
+        if dispatcher is None:
+            return
+        # Also those on other machines, which are nobody's to stop or to join.
+        for producer in dispatcher._ate_engine.registry.participants("producers", remote=True):
             if producer._ate_member.number == number:
                 getattr(dispatcher, how)(producer, by=_BY)
 

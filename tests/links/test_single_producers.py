@@ -29,6 +29,7 @@ from ate_dispatcher import (
     Until,
     current_request,
 )
+from ate_dispatcher.hooks import SetAside
 from ate_dispatcher.policies import First
 from ate_dispatcher.testing import RecordingListener, ScriptedProducer, answers, dies
 
@@ -763,6 +764,25 @@ def test_who_was_enabled_before_it_came_to_that_is_withdrawn_or_asked(
         return [place.told(each).words for each in handles]
 
     assert both(script) == [["OK"], ["WITHDRAWN"], ["WITHDRAWN"], ["OK"]]
+
+
+def test_who_misses_too_often_is_set_aside_and_probed(both: Callable[[Script], Any]) -> None:
+    """By the hook, which says so: once in a while it is asked all the same, and comes back."""
+
+    def script(place: Place) -> Any:
+        aside = SetAside(after=2, probe_every=1_000)
+        place.asker.add_hook(aside)
+        place.producer(ScriptedProducer(*[answers(n, after_ms=50) for n in range(3)], answers(3)))
+        seen = []
+        for pause in (100, 100, 100, 1_000, 100, 100, 1_000, 100, 100):
+            handle = place.ask(ttl=20)
+            place.advance(pause)
+            seen.append((place.told(handle).words, len(aside.aside)))
+        return seen
+
+    late, off, back = ["LATE"], [], ["OK"]
+    words = [each for each, _ in both(script)]
+    assert words == [late, late, off, off, off, late, off, off, back]
 
 
 # -- what else a request may have ---------------------------------------------------------------
