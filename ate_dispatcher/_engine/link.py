@@ -66,7 +66,11 @@ class Link(Protocol):
         ...
 
     def error(self) -> Optional[DispatcherError]:
-        """Why it has left by itself; None while it has not."""
+        """Why it has left by itself, or nothing arrives while it tries; None while all is well."""
+        ...
+
+    def trouble(self) -> Optional[str]:
+        """Why nothing arrives just now, in words; None while it does, and when it was left."""
         ...
 
     def describe(self) -> Dict[str, int]:

@@ -57,11 +57,12 @@ class Connection:
 
     @property
     def error(self) -> Optional[DispatcherError]:
-        """Why this part has left for good, though nobody here wanted that; None while all is well.
+        """Why nothing arrives, though nobody here wanted that; None while all is well.
 
-        Such as that its name was taken by another, while it was frozen or cut off; or, with
-        ``wait=False``, before it could connect. Not that the server cannot be reached: it goes on
-        trying. :meth:`join` waits for it, and the dispatcher may connect anew.
+        That the server cannot be reached, or refuses, as with a wrong password and ``wait=False``:
+        then its text says that it goes on trying. Or why this part has left for good, for which
+        :meth:`join` waits: its name was taken by another, while it was frozen or cut off, or before
+        it could connect. Then the dispatcher may connect anew.
         """
         return self._link.error()
 
@@ -129,8 +130,9 @@ class Connection:
         self.join(_LEAVES)
 
     def __repr__(self) -> str:
-        state = "connected" if self.is_connected else "not connected"
-        return f"<Connection {self.namespace}/{self.name}, {state}>"
+        state, error = "connected" if self.is_connected else "not connected", self.error
+        why = "" if error is None else f": {error}"
+        return f"<Connection {self.namespace}/{self.name}, {state}{why}>"
 
 
 class Connecting(Registrar):

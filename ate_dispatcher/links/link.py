@@ -8,7 +8,7 @@ from .._core.durations import NEVER
 from .._core.request import Request
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
-from ..errors import BadType, BadValue, DispatcherError, DispatcherStopped
+from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError, DispatcherStopped
 from .parts import RemoteProducer
 from .pending import OTHERS, Packed
 from .session import Session
@@ -86,8 +86,18 @@ class Link:
         return self._session.is_over
 
     def error(self) -> Optional[DispatcherError]:
-        """Why it has left, if nobody here wanted that."""
-        return self._session.error
+        """Why it has left, if nobody here wanted that; or why nothing arrives, while it tries."""
+        trouble = None if self._session.error is not None else self.trouble()
+        if trouble is None:
+            return self._session.error
+        return ConnectionFailed(f"{trouble}; it goes on trying")
+
+    def trouble(self) -> Optional[str]:
+        """Why nothing arrives just now."""
+        session = self._session
+        if session.error is not None:
+            return str(session.error)
+        return None if self._shared.connected or session.is_over else session.trouble
 
     def describe(self) -> Dict[str, int]:
         """What was counted."""

@@ -62,7 +62,10 @@ class NatsTransport:
         self._thread: Optional[NatsThread] = None
 
     def __repr__(self) -> str:
-        return f"<NatsTransport to {self._options}>"
+        return f"<NatsTransport to {self}>"
+
+    def __str__(self) -> str:
+        return str(self._options)
 
     # -- from any thread ---------------------------------------------------------------------------
 

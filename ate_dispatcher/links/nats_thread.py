@@ -276,6 +276,7 @@ class NatsThread:
             except ConnectionFailed as error:
                 if self._tell_opener(error):
                     return
+                self._receiver.disconnected(str(error))
                 self.lost(f"connect {error}", "%s; it goes on trying", error)
                 await asyncio.sleep(self._options.reconnect_wait * (1 + random()))
                 continue
@@ -292,7 +293,7 @@ class NatsThread:
             self._told.clear()
             self._outgoing.clear()
             if not self._closing:
-                self._receiver.disconnected(why)
+                self._receiver.disconnected(f"the connection to {self._options} is lost: {why}")
                 self.stir()
             await connection.close()
 

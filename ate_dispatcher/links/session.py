@@ -53,6 +53,8 @@ class Session:
         self.is_over: bool = False
         #: Why, if nobody here wanted that. Set before.
         self.error: Optional[DispatcherError] = None
+        #: Why nothing arrives, while it does not.
+        self.trouble: str = f"no connection to {shared.transport} yet"
         #: Whether who connects is told what goes wrong, and nobody else needs to be.
         self.is_opening: bool = False
         self._waiting: List[Parker] = []
@@ -100,6 +102,7 @@ class Session:
 
     def disconnected(self, why: str) -> None:
         """Nothing arrives."""
+        self.trouble = why
         self._shared.connected = False
 
     def received(self, sender: str, payload: bytes) -> None:

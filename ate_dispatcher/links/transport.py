@@ -34,7 +34,10 @@ class Receiver(Protocol):
         ...
 
     def disconnected(self, why: str) -> None:
-        """Nothing arrives; the transport tries to connect again."""
+        """Nothing arrives, and *why*; the transport tries to connect again.
+
+        Told once more when another attempt was in vain.
+        """
         ...
 
     def received(self, sender: str, payload: bytes) -> None:

@@ -210,6 +210,9 @@ class WireTransport:
         #: When the last message of each sender comes.
         self.latest: Dict[int, float] = {}
 
+    def __str__(self) -> str:
+        return "the wire"
+
     @property
     def part(self) -> str:
         """Whose end it is."""

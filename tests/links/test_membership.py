@@ -232,8 +232,8 @@ def test_a_name_is_taken_once(parts: Parts) -> None:
 
 
 def test_a_part_that_has_left_for_good_says_why(parts: Parts) -> None:
-    """Its name was another's before it, or was taken while it was cut off; None while all is well,
-    and after a leave that was wanted.
+    """Its name was another's before it, or was taken while it was cut off, which it says as well;
+    None while all is well, and after a leave that was wanted.
     """
     parts.part("a")
     second = parts.part("second", connect=False)
@@ -248,7 +248,7 @@ def test_a_part_that_has_left_for_good_says_why(parts: Parts) -> None:
     parts.wire.cut("a")
     parts.clock.advance(5000)
     first = parts.connections["a"]
-    assert first.error is None
+    assert str(first.error) == "cut off; it goes on trying"
     assert not first.join(0.1)
     heir = connect_as("a")
     parts.wire.heal("a")

@@ -125,9 +125,43 @@ def test_who_does_not_wait_is_connected_when_the_server_comes(here: Here) -> Non
     assert dispatcher.send_request("volts", 1, ttl=1000).results() == [["mine", 1]]
     server.start()
     eventually(lambda: connection.is_connected)
+    assert connection.error is None
     here.connect(server.url, "b", "theirs")
     known(dispatcher, "volts", 2)
     assert sorted(dispatcher.send_request("volts", ttl=1000).results()) == [["mine"], ["theirs"]]
+
+
+def test_a_connection_in_the_background_says_what_keeps_it_away(here: Here) -> None:
+    """No server at first, then a wrong password: whoever asks is told, and that it goes on."""
+    server = here.server('authorization {user: "lab", password: "secret"}')
+    server.kill()
+    _, connection = here.connect(server.url, wait=False, user="lab", password="wrong")
+
+    def says(text: str) -> bool:
+        return text in str(connection.error)
+
+    assert says(f"no connection to {server.url}")
+    eventually(lambda: not says(" yet"))
+    assert repr(connection).endswith(f", not connected: {connection.error}>")
+    server.start()
+    eventually(lambda: says("Authorization"))
+    assert isinstance(connection.error, ConnectionFailed)
+    assert says("; it goes on trying")
+    assert not says("wrong")
+    connection.disconnect()
+    assert connection.join(5)
+    assert connection.error is None
+
+
+def test_a_connection_that_is_lost_says_so_until_it_is_there_again(here: Here) -> None:
+    server = here.server()
+    _, connection = here.connect(server.url)
+    server.kill()
+    eventually(lambda: not connection.is_connected)
+    assert server.url in str(connection.error)
+    server.start()
+    eventually(lambda: connection.is_connected)
+    assert connection.error is None
 
 
 def test_a_connect_that_is_interrupted_leaves_nothing(here: Here) -> None:
