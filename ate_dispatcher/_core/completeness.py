@@ -55,8 +55,10 @@ def incomplete(
     request: Request, report: Report, values: List[Any], errors: List[BaseException]
 ) -> IncompleteError:
     """What is raised then."""
+    lost = f"; not connected: {report.unreached}" if report.unreached else ""
     if not report.members:
-        return IncompleteError(f"nobody was registered for the topic of request {request.id}")
+        said = f"nobody was registered for the topic of request {request.id}{lost}"
+        return IncompleteError(said)
     end = "open" if request.completion is None else request.completion.name
     of = f" of {report.policy}" if request.completion is Completion.IMPOSSIBLE else ""
     asked, beside, unmet = report.members, "", ""
@@ -77,7 +79,7 @@ def incomplete(
         f"request {request.id} ended as {end}{of} with "
         f"{sum(each.verdict is Verdict.OK for each in asked)} of {len(asked)} results{beside}; "
         f"no answer in time from: {', '.join(silent) or 'nobody'}; "
-        f"raised: {', '.join(raised) or 'nobody'}{unmet}",
+        f"raised: {', '.join(raised) or 'nobody'}{unmet}{lost}",
         values,
         report.missing,
         errors,

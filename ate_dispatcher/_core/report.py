@@ -226,7 +226,8 @@ class Report(Tabular):
     of the request's policy that ended it, as text, if one did, or all of it if it could not be met
     any more; ``off`` names the producers of the
     topic that were not asked because they were disabled; ``barrier`` tells whether they were to
-    begin together.
+    begin together; ``unreached`` is why nobody on other machines could be asked when it was sent,
+    if nobody here was, or ``members="open"``, and this part was not connected.
     """
 
     id: int
@@ -238,6 +239,7 @@ class Report(Tabular):
     policy: Optional[str] = None
     off: Tuple[str, ...] = ()
     barrier: bool = False
+    unreached: Optional[str] = None
 
     @property
     def skew_ms(self) -> Optional[float]:
@@ -280,6 +282,7 @@ class Report(Tabular):
             "missing": list(self.missing),
             "failed": list(self.failed),
             "barrier": self.barrier,
+            "unreached": self.unreached,
             "ttl_ms": self.ttl_ms,
             "elapsed_ms": self.elapsed_ms,
             "skew_ms": self.skew_ms,
@@ -322,6 +325,8 @@ class Report(Tabular):
             head += f", skew {self.skew_ms:.3f} ms"
         if self.off:
             head += f", off: {', '.join(self.off)}"
+        if self.unreached:
+            head += f", not connected: {self.unreached}"
         return head
 
 

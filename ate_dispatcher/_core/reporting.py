@@ -59,6 +59,7 @@ def report_of(request: Request, now: float, at_the_end: bool = False) -> Report:
         policy=_said(request) if completion is not None else None,
         off=() if extras is None else tuple(map(request.name_of, extras.disabled)),
         barrier=extras is not None and extras.line is not None,
+        unreached=None if extras is None else extras.unreached,
     )
 
 

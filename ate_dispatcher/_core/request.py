@@ -183,7 +183,7 @@ class Extras:
     __slots__ = (
         *("answered", "answered_until", "away", "callbacks", "disabled"),
         *("ending", "errors", "guest", "key", "line"),
-        *("names", "need", "tally", "unanswered", "valued"),
+        *("names", "need", "tally", "unanswered", "unreached", "valued"),
     )
 
     def __init__(self) -> None:
@@ -191,6 +191,8 @@ class Extras:
         self.disabled: Tuple[Member, ...] = ()
         #: What members are called, if several on the topic have one name.
         self.names: Optional[Names] = None
+        #: Why nobody elsewhere could be asked, if that was so when it was sent.
+        self.unreached: Optional[str] = None
         self.need: Optional[PolicyState] = None
         self.line: Optional[StartLine] = None
         #: The ordering key, which may be compared by identity.

@@ -135,7 +135,7 @@ from .._observing.observers import Observers
 from .._observing.translate import event_lost, event_opened
 from .._time.clock import REAL, Clock, spawn, spawn_raw
 from .gate import Gate, removed
-from .link import Link
+from .link import Link, unreached
 from .process import LINES, see_to
 
 __all__ = ["Engine", "Order", "Phase", "State"]
@@ -401,12 +401,18 @@ class Engine:
 
     def nobody_on(self, topic: Hashable, side: str, said: str) -> None:
         """Nobody is on that *side* of *topic*: it is said once, with what reads most like it."""
-        key = hash((topic, side))
+        why = unreached(self.links)
+        # When all are reached it is said anew.
+        key = hash((topic, side, why is None))
         if len(self.unheard) < _MANY and key not in self.unheard:
             self.unheard.add(key)
             # The texts of topics are users' code.
             hint = _log.Later(self.registry.hint, topic, side)
-            self.observers.lost(said, _log.Later(_log.text_of, topic), hint, topic=topic)
+            data: List[Any] = [_log.Later(_log.text_of, topic), hint]
+            if why is not None:
+                said += "; not connected: %s"
+                data.append(why)
+            self.observers.lost(f"{said}; said once", *data, topic=topic)
 
     def heard(self) -> Tuple[int, List[Dict[Verdict, int]]]:
         """How many values were published, and how often listeners came to which verdict."""

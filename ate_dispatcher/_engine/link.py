@@ -28,7 +28,7 @@ from .._delivery.channel import Outlet
 from .._delivery.local_member import LocalMember
 from ..errors import BadValue, DispatcherError
 
-__all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to"]
+__all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to", "unreached"]
 
 
 class Link(Protocol):
@@ -115,6 +115,11 @@ class Link(Protocol):
     def forked(self) -> None:
         """Here is a copy in a forked child: nothing of it is to be used, or told."""
         ...
+
+
+def unreached(links: Sequence[Link]) -> Optional[str]:
+    """Why nobody elsewhere can be asked just now; None if they can, and without *links*."""
+    return next(filter(None, [link.trouble() for link in links]), None)
 
 
 class RemoteMember(Member):

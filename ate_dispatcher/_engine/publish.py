@@ -77,7 +77,7 @@ def publish(
         told = delivery.id, topic, roster.members, now
         engine.observers.tell(event_published, *told)
     if roster.first is None:
-        engine.nobody_on(topic, "listeners", "nobody listens on topic %s%s; said once")
+        engine.nobody_on(topic, "listeners", "nobody listens on topic %s%s")
         engine.post(Order.OBSERVE)
         return delivery
     if channel is not None and roster.apart:

@@ -17,7 +17,7 @@ from .._observing.translate import event_opened
 from ..errors import DispatcherStopped
 from .engine import Engine, Order
 from .handle import Handle
-from .link import Elsewhere, outlets_to
+from .link import Elsewhere, outlets_to, unreached
 from .options import NONE, Options
 from .process import SECTION
 from .sweep import withdrawn
@@ -110,7 +110,7 @@ def send(
             away = options.pack(members, topic, args, kwargs)
             if away is not None:
                 request.more().away = away
-        over = options.prepare(request)
+        over = options.prepare(request, engine.links)
         if over is not None:
             engine.over(request, over)
             return request
@@ -198,6 +198,9 @@ def _nobody(
         raise DispatcherStopped(engine.gate.refusal)
     number = engine.next_id()
     request = Handle.of(engine, number, topic, channel, (), now, deadline, None, None)
+    why = unreached(engine.links)
+    if why is not None:
+        request.more().unreached = why
     if disabled:
         request.more().disabled, request.more().names = disabled, roster.names()
     elif roster.size or roster.disabled:
@@ -205,7 +208,7 @@ def _nobody(
         pass
     else:
         # The order that `over` leaves has somebody see to it.
-        engine.nobody_on(topic, "producers", "nobody is registered for topic %s%s; said once")
+        engine.nobody_on(topic, "producers", "nobody is registered for topic %s%s")
     engine.over(request, Completion.NO_PRODUCERS)
     return request
 

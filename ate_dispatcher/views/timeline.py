@@ -194,6 +194,8 @@ def _drawn(request: Union[_Request, _Value]) -> str:
     else:
         end = f"{report.completion.name} after {report.elapsed_ms:.1f} ms"
     head = f"request {opened.request} on {topic}, {limit}: {end}"
+    if report is not None and report.unreached:
+        head += f", not connected: {report.unreached}"
     elapsed = report.elapsed_ms if report is not None else 0.0
     latest = max([elapsed, *(lane.answered_ms or 0.0 for lane in request.lanes)])
     # A deadline that is far off would leave no room for what happened.

@@ -11,8 +11,8 @@ from inside import THE_SECTION, engine_of, is_watched
 from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
-from ate_dispatcher import Completion, Dispatcher, DispatcherError, Verdict
-from ate_dispatcher.testing import Wire
+from ate_dispatcher import Completion, Dispatcher, DispatcherError, IncompleteError, Verdict
+from ate_dispatcher.testing import Timeline, Wire
 
 __all__ = ["parts"]
 
@@ -57,6 +57,37 @@ def test_a_name_that_is_taken_is_left_also_in_the_background(
     assert "is taken" in caplog.text
     assert parts.counted("a", "gone") == 0
     assert parts.ask("a").results() == ["far"]
+
+
+def test_a_request_to_nobody_says_that_the_connection_is_not_up(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its report, its error, its picture and the log, which says anew what is true of all parts."""
+    timeline = Timeline()
+    a = parts.part("a", hooks=[timeline])
+    parts.wire.cut("a")
+    parts.clock.settle()
+    why = "not connected: cut off"
+    for handle in (parts.ask("a"), parts.ask("a", members="open", ttl=50)):
+        with pytest.raises(IncompleteError, match=why):
+            handle.results(require="all")
+        assert handle.report().unreached == handle.report().to_dict()["unreached"] == "cut off"
+        assert str(handle.report()).splitlines()[0].endswith(f", {why}")
+    a.publish("amps", 1)
+    parts.clock.settle()
+    assert str(timeline).count(f", {why}\n") == 2
+    assert f"topic 'volts'; no producer is on any; {why}; said once" in caplog.text
+    assert f"nobody listens on topic 'amps'; no listener is on any; {why}; said once" in caplog.text
+    parts.wire.heal("a")
+    parts.clock.settle()
+    caplog.clear()
+    handle = parts.ask("a")
+    parts.clock.settle()
+    assert handle.report().unreached is None
+    assert "topic 'volts'; no producer is on any; said once" in caplog.text
+    with pytest.raises(IncompleteError) as caught:
+        handle.results(require="all")
+    assert "connected" not in str(caught.value)
 
 
 def test_who_has_left_by_itself_can_connect_again(parts: Parts) -> None:
