@@ -62,8 +62,10 @@ def incomplete(
     end = "open" if request.completion is None else request.completion.name
     of = f" of {report.policy}" if request.completion is Completion.IMPOSSIBLE else ""
     asked, beside, unmet = report.members, "", ""
-    names = called(request)
+    names, who = called(request), f"request {request.id}"
     if _is_open(request):
+        if request.chain is None:
+            who = f"nobody has answered {who}, which"
         asked = asked[:-1]
         beside = f" of this machine, {len(names) - len(asked)} answers of others"
         if request.need is not None and not request.need.is_met:
@@ -76,7 +78,7 @@ def incomplete(
     failed = {id(each[MEMBER]) for each in newest_first(request.chain) if each[ERROR] is not None}
     raised = [name for key, name in names.items() if key in failed]
     return IncompleteError(
-        f"request {request.id} ended as {end}{of} with "
+        f"{who} ended as {end}{of} with "
         f"{sum(each.verdict is Verdict.OK for each in asked)} of {len(asked)} results{beside}; "
         f"no answer in time from: {', '.join(silent) or 'nobody'}; "
         f"raised: {', '.join(raised) or 'nobody'}{unmet}{lost}",

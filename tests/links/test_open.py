@@ -176,10 +176,11 @@ def test_all_is_missed_by_whoever_raises_or_is_silent_here_and_by_what_was_neede
         return caught.value
 
     nobody = "0 of 0 results of this machine, 0 answers of others; no answer in time from: others"
-    missed(f"ended as ALL_REPLIED with {nobody}; raised: nobody$")
+    at_once = "^nobody has answered request 1, which ended as ALL_REPLIED"
+    missed(f"{at_once} with {nobody}; raised: nobody$")
     parts.producer("b", 0, "far", name="far")
     assert parts.ask("a", ttl=50, members="open").results(require="all") == ["far"]
-    missed(r"1 answers of others; .*; raised: nobody; not met: Quorum\(2\)$", need=2)
+    missed(r"^request 3 .*1 answers of others; .*; raised: nobody; not met: Quorum\(2\)$", need=2)
     parts.producer("b", 0, ValueError("no probe"), name="bad")
     raised = missed("2 answers of others; no answer in time from: nobody; raised: bad$")
     assert len(raised.errors) == 1
@@ -189,6 +190,12 @@ def test_all_is_missed_by_whoever_raises_or_is_silent_here_and_by_what_was_neede
     assert (found.missing, found.results) == (["slow"], ["far"])
     missed("as QUORUM with 0 of 1 results", need=1)
     parts.dispatchers["a"].disable(slow)
+    parts.dispatchers["b"].disable("far")
+    lazy = parts.producer("b", 60, "lazy", name="lazy")
+    missed("^nobody has answered request .* as DEADLINE with 0 of 0 results")
+    parts.dispatchers["b"].disable(lazy)
+    parts.dispatchers["b"].enable("far")
+    parts.clock.advance(100)
     handle = parts.ask("a", ttl=50, members="open")
     parts.clock.advance(10)
     handle.cancel()
