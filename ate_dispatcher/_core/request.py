@@ -168,7 +168,7 @@ class Ending:
         self.roster: Iterator[Member] = iter(request.roster)
         #: Who was judged since somebody has carried out what follows from it.
         self.judged: List[Unanswered] = []
-        #: Whether hooks were told of its completion; and what they are to be told after that.
+        #: Whether its guest and hooks were told of it; and what is to be told them behind that.
         self.over: bool = False
         self.told_behind: List[Tuple[Any, ...]] = []
 

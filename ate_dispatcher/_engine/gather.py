@@ -106,8 +106,8 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
             engine.observers.tell(event_completed, request)
         if ending is not None:
             told_behind, ending.told_behind, ending.over = ending.told_behind, [], True
-            for told in told_behind:
-                engine.observers.tell(*told)
+            for what, *data in told_behind:
+                what(*data)
         if extras is not None:
             _end_extras(engine, request, extras)
         if engine.gate.refusal is not None and not engine.ledger.open:
@@ -129,7 +129,7 @@ def apply(engine: Engine, request: Request, effects: int, member: Optional[Membe
             engine.orders.attend()
     if effects & DISCARDED and hooks and extras is not None and member is not None:
         each = extras.unanswered[id(member)]
-        _tell_behind(engine, each, event_discarded, request, each)
+        _behind(each, engine.observers.tell, event_discarded, request, each)
 
 
 def forward(request: Request, value: Any) -> None:
@@ -174,11 +174,11 @@ def skipped(engine: Engine, member: Member, limit: int = BUDGET) -> int:
     judged = engine.ledger.come_to(member, engine, limit)
     for each in judged:
         if each.ending is not None and each.ending.guest is not None:
-            each.ending.guest.skipped(each)
+            _behind(each, each.ending.guest.skipped, each)
     if engine.hooks:
         now = engine.now()
         for each in judged:
-            _tell_behind(engine, each, event_skipped, each, now)
+            _behind(each, engine.observers.tell, event_skipped, each, now)
     SECTION.left.extend(judged)
     return len(judged)
 
@@ -195,13 +195,13 @@ def _unpark(claim: Claim) -> None:
     worker.unpark()
 
 
-def _tell_behind(engine: Engine, each: Unanswered, *told: Any) -> None:
-    """Tell hooks behind the end that has judged *each*, which may still go on."""
+def _behind(each: Unanswered, tell: Callable[..., object], *told: Any) -> None:
+    """*tell* behind the end that has judged *each*, which may still go on."""
     ending = each.ending
     if ending is None or ending.over:
-        engine.observers.tell(*told)
+        tell(*told)
     else:
-        ending.told_behind.append(told)
+        ending.told_behind.append((tell, *told))
 
 
 def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:

@@ -345,7 +345,8 @@ class Asks:
     def _says(self, number: int, pending: Pending, member: RemoteMember, said: Said) -> None:
         if pending.request.completion is None:
             # A little early by our clock: it comes to that.
-            pending.said[member] = said
+            before = pending.said.get(member, said)
+            pending.said[member] = said[0], said[1] or before[1]
             return
         self._settle(pending.request, {member: said})
         verdict, standing = said

@@ -938,3 +938,23 @@ def test_two_that_ask_one_producer_have_each_their_own() -> None:
     for dispatcher in (place.asker, third, place.home):
         sums_add_up(dispatcher, quiet=True)
     place.parts.tidy()
+
+
+@pytest.mark.parametrize("ttl", [0, 20])
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_many_that_end_at_one_instant_are_all_known_to_be_skipped(ttl: float, order: str) -> None:
+    """Whichever part is the first to see that it has come: the end is told before what follows."""
+    parts = Parts()
+    for name in order:
+        parts.part(name)
+    parts.producer("b", 50, 5)
+    busy = parts.ask("a")
+    parts.clock.settle()
+    handles = [parts.ask("a", ttl=ttl) for _ in range(20)]
+    parts.clock.advance(1_000)
+    words = {each.word for handle in handles for each in handle.report().members}
+    assert words == {"SKIPPED (queued)"}
+    assert busy.results() == [5]
+    assert parts.connections["a"].statistics()["asked"] == 0
+    assert parts.counted("a", "duplicates") == 0
+    parts.tidy()
