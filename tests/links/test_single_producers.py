@@ -7,6 +7,8 @@ can happen to a producer is done to it. What differs is what the guide says, and
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import random
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
@@ -25,10 +27,13 @@ from ate_dispatcher import (
     ResultListener,
     SlowConsumer,
     Stall,
+    Standing,
     StopOnError,
     Until,
+    Verdict,
     current_request,
 )
+from ate_dispatcher.errors import BadValue
 from ate_dispatcher.hooks import SetAside
 from ate_dispatcher.policies import First
 from ate_dispatcher.testing import RecordingListener, ScriptedProducer, answers, dies
@@ -327,7 +332,7 @@ def some_script(seed: int) -> Script:
     return script
 
 
-@pytest.mark.parametrize("first", range(0, 60, 20))
+@pytest.mark.parametrize("first", [0, 20])
 def test_whatever_is_done_comes_to_the_same(both: Callable[[Script], Any], first: int) -> None:
     """Cancels, switches, deadlines, policies, keys, instruments, with producers of all kinds."""
     for seed in range(first, first + 20):
@@ -958,3 +963,95 @@ def test_many_that_end_at_one_instant_are_all_known_to_be_skipped(ttl: float, or
     assert parts.connections["a"].statistics()["asked"] == 0
     assert parts.counted("a", "duplicates") == 0
     parts.tidy()
+
+
+# -- what reports say, and what was done ----------------------------------------------------------
+
+BEGUN = (Verdict.OK, Verdict.ERROR, Verdict.LATE, Verdict.SURPLUS)
+
+TROUBLES = ["none", "delay", "repeat", "cut", "silence"]
+
+
+def troubled(seed: int) -> None:
+    """Three parts ask one producer, in any order, while the wire is troubled; what is said holds.
+
+    Each request has ended, nobody has executed one twice, and each verdict is what was done.
+    """
+    draw, place = random.Random(seed), Place(far=True)
+    third, wire = place.parts.part("c"), place.parts.wire
+    options: Any = {"workers": draw.choice([1, 1, 3]), "exclusive": draw.choice([(), "psu"])}
+    made = place.producer(draw.choice(KINDS)(place, **options))
+    trouble = draw.choice(TROUBLES)
+    handles: List[Handle] = []
+
+    def asks() -> None:
+        who = draw.choice([place.asker, place.asker, third, place.home])
+        ttl, need = draw.choice([0.0, 5.13, 20.37, 100.71]), draw.choice(NEEDS)
+        sender = who.options(ttl=ttl, need=need) if need else who.options(ttl=ttl)
+        for _ in range(draw.choice([1, 1, 5])):
+            call = len(handles), draw.choice([0, 0, 3.3, 10.2]), draw.random() < 0.2
+            handles.append(sender.send_request("volts", *call))
+
+    def switches() -> None:
+        for how in draw.choice([["disable"], ["enable"], ["disable", "enable"]]):
+            if draw.random() < 0.5:
+                getattr(place.home, how)(made)
+            else:
+                with contextlib.suppress(BadValue):
+                    getattr(place.asker, how)(FAR)
+
+    def troubles() -> None:
+        if trouble == "delay":
+            wire.delay(draw.choice([0, 1.1, 7.3, 30.7]), draw.choice("abc"), draw.choice("abc"))
+        elif trouble == "repeat":
+            wire.repeat(draw.randint(1, 3))
+        elif trouble != "none":
+            getattr(wire, draw.choice([trouble, "heal"]))(draw.choice("ab"))
+
+    for _ in range(draw.randint(8, 30)):
+        step = draw.random()
+        if step < 0.5:
+            asks()
+        elif step < 0.7:
+            place.advance(draw.choice([0.7, 2.3, 11.1, 50.3]))
+        elif step < 0.8 and handles:
+            draw.choice(handles).cancel()
+        elif step < 0.9:
+            switches()
+        else:
+            troubles()
+    for name in "abc":
+        wire.heal(name)
+    # So long what has ended is remembered.
+    place.advance(70_000)
+    begun = collections.Counter(each[2] for each in place.log if each[1] == "begins")
+    for number, handle in enumerate(handles):
+        assert handle.done()
+        for member in handle.report().members:
+            case = seed, number, member.word, begun[number]
+            assert begun[number] == (member.verdict in BEGUN) or (
+                # Nobody knows what became of it.
+                begun[number] < 2
+                and (member.verdict is Verdict.GONE or member.standing is Standing.AWAY)
+                and trouble in ("cut", "silence")
+            ), case
+    for dispatcher in (place.asker, place.home, third):
+        sums_add_up(dispatcher, quiet=True)
+    for connection in place.parts.connections.values():
+        counts = connection.statistics()
+        assert (counts["asked"], counts["guests"]) == (0, 0), seed
+    place.parts.tidy()
+
+
+def test_each_verdict_is_what_was_done() -> None:
+    """Whoever asks, and whatever becomes of the way there; MISSING for ever is none of them."""
+    for seed in range(20):
+        troubled(seed)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("first", range(1_000, 1_400, 100))
+def test_each_verdict_is_what_was_done_often(first: int) -> None:
+    """The same with many more of them."""
+    for seed in range(first, first + 100):
+        troubled(seed)
