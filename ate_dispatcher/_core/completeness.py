@@ -9,7 +9,7 @@ from .member import Member
 from .names import Names
 from .outcomes import ANSWERED, Completion, Verdict
 from .records import ERROR, MEMBER, Part, newest_first
-from .report import Report
+from .report import Report, ending
 from .request import Request
 
 __all__ = ["called", "incomplete", "is_complete"]
@@ -59,7 +59,7 @@ def incomplete(
     if not report.members:
         said = f"nobody was registered for the topic of request {request.id}{lost}"
         return IncompleteError(said)
-    end = "open" if request.completion is None else request.completion.name
+    end = ending(report)
     of = f" of {report.policy}" if request.completion is Completion.IMPOSSIBLE else ""
     asked, beside, unmet = report.members, "", ""
     names, who = called(request), f"request {request.id}"

@@ -34,7 +34,8 @@ class Completion(ByIdentity):
     """Why a request ended. Each request ends exactly once, with exactly one of these."""
 
     ALL_REPLIED = "all_replied"
-    """Every member has a verdict; ``report.complete`` tells whether all of them are OK."""
+    """Every member has a verdict: nobody is left to wait for, but perhaps somebody was not to be
+    asked, or is gone. ``report.complete`` tells whether all of them are OK."""
     DEADLINE = "deadline"
     """The ttl passed first."""
     NO_PRODUCERS = "no_producers"

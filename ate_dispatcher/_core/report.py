@@ -15,7 +15,17 @@ from .outcomes import ANSWERED, Completion, Standing, Verdict, word_of
 from .records import ERROR, MEMBER, STAMP, VALUE, Record
 from .tables import Table, Tabular
 
-__all__ = ["MemberReport", "Place", "Progress", "Reply", "Report", "innermost", "made", "shown"]
+__all__ = [
+    "MemberReport",
+    "Place",
+    "Progress",
+    "Reply",
+    "Report",
+    "ending",
+    "innermost",
+    "made",
+    "shown",
+]
 
 Place = Tuple[str, int, str]
 """Where in some code a thread is: file, line, function."""
@@ -312,7 +322,7 @@ class Report(Tabular):
 
     def _head(self) -> str:
         ttl = "no ttl" if self.ttl_ms is None else f"ttl {self.ttl_ms:.12g} ms"
-        end = self.completion.name if self.completion else "open"
+        end = ending(self)
         if self.policy:
             how = "of" if self.completion is Completion.IMPOSSIBLE else "by"
             end += f" {how} {self.policy}"
@@ -328,6 +338,15 @@ class Report(Tabular):
         if self.unreached:
             head += f", not connected: {self.unreached}"
         return head
+
+
+def ending(report: Report) -> str:
+    """Why it has ended, as its head says it: not that all have replied if some never will."""
+    if report.completion is None:
+        return "open"
+    silent = len(report.missing) if report.completion is Completion.ALL_REPLIED else 0
+    name = report.completion.name
+    return f"{name} (except {silent} who cannot)" if silent else name
 
 
 def _ms(milliseconds: Optional[float]) -> str:

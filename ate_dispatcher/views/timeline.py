@@ -9,7 +9,7 @@ from typing import Deque, List, Optional, Union
 from .. import events
 from .._core.durations import in_ms
 from .._core.outcomes import ANSWERED, Standing, Verdict
-from .._core.report import MemberReport, Report
+from .._core.report import MemberReport, Report, ending
 from ..errors import BadType, BadValue
 
 __all__ = ["Timeline"]
@@ -192,7 +192,7 @@ def _drawn(request: Union[_Request, _Value]) -> str:
     if report is None or report.completion is None:
         end = "still open"
     else:
-        end = f"{report.completion.name} after {report.elapsed_ms:.1f} ms"
+        end = f"{ending(report)} after {report.elapsed_ms:.1f} ms"
     head = f"request {opened.request} on {topic}, {limit}: {end}"
     if report is not None and report.unreached:
         head += f", not connected: {report.unreached}"

@@ -14,12 +14,13 @@ from ate_dispatcher import (
     Dispatcher,
     DispatcherError,
     DispatcherStopped,
+    IncompleteError,
     Standing,
     TopicPattern,
     Verdict,
 )
 from ate_dispatcher.errors import BadType, BadValue
-from ate_dispatcher.testing import Wire
+from ate_dispatcher.testing import Timeline, Wire
 
 __all__ = ["parts"]
 
@@ -229,6 +230,31 @@ def test_a_name_is_taken_once(parts: Parts) -> None:
     parts.clock.advance(3000)
     assert parts.ask("a").results() == ["far"]
     assert parts.connections["a"].parts == ("b",)
+
+
+def test_it_is_not_told_that_all_have_replied_where_some_are_gone(parts: Parts) -> None:
+    """Nobody is left to wait for; what people read says how many have not."""
+    timeline = Timeline()
+    parts.part("a", hooks=[timeline])
+    parts.part("b")
+    parts.producer("b", 100, "slow", name="slow")
+    parts.producer("a", 0, "here", name="here")
+    handle = parts.ask("a")
+    parts.clock.advance(10)
+    parts.dispatchers["b"].stop(immediate=True)
+    handle.wait()
+    assert verdicts(handle) == [Verdict.GONE, Verdict.OK]
+    assert handle.completion is Completion.ALL_REPLIED
+    word = "ALL_REPLIED (except 1 who cannot)"
+    assert f": {word} after" in str(handle.report())
+    parts.clock.settle()
+    assert f": {word} after" in str(timeline)
+    with pytest.raises(IncompleteError) as caught:
+        handle.results(require="all")
+    assert f"ended as {word} with 1 of 2 results" in str(caught.value)
+    whole = parts.ask("a")
+    whole.wait()
+    assert ": ALL_REPLIED after" in str(whole.report())
 
 
 def test_a_part_that_has_left_for_good_says_why(parts: Parts) -> None:
