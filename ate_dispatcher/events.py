@@ -44,13 +44,14 @@ class Event:
 class RequestOpened(Event):
     """``send_request`` was called; *members* are those it asks, *deadline* is on the same clock.
 
-    *numbers* are those of the members.
+    *numbers* are those of the members, *parts* the other machines that they are on, or "".
     """
 
     name: ClassVar[str] = "ate_dispatcher.request_opened"
     deadline: Optional[float]
     members: Tuple[str, ...]
     numbers: Tuple[int, ...] = field(default=(), repr=False, compare=False)
+    parts: Tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

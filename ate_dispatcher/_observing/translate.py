@@ -41,6 +41,7 @@ def event_opened(request: Request) -> events.Event:
         deadline=deadline,
         members=members,
         numbers=numbers,
+        parts=tuple([member.part or "" for member in request.roster]),
     )
 
 

@@ -50,7 +50,7 @@ def assert_accepted(handle: Handle, *values: Any, by: Any = None) -> None:
         if len(gave) != len(wanted) or not all(
             _is_meant(handle, found, each) for found, each in zip(gave, wanted)
         ):
-            names = [name_of(producer) for producer in gave]
+            names = [_called(handle, producer) for producer in gave]
             _fail(handle, f"accepted from {names}, not {[_name(each) for each in wanted]}")
 
 
@@ -71,7 +71,8 @@ def assert_missing(handle: Handle, *producers: Any) -> None:
     else:
         if not left:
             return
-    names, wanted = map(name_of, found), map(_name, producers)
+    names = [line.name for line in report.members if _missed(line)]
+    wanted = map(_name, producers)
     _fail(handle, f"missing are {sorted(names)}, not {sorted(wanted)}")
 
 
@@ -221,10 +222,17 @@ def _is(found: Any, meant: Any) -> bool:
     return name_of(found) == meant if isinstance(meant, str) else found is meant
 
 
+def _called(handle: Handle, producer: Any) -> str:
+    """What reports call it."""
+    found = [handle.name_of(m) for m in handle.roster if m.producer is producer]
+    return found[0] if found else name_of(producer)
+
+
 def _is_meant(handle: Handle, found: Any, producer: Any) -> bool:
     """The same of who was asked, also by what reports call it."""
-    called = [handle.name_of(m) for m in handle.roster if m.producer is found]
-    return _is(found, producer) or (isinstance(producer, str) and producer in called)
+    return _is(found, producer) or (
+        isinstance(producer, str) and _called(handle, found) == producer
+    )
 
 
 def _missed(line: MemberReport) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Deque, List, Optional, Union
@@ -29,11 +30,17 @@ class _Lane:
     """
 
     name: str
+    part: str = ""
     came_ms: Optional[float] = None
     waited_ms: Optional[float] = None
     answered_ms: Optional[float] = None
     mark: str = ""
     note: str = ""
+
+    @property
+    def called(self) -> str:
+        """With the part that it is on, if that is another."""
+        return f"{self.part}/{self.name}" if self.part else self.name
 
 
 @dataclass
@@ -93,7 +100,8 @@ class Timeline:
             return
         if isinstance(event, events.RequestOpened):
             self._forgotten += len(self._requests) == self._requests.maxlen
-            lanes = [_Lane(name) for name in event.members]
+            parts = event.parts or itertools.repeat("")
+            lanes = [_Lane(name, part) for name, part in zip(event.members, parts)]
             self._requests.append(_Request(event, lanes))
             return
         for request in reversed(self._requests):
@@ -200,16 +208,17 @@ def _drawn(request: Union[_Request, _Value]) -> str:
     latest = max([elapsed, *(lane.answered_ms or 0.0 for lane in request.lanes)])
     # A deadline that is far off would leave no room for what happened.
     span = max(latest, ttl) if ttl and (ttl <= 2 * latest or not latest) else latest or 1.0
+    width = max([_NAME, *(len(lane.called) for lane in request.lanes)])
     lines = [head]
     lines += [
-        f"  {lane.name:<{_NAME}} {_bar(lane, ttl, span)} {lane.note}".rstrip()
+        f"  {lane.called:<{width}} {_bar(lane, ttl, span)} {lane.note}".rstrip()
         for lane in request.lanes
     ]
     if not request.lanes:
         lines.append("  nobody was registered for it")
     else:
         scale = f"0 {f'{span:.6g} ms':>{_WIDTH - 2}}"
-        lines.append(f"  {'':<{_NAME}} {scale}")
+        lines.append(f"  {'':<{width}} {scale}")
     return "\n".join(lines)
 
 

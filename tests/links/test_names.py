@@ -9,7 +9,7 @@ from parts import Parts, parts
 
 from ate_dispatcher import IncompleteError, current_request
 from ate_dispatcher.errors import BadValue
-from ate_dispatcher.testing import assert_accepted, assert_failed, assert_missing
+from ate_dispatcher.testing import Timeline, assert_accepted, assert_failed, assert_missing
 
 __all__ = ["parts"]
 
@@ -156,3 +156,24 @@ def test_who_asks_for_somebody_unknown_is_told_who_is_there(parts: Parts) -> Non
             sender.send_request("many")
     with pytest.raises(BadValue, match=r"there is nobody$"):
         parts.dispatchers["a"].options(only="scope").send_request("none")
+
+
+def test_what_a_failed_test_prints_says_on_which_part_somebody_is(parts: Parts) -> None:
+    """In its picture, from the send on, and in the first line of an assertion."""
+    timeline = Timeline()
+    three_dmms(parts)
+    parts.dispatchers["a"].add_hook(timeline)
+    parts.part("a-part-with-a-long-name")
+    parts.producer("a-part-with-a-long-name", 0, 1, name="psu2")
+    handle = parts.ask("a")
+    for _ in range(2):
+        parts.clock.settle()
+        lines = str(timeline).splitlines()[1:7]
+        assert [line.split()[0] for line in lines] == [
+            *("dmm", "b/dmm", "c/dmm", "c/psu", "a-part-with-a-long-name/psu2", "0")
+        ]
+        handle.wait()
+    with pytest.raises(AssertionError, match=r"^missing are \['c/dmm'\], not \['b/dmm'\]"):
+        assert_missing(handle, "b/dmm")
+    with pytest.raises(AssertionError, match=r"^accepted from \['b/dmm', 'psu', 'psu2'\], not"):
+        assert_accepted(handle, by="c/dmm")
