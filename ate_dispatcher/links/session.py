@@ -35,6 +35,12 @@ _MANY = 32
 _MUCH = 1 << 20
 """Bytes to be said, after which likewise: the transport may not want more."""
 
+_WHAT_TO_DO = (
+    "choose another name=, or connect anew when that part has left: one that was killed is taken "
+    "for gone within 4 s"
+)
+"""Who finds a name taken."""
+
 
 class Session:
     """A `transport.Receiver`; every method on its thread, but where it says otherwise."""
@@ -189,9 +195,9 @@ class Session:
                     self.leave()
             if self.membership.is_taken and not self.is_over:
                 taken = f"name {self.part!r} is taken by another part of {self.namespace!r}"
-                self.error = ConnectionFailed(taken)
+                self.error = ConnectionFailed(f"{taken}; {_WHAT_TO_DO}")
                 if not (self.is_opening or self._waiting):
-                    _log.lost("the link is left: %s", taken)
+                    _log.lost("the link is left: %s", self.error)
                 self.leave()
         shared.flush()
         shared.release()

@@ -225,7 +225,8 @@ def test_a_name_is_taken_once(parts: Parts) -> None:
     parts.part("b")
     parts.producer("b", 0, "far")
     second = parts.part("second", connect=False)
-    with pytest.raises(ConnectionFailed, match="'b' is taken"):
+    advice = "; choose another name=, or connect anew when that part has left"
+    with pytest.raises(ConnectionFailed, match=f"'b' is taken by another part of 'lab'{advice}"):
         second.connect(parts.wire.transport(), namespace=NAMESPACE, name="b")
     parts.clock.advance(3000)
     assert parts.ask("a").results() == ["far"]
