@@ -9,10 +9,12 @@ from typing import Any, Dict, Optional, Sequence, Tuple, Type, Union
 
 from typing_extensions import Self
 
+from .. import _log
 from .._core.durations import milliseconds, timeout_instant
 from .._engine.engine import Engine
 from .._engine.inline import InlineEngine
 from .._engine.link import Link
+from .._time.running_loop import running_loop
 from ..errors import BadType, BadValue, DispatcherError, DispatcherStopped
 from .registrar import Registrar
 
@@ -69,7 +71,7 @@ class Connection:
     def wait_for(self, *names: str, timeout: Optional[float] = None) -> bool:
         """Wait until parts of those *names* are there, *timeout* seconds at most; whether they are.
 
-        Not for an event loop, which would wait meanwhile.
+        Not for an event loop, which would stand still meanwhile: a warning in the log says so.
 
         Raises
         ------
@@ -79,7 +81,10 @@ class Connection:
         for name in names:
             if not isinstance(name, str):
                 raise BadType(f"names must be those of parts, not {name!r}")
-        return self._link.wait_for(names, timeout_instant(self._engine.now(), timeout))
+        until = timeout_instant(self._engine.now(), timeout)
+        if timeout != 0:
+            _warn_in_a_loop("wait_for")
+        return self._link.wait_for(names, until)
 
     def statistics(self) -> Dict[str, int]:
         """What came and went over its life, by name, and how much is open.
@@ -114,7 +119,10 @@ class Connection:
 
         As it does by :meth:`disconnect`, by the dispatcher's end, or by itself, see :attr:`error`.
         """
-        self._link.join_until(timeout_instant(self._engine.now(), timeout))
+        until = timeout_instant(self._engine.now(), timeout)
+        if timeout != 0 and not self._link.is_over():
+            _warn_in_a_loop("join of a connection")
+        self._link.join_until(until)
         return self._link.is_over()
 
     def __enter__(self) -> Self:
@@ -133,6 +141,17 @@ class Connection:
         state, error = "connected" if self.is_connected else "not connected", self.error
         why = "" if error is None else f": {error}"
         return f"<Connection {self.namespace}/{self.name}, {state}{why}>"
+
+
+def _warn_in_a_loop(called: str) -> None:
+    """*called* is about to block, which an event loop that runs here must not."""
+    if running_loop() is not None:
+        _log.lost(
+            "%s waits, and the event loop that runs here stands still meanwhile: call it on "
+            "another thread, as by loop.run_in_executor%s",
+            called,
+            ", or with wait=False" if called == "connect" else "",
+        )
 
 
 class Connecting(Registrar):
@@ -154,7 +173,8 @@ class Connecting(Registrar):
         From now on requests reach the producers of all parts, and listeners hear the results and
         published values of all, on topics that are text. Waits until the server is reached and it
         is known who is there: after the last has said so for 50 ms, and no longer than half a
-        second; not with ``wait=False``.
+        second; not with ``wait=False``. An event loop would stand still meanwhile: a warning in the
+        log says so.
 
         Parameters
         ----------
@@ -212,6 +232,8 @@ def _connect(
     """See `Connecting.connect`."""
     if engine.gate.refusal is not None:
         raise DispatcherStopped(engine.gate.refusal)
+    if wait is True:
+        _warn_in_a_loop("connect")
     if isinstance(engine, InlineEngine):
         raise BadValue("connect: an inline dispatcher has no thread for it")
     for there in engine.links.copy():

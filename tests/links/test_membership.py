@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, List
 
 import pytest
@@ -289,6 +290,38 @@ def test_a_part_that_has_left_for_good_says_why(parts: Parts) -> None:
     second.join()
     assert last.join(5)
     assert last.error is None
+
+
+def test_what_blocks_an_event_loop_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """``connect``, ``wait_for`` and ``join``; not on another thread, nor where they do not wait."""
+    dispatcher, wire = Dispatcher(), Wire()
+
+    def connect(**options: bool) -> Connection:
+        return dispatcher.connect(wire.transport(), name="a", **options)
+
+    async def quietly() -> None:
+        loop = asyncio.get_running_loop()
+        connection = await loop.run_in_executor(None, connect)
+        assert not connection.wait_for("b", timeout=0)
+        connection.disconnect(drain=0)
+        await loop.run_in_executor(None, connection.join, 5)
+        connection = connect(wait=False)
+        connection.disconnect(drain=0)
+        await loop.run_in_executor(None, connection.join, 5)
+
+    async def loudly() -> None:
+        connection = connect()
+        assert "connect waits, and the event loop" in caplog.text
+        assert ", or with wait=False" in caplog.text
+        assert not connection.wait_for("b", timeout=0.01)
+        assert "wait_for waits, and the event loop" in caplog.text
+        connection.disconnect(drain=500)
+        connection.join(0.001)
+
+    with dispatcher:
+        asyncio.run(quietly())
+        assert caplog.text == ""
+        asyncio.run(loudly())
 
 
 def test_connect_says_what_is_wrong(parts: Parts) -> None:
