@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Hashable, Optional
+from typing import Any, Dict, Hashable, List, Optional
 
 from .._engine.engine import Engine
 from .._engine.handle import Handle
@@ -40,14 +40,18 @@ class Sender:
         """
         if kwargs:
             if "ttl" in kwargs and self._ttl is UNNAMED:
+                shown = ", ".join([f"ttl={kwargs['ttl']!r}", *self._shown()])
                 raise BadValue(
-                    f"ttl={kwargs['ttl']!r} would go to the producers: "
-                    f"write options(ttl={kwargs['ttl']!r}, ...), or options(ttl=None) before"
+                    f"ttl={kwargs['ttl']!r} would go to the producers: write "
+                    f"options({shown}).send_request(...); or, if it is meant for them, "
+                    "name a ttl in the options as well"
                 )
             check_keywords(kwargs)
         return send(self._engine, topic, args, kwargs, self._ttl, self._options)
 
     def __repr__(self) -> str:
         ttl = [] if self._ttl is UNNAMED else [f"ttl={self._ttl!r}"]
-        shown = [*ttl, *(f"{n}={value!r}" for n, value in self._named.items() if value is not None)]
-        return f"<Sender with {', '.join(shown) or 'no options'}>"
+        return f"<Sender with {', '.join([*ttl, *self._shown()]) or 'no options'}>"
+
+    def _shown(self) -> List[str]:
+        return [f"{n}={value!r}" for n, value in self._named.items() if value is not None]

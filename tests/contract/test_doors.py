@@ -380,7 +380,7 @@ def test_a_ttl_through_a_sender_that_has_none_is_refused(dispatcher: Dispatcher)
     """It was meant as an option; with a ttl among the options it is a keyword of the producers."""
     kept: List[Any] = []
     dispatcher.register_result_producer(Answer(lambda *_, **k: kept.append(k)), "t", start=True)
-    with pytest.raises(BadValue, match=r"options\(ttl=50, \.\.\.\)"):
+    with pytest.raises(BadValue, match=r"options\(ttl=50, need=1\)\.send_request"):
         dispatcher.options(need=1).send_request("t", ttl=50)
     for named in (5000, 5000.0, None):
         dispatcher.options(ttl=named).send_request("t", ttl=50).wait(PATIENCE)
