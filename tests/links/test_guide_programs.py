@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 from far_parts import ROOT, eventually
@@ -18,6 +19,8 @@ from nats_server import free_port
 from over_nats import Here, far_parts, heard_elsewhere, here, known
 
 from ate_dispatcher import RemoteError, guide
+from ate_dispatcher.errors import BadValue
+from ate_dispatcher.links.values import Codec
 
 __all__ = ["far_parts", "here"]
 
@@ -147,6 +150,23 @@ def test_a_service_whose_name_was_taken_ends_and_says_why(here: Here, programs: 
     assert service.returncode == 1
     last = errors.splitlines()[-1]
     assert last.startswith(f"name 'site7' is taken by another part of {here.namespace!r}; choose")
+
+
+def test_arrays_of_numpy_come_as_they_were_or_are_refused_at_the_call() -> None:
+    """With fields, without a dimension, in Fortran's order; never those that are pickled."""
+    numpy = pytest.importorskip("numpy")
+    found: Dict[str, Any] = {}
+    exec(block("py", "arrays.py"), found)
+    codec = Codec(found["TYPES"])
+    fields = numpy.array([(1.5, [1, 2])], [("volts", "<f8"), ("at", "<i4", (2,))])
+    days = numpy.array(["2024-02-29"], "M8[D]")
+    for value in (fields, fields[0], numpy.eye(2, order="F"), numpy.array(3), days, fields[:0]):
+        there = codec.decode(json.loads(codec.encode("value", value)))
+        assert (type(there), there.dtype, there.shape) == (type(value), value.dtype, value.shape)
+        assert (there == value).all()
+    assert type(codec.decode(json.loads(codec.encode("value", numpy.float64(2))))) is numpy.float64
+    with pytest.raises(BadValue, match=r"^args\[0\]\.\$array cannot be sent .* allow_pickle=False"):
+        codec.encode("args[0]", numpy.array([object()]))
 
 
 def test_the_unit_of_the_service_is_one(tmp_path: Path) -> None:
