@@ -1045,7 +1045,7 @@ def troubled(seed: int) -> None:
 
 def test_each_verdict_is_what_was_done() -> None:
     """Whoever asks, and whatever becomes of the way there; MISSING for ever is none of them."""
-    for seed in range(20):
+    for seed in range(8):
         troubled(seed)
 
 
