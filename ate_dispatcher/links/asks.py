@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .._core.durations import NEVER
+from .._core.effects import NOTED
 from .._core.ledger import Ledger
 from .._core.outcomes import Completion, Standing, Verdict
 from .._core.request import Request
-from .._engine.gather import tell
+from .._engine.gather import Fact, tell
 from .._engine.link import RemoteMember
 from .._engine.remote import (
     Answer,
@@ -38,12 +39,14 @@ _KEPT = 10_000
 _LONG = 60.0
 """and so many seconds each."""
 
-_FACTS: Dict[str, Callable[..., int]] = {
+_FACTS: Dict[str, Fact] = {
     "declined": Ledger.declined,
     "withdrawn": Ledger.withdrawn,
     "died": Ledger.died,
 }
 _FINAL = {each.value: each for each in (Verdict.CANCELLED, Verdict.SKIPPED, Verdict.WITHDRAWN)}
+_SKIPPED = (Verdict.SKIPPED, None)
+_DEAD = (Verdict.MISSING, Standing.DEAD)
 _UNBEGUN = (Verdict.CANCELLED, Verdict.SKIPPED)
 _STANDINGS = {each.value: each for each in Standing}
 
@@ -73,14 +76,13 @@ class Asks:
         """Ask *members*, now or when that is possible again."""
         pending = Pending(request, packed, members, self._shared.now)
         if request.completion is not None:
-            self._settle(request, dict.fromkeys(members, (Verdict.SKIPPED, None)))
+            self._settle(request, dict.fromkeys(members, _SKIPPED))
             return
         self._pending[request.id] = pending
         for member in members:
             if isinstance(member, PartMember) and member.home.is_gone:
                 # It has left while this was on its way here.
-                self._has_answered(request.id, pending, member.part, member.key)
-                tell(self._engine, Ledger.gone, request, member)
+                self._will_not(Ledger.gone, request.id, pending, member)
         self._send(pending)
 
     def send_rest(self) -> None:
@@ -129,7 +131,7 @@ class Asks:
             return
         if pending.packed is not None:
             del self._pending[request.id]
-            self._settle(request, dict.fromkeys(pending.left.values(), (Verdict.SKIPPED, None)))
+            self._settle(request, dict.fromkeys(pending.left.values(), _SKIPPED))
             return
         if pending.left.pop(OTHERS, None) is not None:
             self._shared.transport.ask_no_more(request.id)
@@ -161,8 +163,7 @@ class Asks:
                 self._shared.to(member.part, frames.can(number, [member.key]))
             else:
                 # It was not asked, and will not be.
-                self._has_answered(number, pending, member.part, member.key)
-                tell(self._engine, Ledger.withdrawn, pending.request, member)
+                self._will_not(Ledger.withdrawn, number, pending, member)
 
     def forget_old(self, now: float) -> None:
         """What has ended long ago is not waited for."""
@@ -264,21 +265,15 @@ class Asks:
     def in_not(self, sender: str, number: int, key: int, why: str) -> None:
         """It was not asked, or has not begun, and will not."""
         pending, member = self._find(sender, number, key)
-        if pending is None or member is None:
-            return
-        self._has_answered(number, pending, sender, key)
-        if pending.request.completion is None:
-            tell(self._engine, _FACTS[why], pending.request, member)
-        elif why == "died":
-            self._settle(pending.request, {member: (Verdict.MISSING, Standing.DEAD)})
-        else:
-            self._settle(pending.request, {member: (Verdict.SKIPPED, None)})
+        if pending is not None and member is not None:
+            late = _DEAD if why == "died" else _SKIPPED
+            self._will_not(_FACTS[why], number, pending, member, late)
 
     def in_skip(self, sender: str, number: int, key: int) -> None:
         """It will not begin: the request was over."""
         pending, member = self._find(sender, number, key)
         if pending is not None and member is not None:
-            self._says(number, pending, member, (Verdict.SKIPPED, None))
+            self._says(number, pending, member, _SKIPPED)
 
     def in_end(self, sender: str, number: int, left: List[List[Any]]) -> None:
         """The request is over there: where those stood who have not answered."""
@@ -323,8 +318,7 @@ class Asks:
             for key in keys:
                 member = pending.left.get((part_name, key))
                 if member is not None:
-                    self._has_answered(number, pending, part_name, key)
-                    tell(self._engine, Ledger.gone, pending.request, member)
+                    self._will_not(Ledger.gone, number, pending, member)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -341,6 +335,17 @@ class Asks:
         del pending.left[sender, key]
         if not pending.left:
             self._pending.pop(number, None)
+
+    def _will_not(
+        self, fact: Fact, number: int, pending: Pending, member: RemoteMember, late: Said = _SKIPPED
+    ) -> None:
+        """That *fact* of who does not begin it; *late* is what it comes to behind the end."""
+        request = pending.request
+        if request.completion is None and tell(self._engine, fact, request, member) & NOTED:
+            self._has_answered(number, pending, member.part, member.key)
+        else:
+            # Its deadline has come first, perhaps just now.
+            self._says(number, pending, member, late)
 
     def _says(self, number: int, pending: Pending, member: RemoteMember, said: Said) -> None:
         if pending.request.completion is None:

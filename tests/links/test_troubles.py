@@ -11,7 +11,14 @@ from inside import THE_SECTION, engine_of, is_watched
 from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
-from ate_dispatcher import Completion, Dispatcher, DispatcherError, IncompleteError, Verdict
+from ate_dispatcher import (
+    Completion,
+    Dispatcher,
+    DispatcherError,
+    IncompleteError,
+    Standing,
+    Verdict,
+)
 from ate_dispatcher.testing import Timeline, Wire
 
 __all__ = ["parts"]
@@ -383,6 +390,35 @@ def test_what_comes_while_a_long_end_goes_on_is_late(parts: Parts) -> None:
     handle.wait()
     assert engine.ledger.refused == 0
     assert verdicts(handle) == [Verdict.SURPLUS] * 20
+
+
+@pytest.mark.parametrize(
+    ("why", "verdict", "standing"),
+    [
+        ("declined", Verdict.SKIPPED, Standing.AWAY),
+        ("withdrawn", Verdict.SKIPPED, Standing.AWAY),
+        ("died", Verdict.MISSING, Standing.DEAD),
+    ],
+)
+def test_who_says_no_behind_the_deadline_is_known_to(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, why: str, verdict: Verdict, standing: Standing
+) -> None:
+    """Though nobody has seen to the end yet: it ends by its deadline, and what was said counts."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 10_000)
+    handle = parts.ask("a", ttl=50)
+    parts.clock.advance(10)
+    engine = engine_of(parts.dispatchers["a"])
+    asks = parts.connections["a"]._link._session.asks
+    (member,) = handle.roster
+    with monkeypatch.context() as late:
+        late.setattr(engine, "now", lambda: handle.deadline + 0.001)
+        asks.in_not("b", handle.id, member.key, why)
+    parts.clock.advance(100)
+    assert handle.completion is Completion.DEADLINE
+    (found,) = handle.report().members
+    assert (found.verdict, found.standing) == (verdict, standing)
 
 
 def test_what_a_clock_that_is_ahead_says_of_the_end_counts_at_the_end(parts: Parts) -> None:
