@@ -283,6 +283,7 @@ class Session:
         """What this part and that one have said is lost: nobody waits for what may not come."""
         self.hand_in()
         given_up = self.asks.gone(part, False)
+        self.guests.gone(part)
         if given_up:
             said = "so much was lost on the way from and to part %s that %d answers are given up"
             _log.lost(said, part, given_up)

@@ -234,6 +234,27 @@ def test_what_is_said_to_who_has_left_is_not_kept(parts: Parts, far: Far) -> Non
     assert messages(stranger) == []
 
 
+def test_who_was_gone_for_one_side_alone_begins_nothing_of_what_that_has_asked(
+    parts: Parts,
+) -> None:
+    """Though the word to stop was lost as well: that it begins anew says so."""
+    far = Far(parts, ms=6000)
+    parts.ask("a", 1, ttl=None)
+    handle = parts.ask("a", 2, ttl=None)
+    parts.clock.advance(500)
+    parts.wire.lose(100_000, "b", "a")
+    parts.clock.advance(2500)
+    parts.wire.lose(100_000, "a", "b")
+    parts.clock.advance(1500)
+    assert verdicts(handle) == [Verdict.GONE]
+    parts.wire.lose(0, "b", "a")
+    parts.wire.lose(0, "a", "b")
+    parts.clock.advance(10_000)
+    assert "b" in parts.connections["a"].parts
+    assert parts.counted("b", "gone") == 0
+    assert far.begun == [1]
+
+
 TROUBLES = some.lists(
     some.tuples(
         some.sampled_from(["ask", "lose", "repeat", "cut", "heal", "delay"]),
