@@ -143,6 +143,10 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
     began, stamp = each.began, each.stamp
     if outcome is not None and each.answered is not None:
         began, stamp = each.answered
+    times = _times(sent, stamp, began, each.spent)
+    if each.member.part and each.standing is Standing.RUNNING and began is None:
+        # Its part has said that, and not since when.
+        times["waited_ms"] = None
     return MemberReport(
         producer=each.member.name,
         verdict=outcome or each.verdict,
@@ -153,7 +157,7 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
         error=each.member.failure if each.verdict is Verdict.DECLINED else None,
         held_up_by=_told(each.held_up_by),
         part=each.member.part,
-        **_times(sent, stamp, began, each.spent),
+        **times,
     )
 
 

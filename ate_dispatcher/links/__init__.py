@@ -35,12 +35,13 @@ of that part, its clock included, and takes the old one for gone.
 
 Once in a second it says `beat` to all. Whoever hears a `beat` of an unknown part or instance, or of
 a newer `epoch` than it knows, says `here`, ``"new"``, to that part, which answers. So what was
-missed heals. A part is gone, and what it owes with it, after its `bye`; after a 503 from its
-subject; or when nothing was heard of it for three seconds. For two seconds after one's own
-connection was made a 503 proves nothing. Who waits for an answer says ``["probe"]`` five times a
-second to the part that owes it: nobody answers that, but the server with a 503 if there is nobody.
-Two parts cannot have one name: whoever hears a `here` of its own name and another instance within
-its first round must leave. A part that only answers need not remember the others.
+missed heals. A part is gone, and what it owes with it, after its `bye`; when it owes an answer, and
+for 120 ms everything to its subject had a 503; or when nothing was heard of it for three seconds.
+For two seconds after one's own connection was made a 503 proves nothing. Who waits for an answer
+says ``["probe"]`` five times a second to the part that owes it: nobody answers that, but the server
+with a 503 if there is nobody. Two parts cannot have one name: whoever hears a `here` of its own
+name and another instance within its first round must leave. A part that only answers need not
+remember the others.
 
 **Asking.** `ask` goes to each part that has producers on the topic, in `topics` or by one of its
 `patterns`, with those of its members that are meant, and with an `id` that the asker has not used
@@ -81,14 +82,18 @@ gone: they are passed over. What a part has not heard when the other one is gone
 **Lost on the way.** Messages to one part may be numbered, and those of this package are: the first
 frame is `seq` then, of a `series` which begins with 1, and is greater than any that was used before
 towards that part, also before a restart. Whoever sees `seq` takes a message only when it has taken
-the one before it of that series; it begins where it first hears of the part, and later only with
-the first of a series, which means that nothing more comes of the one before. If it is not the next
-one, it says `resend`, in a message without `seq`, four times a second at most. Then all from there
-on is said again, with the same numbers, but for each `ask` whose request has ended, from as long a
-history as one keeps; or a new series begins, and both give up what they have asked of each other.
-After each connect, and to each new part, something is said to it, be it ``["probe"]``, so that it
-knows what it has missed. Who waits for an answer says `seen` in place of a probe; who has sent more
-than that says something. A program that does none of this is told each thing once, or never.
+the one before it of that series; the first one of another series means that nothing more comes of
+the one before. Of a part that is not known only `here` is taken, and it is told `here`, ``"new"``.
+If it is not the next one, it says `resend`, in a message without `seq`, four times a second at
+most. Then all from there on is said again, with the same numbers, but for each `ask` whose request
+has ended, from as long a history as one keeps; what is older than 10 s is `passed`, for nobody
+waits for it. Or a new series begins, and both give up what they have asked of each other: if there
+was no room to keep all; if the first is asked for, and `ours` is not the series that was heard
+last; and if a series begins in which `heard` is another one, for then this part was taken for gone
+there. After each connect, and to each new part, something is said to it, be it ``["probe"]``, so
+that it knows what it has missed. Who waits for an answer says `seen` in place of a probe; who has
+sent more than that says something. A program that does none of this is told each thing once, or
+never.
 
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000

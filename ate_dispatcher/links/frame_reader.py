@@ -139,8 +139,9 @@ _SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
     "res": (_NUMBER, _STRING, _VALUE, _NUMBER.or_null()),
     "again": (_NUMBER, _NUMBER),
     "lost": (_NUMBER, _NUMBER),
-    "seq": (_NUMBER, _NUMBER),
-    "resend": (_NUMBER, _NUMBER),
+    "seq": (_NUMBER, _NUMBER, _COUNT),
+    "resend": (_NUMBER, _NUMBER, _NUMBER),
+    "passed": (_NUMBER, _NUMBER),
     "seen": (_NUMBER, _NUMBER),
 }
 """What each field must be, for each kind."""

@@ -41,8 +41,11 @@ names listened about``                 changes, and has this to offer: `topics` 
                                        a request with that id, or null if it was published
 ``again first last``                   Send me again your values with these numbers
 ``lost first last``                    You will not get mine with these numbers any more
-``seq series number``                  The first of a message to one part: which of my series it is
-``resend series first``                Say me again all of that series, from that number on
+``seq series number heard``            The first of a message to one part: which of my series it is;
+                                       `heard` is the series in which I hear you, or 0
+``resend series first ours``           Say me again all of that series, from that number on; mine is
+                                       `ours`
+``passed series number``               My messages up to that one do not come any more: go on behind
 ``seen series number``                 So many messages of your series I have taken
 =====================================  ============================================================
 
@@ -79,6 +82,7 @@ __all__ = [
     "not_",
     "number_asked",
     "part",
+    "passed",
     "payload_of",
     "prog",
     "res",
@@ -243,14 +247,19 @@ def lost(first: int, last: int) -> str:
     return f'["lost",{first},{last}]'
 
 
-def seq(series: int, number: int) -> str:
-    """The first of a message, which is the one of that *number*."""
-    return f'["seq",{series},{number}]'
+def seq(series: int, number: int, heard: int) -> str:
+    """The first of a message, the one of that *number*; *heard* is the other one's series."""
+    return f'["seq",{series},{number},{heard}]'
 
 
-def resend(series: int, first: int) -> str:
-    """All from there on."""
-    return f'["resend",{series},{first}]'
+def resend(series: int, first: int, ours: int) -> str:
+    """All from there on; *ours* is the series of who asks."""
+    return f'["resend",{series},{first},{ours}]'
+
+
+def passed(series: int, number: int) -> str:
+    """Up to there."""
+    return f'["passed",{series},{number}]'
 
 
 def seen(series: int, number: int) -> str:

@@ -291,6 +291,7 @@ class Guests:
             try:
                 value = shared.codec.encode("the answer", record[VALUE])
             except (BadType, BadValue) as refused:
+                self._cannot_travel(guest, record, refused)
                 error = refused
             else:
                 write = frames.part if record.__class__ is StreamPart else frames.ans
@@ -300,11 +301,18 @@ class Guests:
                         f"the answer is {len(frame)} bytes as text, and a message has room for "
                         f"{shared.transport.largest}"
                     )
+                    self._cannot_travel(guest, record, error)
         if error is not None:
             frame = frames.err(guest.id, key, waited, ran, *_told(error))
         shared.to(guest.asker, frame)
         if over is not None:
             self.ended(guest, over)
+
+    def _cannot_travel(self, guest: _Guest, record: Record, error: Exception) -> None:
+        topic = None if guest.request is None else guest.request.topic
+        said = "an answer of %s does not reach part %s: %s"
+        name = _log.name_of(record[MEMBER].producer)
+        _log.lost(said, name, guest.asker, error, topic=topic)
 
     def noted(self, guest: _Guest, sent: float, each: Unanswered) -> None:
         """A verdict without an answer, before the end."""

@@ -17,11 +17,13 @@ T = TypeVar("T")
 class History(Generic[T]):
     """Numbered from 1; on the link's thread alone."""
 
-    __slots__ = ("_bytes", "_kept", "last")
+    __slots__ = ("_bytes", "_kept", "last", "lost")
 
     def __init__(self) -> None:
         #: The number of the newest.
         self.last: int = 0
+        #: That of the newest of which there was no room any more.
+        self.lost: int = 0
         # Each with when it was said, and how long it is.
         self._kept: Deque[Tuple[float, int, T]] = deque()
         self._bytes = 0
@@ -31,18 +33,24 @@ class History(Generic[T]):
         """The number of the oldest that is kept; that of the next one, if none is."""
         return self.last + 1 - len(self._kept)
 
-    def add(self, item: T, size: int, now: float) -> int:
-        """One more, of *size* bytes; its number."""
+    def add(self, item: T, size: int, now: float, room: int = _BYTES) -> int:
+        """One more, of *size* bytes; its number. All that are kept have no more than *room*."""
         self.last += 1
         self._kept.append((now, size, item))
         self._bytes += size
-        while len(self._kept) > _KEPT or self._bytes > _BYTES:
+        while len(self._kept) > _KEPT or self._bytes > room:
+            self.lost = self.first
             self._drop()
         return self.last
 
     def forget(self, before: float) -> None:
         """Nobody will ask for what was said *before*."""
         while self._kept and self._kept[0][0] < before:
+            self._drop()
+
+    def forget_until(self, number: int) -> None:
+        """Nobody will ask for any up to that *number*."""
+        while self._kept and self.first <= number:
             self._drop()
 
     def items(self, first: int, last: int) -> Iterator[Tuple[int, int, T]]:

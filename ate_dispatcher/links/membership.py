@@ -15,6 +15,7 @@ from .._core.durations import NEVER
 from .._engine.link import Link
 from ..errors import BadType, BadValue
 from . import frames
+from .absences import Absences
 from .asks import Asks
 from .guests import Guests
 from .offer import NOTHING, Offer, offer_of, offer_received
@@ -82,10 +83,9 @@ class Membership:
         self._announce_at = NEVER
         #: Whether the others have been told of this one: after it was seen that its name is free.
         self._is_known = False
-        # Who was not heard of since we are connected again, and until when that is nobody's end.
-        self._unseen: Set[str] = set()
-        self._lenient_until = -NEVER
+        self._absences = Absences()
         self._looked = NEVER
+        self._met = -NEVER
         #: Where parts listened that were lost, and until when that counts.
         self._lingering: Dict[str, Tuple[float, Set[Hashable]]] = {}
 
@@ -93,7 +93,7 @@ class Membership:
 
     def connected(self, now: float) -> None:
         """What is said arrives, from now on or again."""
-        self._lenient_until, self._unseen = now + 2 * BEAT, set(self.parts)
+        self._absences.connected(self.parts, now)
         self._shared.sequences.connected()
         for part in self.parts.values():
             part.heard = now
@@ -134,8 +134,7 @@ class Membership:
         if not shared.connected:
             return NEVER
         # Late ourselves? Then what they have said may still wait to be read.
-        late = now - self._looked
-        self._looked = now
+        late, self._looked = now - self._looked, now
         if late > BEAT:
             for part in self.parts.values():
                 part.heard = min(now, part.heard + late)
@@ -155,12 +154,15 @@ class Membership:
             self._forget_lost(now)
         if self._probe_at <= now:
             self._probe_at = now + _PROBE
-            for name in self._asks.debtors(now - _PROBE):
+            for name in self._asks.debtors(now - _PROBE / 4):
                 shared.to(name, shared.sequences.seen(name))
+        for name in self._absences.look(now):
+            shared.to(name, shared.sequences.seen(name))
         if self._ready_at <= now:
             self._ready_at, self.is_ready = NEVER, True
         say_at = self._say_at if self._is_known else NEVER
-        return min(self._announce_at, say_at, self._beat_at, self._probe_at, self._ready_at)
+        soon = min(self._announce_at, say_at, self._absences.until, self._ready_at)
+        return min(soon, self._beat_at, self._probe_at)
 
     def _forget_lost(self, now: float) -> None:
         kept = {name: each for name, each in self._lingering.items() if each[0] > now}
@@ -252,6 +254,13 @@ class Membership:
         except (BadType, BadValue, KeyError):
             self._shared.count("malformed")
 
+    def meet(self, sender: str) -> None:
+        """*sender*, which is not known, shall say who it is."""
+        now = self._shared.now
+        if self._is_known and now >= self._met + _QUIET:
+            self._met = now
+            self._shared.to(sender, self._here("new"))
+
     def in_beat(self, sender: str, instance: str, epoch: int, seq: int, clock: float) -> None:
         """*sender* lives."""
         if sender == self._shared.part:
@@ -291,23 +300,24 @@ class Membership:
 
     def heard_of(self, sender: str) -> None:
         """Something has come from it."""
-        self._unseen.discard(sender)
+        self._absences.here(sender)
         part = self.parts.get(sender)
         if part is not None:
             part.heard = self._engine.now()
 
     def unreachable(self, name: str) -> None:
         """What was sent to it has reached nobody; just after a reconnect that proves nothing."""
-        now, is_ours = self._shared.now, name == self._shared.part
-        if is_ours and not self._is_known and not self.is_taken:
+        now = self._shared.now
+        if name == self._shared.part and not (self._is_known or self.is_taken):
             self._announce(now)
-        elif now >= self._lenient_until or name not in self._unseen:
-            # Of our own name there is nobody.
+        # Who owes nothing may be back before its beats are missed.
+        if name in self._asks.debtors(NEVER) and self._absences.is_gone(name, now):
             self.gone(name)
 
     def gone(self, name: str, for_good: bool = False) -> None:
         """It has left, or was lost; then what it listens to is still sent for a while."""
         part = self.parts.pop(name, None)
+        self._absences.here(name)
         if part is None:
             return
         part.is_gone = True
@@ -315,6 +325,8 @@ class Membership:
         if not for_good:
             self._lingering[name] = self._shared.now + LINGERS, part.listens
         self._take(part, NOTHING)
+        if for_good:
+            self._registrations.forget(part)
         self._results.gone(name, part.instance, for_good)
         self._results.hand_on()
         self._asks.gone(name, for_good)

@@ -66,6 +66,16 @@ class _Client(Client):
         super().__init__()
         self._malformed = malformed
 
+    def _connect_command(self) -> bytes:
+        """What says who we are: to nobody by whom it is not hidden, if it was to be."""
+        assert self._current_server is not None
+        scheme, options = self._current_server.uri.scheme, self.options
+        is_wanted = options.get("tls") is not None or scheme in ("tls", "wss")
+        is_on = self._server_info.get("tls_required") and scheme != "ws"
+        if is_wanted and not (is_on or scheme == "wss" or options.get("tls_handshake_first")):
+            raise Error("the server does without TLS, and was to be told nothing without it")
+        return super()._connect_command()
+
     async def _process_msg(self, *args: Any, **more: Any) -> None:
         try:
             await super()._process_msg(*args, **more)

@@ -27,6 +27,9 @@ __all__ = ["USUAL_PAYLOAD", "NatsThread"]
 USUAL_PAYLOAD = 1 << 20
 """Bytes of one payload that a server takes if it says nothing else."""
 
+_FIRST_WAIT = 0.02
+"""Seconds between the first two attempts; twice as many each time, up to what users say."""
+
 _LAST = 1.0
 """Seconds that what was sent has to leave at the end."""
 
@@ -270,6 +273,7 @@ class NatsThread:
         That it is cancelled may be swallowed on the way, by `asyncio.wait_for` before 3.12 as by
         nats-py: it looks itself whether this is the end.
         """
+        wait = _FIRST_WAIT
         while not self._closing:
             try:
                 connection = await self._one_of_all()
@@ -278,8 +282,10 @@ class NatsThread:
                     return
                 self._receiver.disconnected(str(error))
                 self.lost(f"connect {error}", "%s; it goes on trying", error)
-                await asyncio.sleep(self._options.reconnect_wait * (1 + random()))
+                await asyncio.sleep(min(wait, self._options.reconnect_wait) * (1 + random()))
+                wait *= 2
                 continue
+            wait = _FIRST_WAIT
             self._connection = connection
             self.max_payload = connection.max_payload
             if self._closing:

@@ -14,6 +14,9 @@ from .shared import Shared
 
 __all__ = ["Registrations"]
 
+_MOST_OFF = 1_000
+"""So many parts that have left, and so many producers of one, may be remembered as being off."""
+
 
 class Registrations:
     """Producers of other parts, and one listener in the place of all of theirs."""
@@ -65,12 +68,21 @@ class Registrations:
                 members = {}
                 self._off[part.name] = part.instance, members
             members[key] = member
+            if len(members) > _MOST_OFF:
+                # It makes new ones again and again.
+                del members[next(iter(members))]
+            if len(self._off) > _MOST_OFF:
+                del self._off[next(iter(self._off))]
 
     def _comes_back(self, part: Part, key: int) -> None:
         instance, members = self._off.get(part.name, ("", {}))
         member = members.pop(key, None) if instance == part.instance else None
         if isinstance(member, PartMember):
             member.home, part.members[key] = part, member
+
+    def forget(self, part: Part) -> None:
+        """It has left for good: under its name comes another one, if any."""
+        self._off.pop(part.name, None)
 
     def let_hear(self, wanted: Set[Hashable]) -> None:
         """Somebody elsewhere listens to those topics and patterns, and to no others."""

@@ -17,14 +17,17 @@ from .transport import Transport
 
 __all__ = ["Sequences", "Taken"]
 
-_PATIENCE = 0.25
-"""Seconds after which what is missing is asked for once more."""
+_PATIENCE, _LONGEST_PATIENCE = 0.25, 2.0
+"""Seconds after which what is missing is asked for once more; twice as many each time, at most."""
 
 _PAUSE = 0.05
 """Seconds in which nobody has the same said twice: a hostile one could fill our memory."""
 
+_ROOM, _ROOM_FOR_ALL = 16 * 1024 * 1024, 64 * 1024 * 1024
+"""So much text at most is kept of what was said to one part, and to all."""
+
 _LONG = 10.0
-"""Seconds after which nobody asks for it any more: who is silent for so long is gone."""
+"""Seconds after which nobody waits for it: who does says five times a second what it has heard."""
 
 
 class Taken(Enum):
@@ -43,7 +46,9 @@ class Taken(Enum):
 class _Sequence:
     """Both directions between this part and one other."""
 
-    __slots__ = ("asked", "history", "series", "served", "taken", "theirs", "wanted")
+    __slots__ = (
+        *("asked", "history", "patience", "series", "served", "taken", "theirs", "wanted"),
+    )
 
     def __init__(self, series: int) -> None:
         #: Which of ours this is: each is greater than those before.
@@ -55,6 +60,7 @@ class _Sequence:
         #: When something missing was asked for, and of which; what is late of an old one, or was
         #: forged, they do not say again.
         self.asked: float = -NEVER
+        self.patience: float = _PATIENCE
         self.wanted: int = 0
         #: When they have asked.
         self.served: float = -NEVER
@@ -91,27 +97,40 @@ class Sequences:
     def numbered(self, part: str, said: List[bytes], size: int, now: float) -> bytes:
         """The message in which *said* goes to *part*, which is known; kept for a while."""
         sequence = self._by_part[part]
-        number = sequence.history.add(said, size, now)
-        return b"\n".join([frames.seq(sequence.series, number).encode(), *said])
+        room = min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
+        number = sequence.history.add(said, size, now, room)
+        head = frames.seq(sequence.series, number, sequence.theirs)
+        return b"\n".join([head.encode(), *said])
 
     def say_again(
-        self, part: str, series: int, first: int, now: float, goes: Callable[[bytes], bool]
+        self,
+        part: str,
+        series: int,
+        first: int,
+        theirs: int,
+        now: float,
+        goes: Callable[[bytes], bool],
     ) -> Optional[int]:
         """*part* has missed all from *first* on: what *goes* of it is said to it once more.
 
-        How many messages that were; None if they are not all there.
+        *theirs* is the series in which it speaks itself. How many messages that were; None if they
+        are not all there, or *part* has given up some of them: it had taken us for gone.
         """
         sequence = self._by_part.get(part)
         if sequence is None or series != sequence.series or now < sequence.served + _PAUSE:
             return 0
         history = sequence.history
-        if first < history.first:
+        is_another = first == 1 and sequence.theirs not in (0, theirs)
+        if first <= history.lost or is_another:
             return None
         sequence.served = now
+        if first < history.first:
+            # Too old: who waits for something would have asked for it long ago.
+            self._transport.send(part, frames.passed(series, history.first - 1).encode())
         for number, _, said in history.items(first, history.last):
-            head = frames.seq(series, number).encode()
+            head = frames.seq(series, number, sequence.theirs).encode()
             self._transport.send(part, b"\n".join([head, *filter(goes, said)]))
-        return max(0, history.last + 1 - first)
+        return max(0, history.last + 1 - max(first, history.first))
 
     def forget_old(self, now: float) -> None:
         """What was said long ago was heard."""
@@ -120,29 +139,49 @@ class Sequences:
 
     # -- in ------------------------------------------------------------------------------------
 
-    def take(self, part: str, series: int, number: int, now: float) -> Taken:
-        """*part*, which is known, has sent a message of that *number*: what to do with it."""
+    def take(self, part: str, series: int, number: int, ours: int, now: float) -> Taken:
+        """*part*, which is known, has sent a message of that *number*: what to do with it.
+
+        It hears this part in the series *ours*, 0 if in none.
+        """
         sequence = self._by_part[part]
         if series == sequence.theirs:
             if number <= sequence.taken:
                 return Taken.BEFORE
             missing = sequence.taken + 1
             if number == missing:
-                sequence.taken = number
+                sequence.taken, sequence.asked = number, -NEVER
                 return Taken.YES
         else:
-            missing = 1
-            if not sequence.theirs:
-                # What it has said before we knew it was not for us.
+            missing, before = 1, sequence.theirs
+            if number == 1 and (series > before or series == sequence.wanted):
                 sequence.theirs, sequence.taken = series, number
-                return Taken.YES
-            if number == 1 and (series > sequence.theirs or series == sequence.wanted):
-                sequence.theirs, sequence.taken = series, number
-                return Taken.ANEW
-        if now >= sequence.asked + _PATIENCE or series != sequence.wanted:
-            sequence.asked, sequence.wanted = now, series
-            self._transport.send(part, frames.resend(series, missing).encode())
+                if before and ours != sequence.series:
+                    # It had taken us for gone, and waits for the first of a series.
+                    self.begin_anew(part)
+                return Taken.ANEW if before else Taken.YES
+        if sequence.asked == -NEVER or series != sequence.wanted:
+            sequence.patience, sequence.wanted = _PATIENCE, series
+        elif now < sequence.asked + sequence.patience:
+            return Taken.TOO_SOON
+        else:
+            # It may be on its way.
+            sequence.patience = min(2 * sequence.patience, _LONGEST_PATIENCE)
+        sequence.asked = now
+        asks = frames.resend(series, missing, sequence.series)
+        self._transport.send(part, asks.encode())
         return Taken.TOO_SOON
+
+    def pass_over(self, part: str, series: int, number: int) -> Taken:
+        """Messages up to that *number* do not come any more, and nobody waits for them."""
+        sequence = self._by_part.get(part)
+        if sequence is None or series not in (sequence.theirs, sequence.wanted):
+            return Taken.BEFORE
+        if series == sequence.theirs:
+            sequence.taken = max(sequence.taken, number)
+            return Taken.YES
+        before, sequence.theirs, sequence.taken = sequence.theirs, series, number
+        return Taken.ANEW if before else Taken.YES
 
     def seen(self, part: str) -> str:
         """For *part*: how far we have taken what it says."""
@@ -152,9 +191,22 @@ class Sequences:
         return frames.seen(sequence.theirs, sequence.taken)
 
     def has_missed(self, part: str, series: int, number: int) -> bool:
-        """Whether *part*, which has taken ours up to *number*, does not know of all."""
+        """Whether *part*, which has taken that *series* up to *number*, does not know of all.
+
+        What it has taken is not kept any longer.
+        """
         sequence = self._by_part.get(part)
-        return sequence is not None and series == sequence.series and number < sequence.history.last
+        if sequence is None:
+            return False
+        if series != sequence.series:
+            return True
+        sequence.history.forget_until(number)
+        return number < sequence.history.last
+
+    def is_over(self, part: str, series: int) -> bool:
+        """Whether we say nothing more to *part* in that *series*."""
+        sequence = self._by_part.get(part)
+        return sequence is not None and series != sequence.series
 
     def connected(self) -> None:
         """Again, perhaps: what was asked for may have been lost."""

@@ -94,6 +94,7 @@ class Session:
             "lost": self.results.lost,
             "resend": self._in_resend,
             "seen": self._in_seen,
+            "passed": self._in_passed,
         }
 
     # -- what the transport tells --------------------------------------------------------------
@@ -119,13 +120,18 @@ class Session:
         found, malformed = frames_of(payload)
         if malformed:
             shared.count("malformed", malformed)
-        has_types = shared.codec.has_types
         shared.counts["messages_in"] += 1
         self.membership.heard_of(sender)
-        head = found.pop(0)[1:] if found and found[0][0] == "seq" else None
-        is_known = sender in shared.sequences
-        if head is not None and is_known and not self._is_next(sender, *head):
+        if found and found[0][0] == "seq" and not self._is_next(sender, found):
             return
+        self._take(sender, found)
+        self._taken += len(found)
+        if self._taken >= _MANY:
+            self.hand_in()
+
+    def _take(self, sender: str, found: List[List[Any]]) -> None:
+        shared = self._shared
+        has_types = shared.codec.has_types
         shared.counts["frames_in"] += len(found)
         for frame in found:
             kind = frame[0]
@@ -141,12 +147,6 @@ class Session:
                 except Exception as error:
                     shared.count("malformed")
                     _log.lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)
-        if head is not None and not is_known and sender in shared.sequences:
-            # By this message, perhaps.
-            self._is_next(sender, *head)
-        self._taken += len(found)
-        if self._taken >= _MANY:
-            self.hand_in()
 
     def hand_in(self) -> None:
         """Hand on what was received."""
@@ -253,10 +253,17 @@ class Session:
             return
         self.guests.ask(asker, number, *rest)
 
-    def _is_next(self, sender: str, series: int, number: int) -> bool:
-        """Whether a message of that *number* is to be read now."""
-        shared = self._shared
-        taken = shared.sequences.take(sender, series, number, shared.now)
+    def _is_next(self, sender: str, found: List[List[Any]]) -> bool:
+        """Whether the numbered message that was *found* is to be read now."""
+        shared, (_, series, number, ours) = self._shared, found.pop(0)
+        if sender not in shared.sequences:
+            # Who it is comes first, and out of its turn.
+            self._take(sender, [each for each in found if each[0] == "here"])
+            found[:] = [each for each in found if each[0] != "here"]
+            if sender not in shared.sequences:
+                self.membership.meet(sender)
+                return False
+        taken = shared.sequences.take(sender, series, number, ours, shared.now)
         if taken is Taken.ANEW:
             self._lose_track(sender)
         elif taken is not Taken.YES:
@@ -264,15 +271,22 @@ class Session:
             return False
         return True
 
-    def _in_resend(self, sender: str, series: int, first: int) -> None:
+    def _in_resend(self, sender: str, series: int, first: int, theirs: int) -> None:
         shared, goes = self._shared, partial(self.asks.goes, sender)
-        number = shared.sequences.say_again(sender, series, first, shared.now, goes)
+        number = shared.sequences.say_again(sender, series, first, theirs, shared.now, goes)
         if number is None:
             shared.sequences.begin_anew(sender)
             shared.to(sender, frames.PROBE)
             self._lose_track(sender)
-        else:
+        elif number:
             shared.count("sent_again", number)
+        elif shared.sequences.is_over(sender, series):
+            # From the number of this it knows.
+            shared.to(sender, frames.PROBE)
+
+    def _in_passed(self, sender: str, series: int, number: int) -> None:
+        if self._shared.sequences.pass_over(sender, series, number) is Taken.ANEW:
+            self._lose_track(sender)
 
     def _in_seen(self, sender: str, series: int, number: int) -> None:
         if self._shared.sequences.has_missed(sender, series, number):
@@ -285,7 +299,7 @@ class Session:
         given_up = self.asks.gone(part, False)
         self.guests.gone(part)
         if given_up:
-            said = "so much was lost on the way from and to part %s that %d answers are given up"
+            said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"
             _log.lost(said, part, given_up)
 
     # -- leaving -------------------------------------------------------------------------------

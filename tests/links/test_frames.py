@@ -66,8 +66,9 @@ WRITTEN: Dict[str, Tuple[str, List[Any]]] = {
     "res of no request": (frames.res(9, "a.b", '"\u00fc"'), ["res", 9, "a.b", "\u00fc", None]),
     "again": (frames.again(1, 9), ["again", 1, 9]),
     "lost": (frames.lost(1, 9), ["lost", 1, 9]),
-    "seq": (frames.seq(4, 9), ["seq", 4, 9]),
-    "resend": (frames.resend(4, 9), ["resend", 4, 9]),
+    "seq": (frames.seq(4, 9, 0), ["seq", 4, 9, 0]),
+    "resend": (frames.resend(4, 9, 7), ["resend", 4, 9, 7]),
+    "passed": (frames.passed(4, 9), ["passed", 4, 9]),
     "seen": (frames.seen(4, 9), ["seen", 4, 9]),
 }
 """What is written of each kind, and what is to be read of it."""
@@ -167,7 +168,7 @@ def accepts(kind: str, index: int) -> List[Any]:
         return [-1, 0, 1, 1.5, 2**53]
     if kind == "prog" and index == 3:
         return [0, 1]
-    if (kind, index) in {("here", 3), ("here", 4), ("beat", 2), ("beat", 3)}:
+    if (kind, index) in {("here", 3), ("here", 4), ("beat", 2), ("beat", 3), ("seq", 3)}:
         return [0, 1]
     if (kind, index) in {("here", 5), ("here", 6)}:
         return [{}]

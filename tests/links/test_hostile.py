@@ -134,7 +134,9 @@ well_shaped = st.one_of(
     ),
     st.tuples(st.just("beat"), st.text(max_size=2), numbers, numbers, st.floats(-9, 9)),
     st.tuples(st.just("res"), numbers, st.text(max_size=4), anything, st.none() | numbers),
-    st.tuples(st.sampled_from(["again", "lost", "seq", "resend", "seen"]), numbers, numbers),
+    st.tuples(
+        st.sampled_from(["again", "lost", "seq", "resend", "seen", "passed"]), numbers, numbers
+    ),
     st.tuples(st.just("bye"), st.text(max_size=2)),
 ).map(lambda it: json.dumps(it).encode())
 

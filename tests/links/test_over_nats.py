@@ -13,6 +13,8 @@ import os
 import random
 import re
 import signal
+import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -760,6 +762,29 @@ def test_tls_goes_both_ways(here: Here, tmp_path: Path) -> None:
     server.start()
     eventually(lambda: connection.is_connected)
     eventually(lambda: all_answer(a, ttl=300))
+
+
+@pytest.mark.parametrize("scheme", ["nats", "tls"])
+def test_where_tls_is_wanted_nothing_is_said_without(here: Here, scheme: str) -> None:
+    """A server that does without, or somebody in its place, hears no password."""
+    heard: List[bytes] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+    host, port = listening.getsockname()
+
+    def serve() -> None:
+        end, _ = listening.accept()
+        with end:
+            end.sendall(b'INFO {"server_id":"x","version":"2.10.0","proto":1,"headers":true}\r\n')
+            heard.append(end.recv(4096))
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    options = {"tls": ssl.create_default_context()} if scheme == "nats" else {}
+    with pytest.raises(ConnectionFailed, match="without TLS"):
+        here.connect(f"{scheme}://{host}:{port}", user="u", password="SECRET", **options)
+    serving.join(PATIENCE)
+    listening.close()
+    assert heard == [b""]
 
 
 # -- ends ------------------------------------------------------------------------------------------

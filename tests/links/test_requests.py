@@ -140,13 +140,16 @@ def test_what_cannot_travel_reaches_who_is_here(parts: Parts) -> None:
     assert parts.ask("a", thing, only=mine).results() == [thing]
 
 
-def test_an_answer_that_cannot_travel_is_an_error(parts: Parts) -> None:
-    """Which says so; the asker hears it at once."""
+def test_an_answer_that_cannot_travel_is_an_error(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Which says so; the asker hears it at once, and who can repair it finds it in the log."""
     parts.part("a")
     parts.part("b")
-    parts.producer("b", 0, lambda *_: object())
+    parts.producer("b", 0, lambda *_: object(), name="dmm")
     handle = parts.ask("a")
     handle.wait()
+    assert "an answer of dmm does not reach part a: the answer" in caplog.text
     error = handle.replies[0].error
     assert isinstance(error, RemoteError)
     assert error.kind == "BadType"
@@ -166,7 +169,10 @@ def test_the_ttl_passes_here_whatever_happens_there(parts: Parts) -> None:
     parts.clock.settle()
     assert standings(first) == [Standing.RUNNING]
     assert standings(second) == [Standing.QUEUED]
+    # How long it has waited there is known when it has come to its end.
+    assert first.report().members[0].waited_ms is None
     parts.clock.advance(100)
+    assert first.report().members[0].waited_ms == pytest.approx(0, abs=1)
     assert verdicts(first) == [Verdict.LATE]
     assert first.report().members[0].late_ms == pytest.approx(10, abs=1)
     assert verdicts(second) == [Verdict.SKIPPED]

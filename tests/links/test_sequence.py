@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List
+import random
+from functools import partial
+from typing import Any, Dict, Iterator, List
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from parts import Parts, parts
+from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Completion, Handle, Producer, Verdict
@@ -26,7 +28,7 @@ class Far:
         self.begun: List[Any] = []
         parts.part("a")
         parts.part("b")
-        parts.producer("b", ms, self._answers)
+        parts.producer("b", ms, self._answers, name="far")
 
     def _answers(self, topic: Any, number: Any) -> Any:
         self.begun.append(number)
@@ -175,7 +177,7 @@ def test_what_comes_twice_is_taken_once_and_nothing_is_asked_for(parts: Parts, f
 def messages(stranger: Stranger) -> List[List[Any]]:
     """The series and the number of each that it has heard since it was asked last."""
     heard, stranger.heard = stranger.heard, []
-    return [frame[1:] for frame in heard if frame[0] == "seq"]
+    return [frame[1:3] for frame in heard if frame[0] == "seq"]
 
 
 @pytest.mark.parametrize("series", [1, (1 << 53) - 1], ids=["old", "forged"])
@@ -184,7 +186,7 @@ def test_a_series_that_nobody_continues_keeps_nobody_from_being_heard(
 ) -> None:
     """What a frozen server lets out late is passed over; for something forged we ask for more."""
     assert parts.ask("a", 1).results() == [1]
-    Stranger(parts, "b").wire.send("a", b'["seq",%d,1]\n["bye","nobody"]' % series)
+    Stranger(parts, "b").wire.send("a", b'["seq",%d,1,0]\n["bye","nobody"]' % series)
     parts.clock.advance(5)
     handles = [parts.ask("a", number, ttl=None) for number in (2, 3)]
     parts.clock.advance(600)
@@ -203,13 +205,13 @@ def test_who_asks_again_and_again_is_served_a_few_times(parts: Parts, far: Far) 
     parts.clock.advance(5)
     ((series, _), *_) = messages(stranger)
     for _ in range(100):
-        stranger.wire.send("a", b'["resend",%d,1]' % series)
+        stranger.wire.send("a", b'["resend",%d,1,7]' % series)
     parts.clock.advance(5)
     assert 1 <= len(messages(stranger)) <= 3
 
 
 def test_what_was_said_long_ago_is_not_kept(parts: Parts, far: Far) -> None:
-    """Who asks for it hears something new instead."""
+    """Who asks for it hears that it is to be passed over."""
     stranger = Stranger(parts)
     stranger.say(here())
     parts.clock.advance(5)
@@ -218,9 +220,9 @@ def test_what_was_said_long_ago_is_not_kept(parts: Parts, far: Far) -> None:
         stranger.say(b'["beat","i",1,0,%d.5]' % second)
         parts.clock.advance(1000)
     messages(stranger)
-    stranger.wire.send("a", b'["resend",%d,1]' % series)
+    stranger.wire.send("a", b'["resend",%d,1,7]' % series)
     parts.clock.advance(5)
-    assert messages(stranger) == [[series + 1, 1]]
+    assert [each for each in stranger.heard if each[0] != "beat"] == [["passed", series, 1]]
 
 
 def test_what_is_said_to_who_has_left_is_not_kept(parts: Parts, far: Far) -> None:
@@ -232,6 +234,84 @@ def test_what_is_said_to_who_has_left_is_not_kept(parts: Parts, far: Far) -> Non
     parts.clock.advance(5)
     assert ["not", 1, 1, "declined"] in stranger.heard
     assert messages(stranger) == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_first_words_to_a_newcomer_may_be_lost(parts: Parts, number: int) -> None:
+    """It asks for them by number, as it begins with the first."""
+    parts.part("b")
+    newcomer = parts.part("a", connect=False)
+    begun: List[Any] = []
+    parts.producer("a", 0, lambda topic, value: begun.append(value) or value)
+    parts.clock.advance(3000)
+    parts.wire.lose(number, "b", "a")
+    transport = parts.wire.transport()
+    newcomer.connect(transport, namespace=NAMESPACE, name="a", wait=False)
+    parts.clock.advance(505)
+    handle = parts.ask("b", 1, ttl=None)
+    parts.clock.advance(3000)
+    assert (verdicts(handle), begun) == ([Verdict.OK], [1])
+
+
+@pytest.mark.parametrize("quiet", [5_000, 15_000])
+@pytest.mark.parametrize("sender", ["a", "b"])
+def test_what_nobody_waited_for_may_be_lost(
+    parts: Parts, far: Far, sender: str, quiet: float
+) -> None:
+    """Also if that is seen long after, when nobody can say it again."""
+    first = parts.ask("a", 1, ttl=None)
+    parts.clock.advance(5)
+    parts.wire.lose(1, "a" if sender == "a" else "b")
+    first.cancel()
+    parts.clock.advance(quiet)
+    handle = parts.ask("a", 2, ttl=None)
+    parts.clock.advance(1000)
+    assert (verdicts(handle), handle.results()) == ([Verdict.OK], [2])
+
+
+def test_who_hears_of_no_new_series_is_told(parts: Parts) -> None:
+    """The first words of it were lost, and nobody would say more."""
+    far = Far(parts, 100)
+    parts.producer("a", 0, "here", name="here")
+    handle = parts.ask("a", 1, ttl=None, only=["b/far"])
+    parts.clock.advance(10)
+    parts.wire.cut("a")
+    parts.clock.advance(5)
+    parts.ask("b", 9, ttl=400, only=["a/here"])
+    parts.clock.advance(300)
+    assert parts.connections["b"].parts == ()
+    parts.wire.lose(2, "b", "a")
+    parts.wire.heal("a")
+    parts.clock.advance(3_000)
+    assert verdicts(handle) == [Verdict.GONE]
+    assert far.begun == [1]
+    again = parts.ask("a", 2, only=["b/far"])
+    parts.clock.advance(500)
+    assert verdicts(again) == [Verdict.OK]
+
+
+@pytest.mark.parametrize(("who", "ms"), [("b", 100), ("a", 2000)])
+def test_who_is_cut_off_for_a_moment_is_not_gone(parts: Parts, who: str, ms: float) -> None:
+    """One that answers for a tenth of a second; one that asks for longer, as it owes nothing."""
+    far = Far(parts, 300)
+    handle = parts.ask("a", 1, ttl=None)
+    parts.clock.advance(250)
+    parts.wire.cut(who)
+    parts.clock.advance(ms)
+    parts.wire.heal(who)
+    parts.clock.advance(600)
+    assert (verdicts(handle), far.begun) == ([Verdict.OK], [1])
+    assert parts.counted("a", "gone") == parts.counted("b", "gone") == 0
+
+
+def test_what_is_long_on_its_way_is_not_asked_for_again_and_again(parts: Parts, far: Far) -> None:
+    """Each time all behind it is said again."""
+    parts.wire.delay(1000)
+    parts.wire.lose(1, "b", "a")
+    handles = [parts.ask("a", number, ttl=None) for number in range(100)]
+    parts.clock.advance(20_000)
+    assert [each.results(timeout=0) for each in handles] == [[n] for n in range(100)]
+    assert parts.counted("b", "sent_again") < 500
 
 
 def test_who_was_gone_for_one_side_alone_begins_nothing_of_what_that_has_asked(
@@ -297,3 +377,94 @@ def test_whatever_is_lost_for_a_while_every_request_is_answered_once(troubles: A
         assert sorted(far.begun) == list(range(len(handles)))
     finally:
         made.tidy()
+
+
+class Three:
+    """Parts that all ask, answer and stream, while it goes badly; afterwards all is quiet."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.parts = Parts()
+        self.begun: Dict[Any, int] = {}
+        self.asked: List[Any] = []
+        self.cancelled: List[Handle] = []
+        for name in "abc":
+            self.parts.part(name)
+            answers = partial(self._answers, name)
+            self.parts.producer(name, self.dice.choice([0, 5, 20]), answers, name=f"p{name}")
+            sweeps = Sweeps(self.parts.clock)
+            self.parts.dispatchers[name].register_result_producer(sweeps, "sweep", start=True)
+        self.parts.clock.advance(self.dice.choice([1, 100, 3000]))
+
+    def _answers(self, name: str, topic: Any, number: int) -> Any:
+        self.begun[name, number] = self.begun.get((name, number), 0) + 1
+        return [name, number]
+
+    def trouble(self, silence: bool) -> None:
+        dice, wire = self.dice, self.parts.wire
+        kinds = ["ask"] * 5 + ["sweep"] * 2 + ["lose"] * 3 + ["repeat", "delay", "cut", "cancel"]
+        for _ in range(dice.randrange(3, 30)):
+            what = dice.choice([*kinds, "heal", "heal", *(["silence"] if silence else [])])
+            x, y = dice.sample("abc", 2)
+            if what == "ask":
+                self.asked.append((what, self.parts.ask(x, len(self.asked), ttl=None)))
+            elif what == "sweep":
+                asks = self.parts.dispatchers[x].send_request
+                self.asked.append((what, asks("sweep", ttl=None)))
+            elif what == "cancel" and self.asked:
+                self.cancelled.append(dice.choice(self.asked)[1])
+                self.cancelled[-1].cancel()
+            elif what == "lose":
+                wire.lose(dice.choice([1, 1, 2, 3, 8]), x, y)
+            elif what == "repeat":
+                wire.repeat(dice.choice([1, 3]), x, y)
+            elif what == "delay":
+                wire.delay(dice.choice([0, 0, 1, 5, 30, 200]), x, y)
+            elif what in ("cut", "silence", "heal"):
+                getattr(wire, what)(x)
+            longest = [1200, 2900, 3500, 11_000] if silence and dice.random() < 0.15 else []
+            self.parts.clock.advance(dice.choice(longest or [0, 1, 3, 7, 20, 60, 260]))
+        for x in "abc":
+            wire.heal(x)
+            for y in "abc":
+                for quiet in (wire.lose, wire.repeat, wire.delay):
+                    quiet(0, x, y)
+        self.parts.clock.advance(8000)
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(12), pytest.param(range(12, 400), marks=pytest.mark.thorough)], ids=len
+)
+@pytest.mark.parametrize("silence", [False, True])
+def test_three_in_trouble_lose_and_double_nothing(seeds: range, silence: bool) -> None:
+    """Nobody waits for ever, nothing is begun twice, no stream has a hole, and all is well after.
+
+    Though some may have been gone for others: then what they were asked is GONE.
+    """
+    for seed in seeds:
+        three = Three(seed)
+        try:
+            three.trouble(silence)
+            for what, handle in three.asked:
+                assert handle.done(), (seed, str(handle.report()))
+                by: Dict[Any, List[Any]] = {}
+                for reply in handle.replies:
+                    by.setdefault(id(reply.producer), []).append(reply.value)
+                if what == "sweep":
+                    assert all(each == list(range(len(each))) for each in by.values()), seed
+                assert handle in three.cancelled or None not in verdicts(handle), seed
+            assert set(three.begun.values()) <= {1}, seed
+            for name, connection in three.parts.connections.items():
+                found = connection.statistics()
+                assert (found["asked"], found["guests"]) == (0, 0), seed
+                assert len(connection.parts) == 2, (seed, name)
+            for name in "abc":
+                # What nobody knew to be lost may be found by this one.
+                three.parts.ask(name, -1, ttl=2000)
+                three.parts.clock.advance(1000)
+            for name in "abc":
+                handle = three.parts.ask(name, -2, ttl=2000)
+                three.parts.clock.advance(1000)
+                assert verdicts(handle) == [Verdict.OK] * 3, seed
+        finally:
+            three.parts.tidy()
