@@ -70,12 +70,13 @@ class Link:
 
     def parts(self) -> Tuple[str, ...]:
         """The names of the others; as `_engine.link.Link`, and so are the following."""
-        return tuple(sorted(self._session.membership.parts.copy()))
+        # Not before what they have is known here, too.
+        there = self._session.membership.parts.copy().values()
+        return tuple(sorted([each.name for each in there if each.epoch >= 0]))
 
     def wait_for(self, names: Sequence[str], deadline: float) -> bool:
         """Until those are there."""
-        there = self._session.membership.parts
-        return self._session.wait_until(lambda: all(name in there for name in names), deadline)
+        return self._session.wait_until(lambda: set(self.parts()).issuperset(names), deadline)
 
     def is_connected(self) -> bool:
         """Whether what is sent arrives."""

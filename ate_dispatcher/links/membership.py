@@ -248,11 +248,12 @@ class Membership:
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
             return
-        part.epoch = epoch
         try:
             self._take(part, offer_received(topics, names, listens, more))
         except (BadType, BadValue, KeyError):
             self._shared.count("malformed")
+        # The last of all: from here on it is there for those who look.
+        part.epoch = epoch
 
     def meet(self, sender: str) -> None:
         """*sender*, which is not known, shall say who it is."""

@@ -120,8 +120,11 @@ class Sequences:
         if sequence is None or series != sequence.series or now < sequence.served + _PAUSE:
             return 0
         history = sequence.history
-        is_another = first == 1 and sequence.theirs not in (0, theirs)
-        if first <= history.lost or is_another:
+        if first == 1 and sequence.theirs not in (0, theirs):
+            # That of before says nothing more.
+            sequence.theirs = sequence.taken = 0
+            return None
+        if first <= history.lost:
             return None
         sequence.served = now
         if first < history.first:
