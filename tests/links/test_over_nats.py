@@ -155,7 +155,11 @@ def test_a_connection_in_the_background_says_what_keeps_it_away(here: Here) -> N
     assert connection.error is None
 
 
-def test_a_connection_that_is_lost_says_so_until_it_is_there_again(here: Here) -> None:
+def test_a_connection_that_is_lost_says_so_until_it_is_there_again(
+    here: Here, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also in the log, which says when it is back."""
+    caplog.set_level("INFO", "ate_dispatcher")
     server = here.server()
     _, connection = here.connect(server.url)
     server.kill()
@@ -164,6 +168,7 @@ def test_a_connection_that_is_lost_says_so_until_it_is_there_again(here: Here) -
     server.start()
     eventually(lambda: connection.is_connected)
     assert connection.error is None
+    assert caplog.text.count("connected again, after") == 1
 
 
 def test_a_connect_that_is_interrupted_leaves_nothing(here: Here) -> None:
