@@ -82,14 +82,14 @@ class Dispatching(Caller):
         self.dispatcher.join()
 
 
-class WithUvloop(Dispatching):
-    """The same; the threads of all its links run uvloop."""
+class WithoutUvloop(Dispatching):
+    """The same; the threads of all its links run the event loop of asyncio."""
 
     def __init__(self, url: str, places: Sequence[str]) -> None:
-        super().__init__(url, places, f"{NAMESPACE}-uvloop")
+        super().__init__(url, places, f"{NAMESPACE}-asyncio")
 
     def options(self) -> Dict[str, Any]:
-        return {"uvloop": True}
+        return {"uvloop": False}
 
 
 def window(send: Callable[[], Any], seconds: float) -> float:
@@ -292,7 +292,7 @@ class Futures:
 
 CALLERS: Dict[str, Type[Caller]] = {
     "ours": Dispatching,
-    "ours, uvloop": WithUvloop,
+    "ours, asyncio": WithoutUvloop,
     "natsext": RequestMany,
     "bare": Inbox,
     "zerorpc": Zerorpc,
@@ -300,7 +300,7 @@ CALLERS: Dict[str, Type[Caller]] = {
 }
 RESPONDERS_OF: Dict[str, Tuple[str, ...]] = {
     "ours": ("ours", NAMESPACE),
-    "ours, uvloop": ("ours", f"{NAMESPACE}-uvloop", "uvloop"),
+    "ours, asyncio": ("ours", f"{NAMESPACE}-asyncio", "asyncio"),
     "natsext": ("bare",),
     "bare": ("bare",),
     "zerorpc": ("zerorpc",),

@@ -89,7 +89,7 @@ def ours(
         dispatcher.producer(wanted, name=wanted)(echo)
         return begin
 
-    given = {"uvloop": True} if loop else {}
+    given = {"uvloop": False} if loop else {}
     dispatcher.start()
     dispatcher.connect(url, namespace=namespace, name=f"part{number}", **given)
     ready("")

