@@ -65,8 +65,8 @@ less `clock_s` is how long it was on its way, and something unknown; the least o
 frames with a clock from this instance, is that of the quickest. So the request is over there at
 ``clock_s + least + ttl_ms / 1000`` of the receiver's clock, however long it was held up; an `ask`
 that is over as it comes is to be answered by `skip`. Let the least rise by 0.1 ms in a second, for
-clocks drift apart. Times in answers are by the receiver's
-clock alone: ``waited_ms`` from the arrival of the `ask`. When the asker is gone, nobody waits.
+clocks drift apart. Times in answers are by the receiver's clock alone: ``waited_ms`` from the
+arrival of the `ask`. When the asker is gone, nobody waits.
 
 **Results and published values.** A value that is published, and one that is an answer the asker has
 accepted, goes to listeners elsewhere as `res`, from the part that publishes or asks. So whoever

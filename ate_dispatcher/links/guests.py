@@ -291,7 +291,6 @@ class Guests:
             try:
                 value = shared.codec.encode("the answer", record[VALUE])
             except (BadType, BadValue) as refused:
-                self._cannot_travel(guest, record, refused)
                 error = refused
             else:
                 write = frames.part if record.__class__ is StreamPart else frames.ans
@@ -301,8 +300,9 @@ class Guests:
                         f"the answer is {len(frame)} bytes as text, and a message has room for "
                         f"{shared.transport.largest}"
                     )
-                    self._cannot_travel(guest, record, error)
         if error is not None:
+            if error is not record[ERROR]:
+                self._cannot_travel(guest, record, error)
             frame = frames.err(guest.id, key, waited, ran, *_told(error))
         shared.to(guest.asker, frame)
         if over is not None:

@@ -88,10 +88,10 @@ class Link:
 
     def error(self) -> Optional[DispatcherError]:
         """Why it has left, if nobody here wanted that; or why nothing arrives, while it tries."""
-        trouble = None if self._session.error is not None else self.trouble()
-        if trouble is None:
+        if self._session.error is not None:
             return self._session.error
-        return ConnectionFailed(f"{trouble}; it goes on trying")
+        trouble = self.trouble()
+        return None if trouble is None else ConnectionFailed(f"{trouble}; it goes on trying")
 
     def trouble(self) -> Optional[str]:
         """Why nothing arrives just now."""

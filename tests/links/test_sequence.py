@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from hypothesis import given, settings
@@ -180,6 +180,15 @@ def messages(stranger: Stranger) -> List[List[Any]]:
     return [frame[1:3] for frame in heard if frame[0] == "seq"]
 
 
+def introduced(parts: Parts) -> Tuple[Stranger, int]:
+    """One that is known to the parts, and the series in which it is spoken to."""
+    stranger = Stranger(parts)
+    stranger.say(here())
+    parts.clock.advance(5)
+    ((series, _), *_) = messages(stranger)
+    return stranger, series
+
+
 @pytest.mark.parametrize("series", [1, (1 << 53) - 1], ids=["old", "forged"])
 def test_a_series_that_nobody_continues_keeps_nobody_from_being_heard(
     parts: Parts, far: Far, series: int
@@ -200,10 +209,7 @@ def test_a_series_that_nobody_continues_keeps_nobody_from_being_heard(
 
 def test_who_asks_again_and_again_is_served_a_few_times(parts: Parts, far: Far) -> None:
     """Nobody has a part say so much that it has no time, and no memory, for others."""
-    stranger = Stranger(parts)
-    stranger.say(here())
-    parts.clock.advance(5)
-    ((series, _), *_) = messages(stranger)
+    stranger, series = introduced(parts)
     for _ in range(100):
         stranger.wire.send("a", b'["resend",%d,1,7]' % series)
     parts.clock.advance(5)
@@ -212,10 +218,7 @@ def test_who_asks_again_and_again_is_served_a_few_times(parts: Parts, far: Far) 
 
 def test_what_was_said_long_ago_is_not_kept(parts: Parts, far: Far) -> None:
     """Who asks for it hears that it is to be passed over."""
-    stranger = Stranger(parts)
-    stranger.say(here())
-    parts.clock.advance(5)
-    ((series, _), *_) = messages(stranger)
+    stranger, series = introduced(parts)
     for second in range(13):
         stranger.say(b'["beat","i",1,0,%d.5]' % second)
         parts.clock.advance(1000)

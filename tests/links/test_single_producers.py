@@ -191,12 +191,18 @@ def both() -> Callable[[Script], Any]:
 # -- producers of all kinds ---------------------------------------------------------------------
 
 
-class Works(Producer):
-    """Takes *ms*, then answers with *n*, or raises it."""
+class Meter(Producer):
+    """One that says in its *place* what it does."""
+
+    streams = False
 
     def __init__(self, place: Place, **options: Any) -> None:
-        super().__init__(name="dmm", **options)
+        super().__init__(name="dmm", stream=self.streams, **options)
         self.place = place
+
+
+class Works(Meter):
+    """Takes *ms*, then answers with *n*, or raises it."""
 
     def produce_dispatcher_output(self, topic: Any, n: Any, ms: float = 0, fails: Any = 0) -> Any:
         self.place.done("begins", n)
@@ -208,12 +214,10 @@ class Works(Producer):
         return n
 
 
-class Sweeps(Producer):
+class Sweeps(Meter):
     """Answers with three values within *ms*; after them it may raise."""
 
-    def __init__(self, place: Place, **options: Any) -> None:
-        super().__init__(name="dmm", stream=True, **options)
-        self.place = place
+    streams = True
 
     def produce_dispatcher_output(self, topic: Any, n: Any, ms: float = 0, fails: Any = 0) -> Any:
         self.place.done("begins", n)
@@ -227,12 +231,8 @@ class Sweeps(Producer):
             self.place.done("ends", n)
 
 
-class Awaits(Producer):
+class Awaits(Meter):
     """As `Works`, in an event loop."""
-
-    def __init__(self, place: Place, **options: Any) -> None:
-        super().__init__(name="dmm", **options)
-        self.place = place
 
     async def produce_dispatcher_output(
         self, topic: Any, n: Any, ms: float = 0, fails: Any = 0
@@ -247,12 +247,10 @@ class Awaits(Producer):
         return n
 
 
-class AwaitingSweeps(Producer):
+class AwaitingSweeps(Meter):
     """As `Sweeps`, in an event loop."""
 
-    def __init__(self, place: Place, **options: Any) -> None:
-        super().__init__(name="dmm", stream=True, **options)
-        self.place = place
+    streams = True
 
     async def produce_dispatcher_output(
         self, topic: Any, n: Any, ms: float = 0, fails: Any = 0
