@@ -302,10 +302,13 @@ class Asks:
             if keys and not for_good and pending.packed is None:
                 self._shared.to(part_name, frames.can(number, [key for _, key in keys]))
             for each in keys:
-                member = pending.left.pop(each)
-                if pending.request.completion is None:
+                member, is_open = pending.left[each], pending.request.completion is None
+                if is_open and tell(self._engine, Ledger.gone, pending.request, member) & NOTED:
                     given_up += 1
-                    tell(self._engine, Ledger.gone, pending.request, member)
+                elif is_open or not for_good:
+                    # It was over before: what was, or will be, said of that still counts.
+                    continue
+                del pending.left[each]
             if keys and not pending.left:
                 self._pending.pop(number, None)
         return given_up

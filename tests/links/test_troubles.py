@@ -513,3 +513,47 @@ def test_who_was_disabled_stays_so_however_often_it_is_away(parts: Parts, troubl
     parts.clock.advance(100)
     parts.connect("b")
     assert parts.ask("a").results() == ["far"]
+
+
+@pytest.mark.parametrize("why", ["bye", "anew"])
+def test_what_was_said_before_counts_though_its_part_is_lost_behind_the_deadline(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """And before anybody has seen to the end: it has not begun, and had said so."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"mine": [7]}, names={"7": "x"}))
+    parts.clock.advance(5)
+    handle = parts.dispatchers["a"].send_request("mine", ttl=50)
+    parts.clock.advance(10)
+    stranger.say(json.dumps(["end", handle.id, [[7, "missing", "queued"]]]).encode())
+    stranger.say(json.dumps(["skip", handle.id, 7]).encode())
+    parts.clock.advance(10)
+    engine = engine_of(parts.dispatchers["a"])
+    asks = parts.connections["a"]._link._session.asks
+    with monkeypatch.context() as late:
+        late.setattr(engine, "now", lambda: handle.deadline + 0.001)
+        asks.gone("stranger", why == "bye")
+    parts.clock.advance(100)
+    assert handle.completion is Completion.DEADLINE
+    assert verdicts(handle) == [Verdict.SKIPPED]
+
+
+def test_who_was_silent_for_long_is_still_known_to_have_skipped_what_had_ended(
+    parts: Parts,
+) -> None:
+    """It was taken for gone meanwhile; of what was over before, its word counts when it comes."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 10_000)
+    parts.ask("a", ttl=20_000)
+    handle = parts.ask("a", ttl=50)
+    parts.clock.advance(100)
+    assert handle.report().members[0].standing is Standing.QUEUED
+    parts.wire.silence("b")
+    parts.clock.advance(5000)
+    assert parts.connections["a"].parts == ()
+    parts.wire.heal("b")
+    parts.clock.advance(10_000)
+    assert parts.connections["a"].parts == ("b",)
+    assert verdicts(handle) == [Verdict.SKIPPED]
