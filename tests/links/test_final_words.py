@@ -1,0 +1,173 @@
+"""Of each request of another part a part says one last word for each producer, however it drops it.
+
+Whoever asks counts on that: without one a member is MISSING for ever, and kept.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, List
+
+import pytest
+from parts import Parts, parts
+from test_hostile import Stranger, here
+
+from ate_dispatcher import Dispatcher, Producer
+from ate_dispatcher.testing import Outcome, ScriptedProducer, VirtualClock, answers, dies
+
+__all__ = ["parts"]
+
+LAST = ("ans", "err", "fin", "not", "skip", "late")
+
+
+def works(clock: VirtualClock, first: Outcome, **options: Any) -> Producer:
+    """On threads, each of which does *first* that."""
+    script = [first] * options.get("workers", 1)
+    return ScriptedProducer(*script, answers(0), **options)
+
+
+class Awaits(Producer):
+    """In an event loop, likewise."""
+
+    def __init__(self, clock: VirtualClock, first: Outcome, **options: Any) -> None:
+        super().__init__(**options)
+        self.clock = clock
+        self.script = [first] * options.get("workers", 1)
+
+    async def produce_dispatcher_output(self, topic: Any) -> Any:
+        if self.script:
+            first = self.script.pop()
+            await self.clock.asleep(first.after_ms / 1e3)
+            return first.act(topic)
+        return 0
+
+
+class Asker(Stranger):
+    """Asks all producers of part a at once, several times."""
+
+    numbers = range(1, 5)
+
+    def tell(self, *frame: Any) -> None:
+        self.wire.send("a", json.dumps(frame).encode())
+
+    def keys(self) -> List[int]:
+        offers = [each[5] for each in self.heard if each[0] == "here" and each[5]]
+        return list(offers[-1]["volts"])
+
+    def last_words(self) -> List[int]:
+        """How many were said, for each request and producer."""
+        found: Dict[Any, int] = {(n, key): 0 for n in self.numbers for key in self.keys()}
+        for each in self.heard:
+            if each[0] in LAST:
+                found[each[1], each[2]] += 1
+            elif each[0] == "end":
+                for key, verdict, _ in each[2]:
+                    # Then no more may come of it than where it stood.
+                    found[each[1], key] += verdict != "missing"
+        return list(found.values())
+
+
+Kind = Callable[..., Producer]
+
+Way = Callable[[Dispatcher, Asker, List[Producer]], None]
+
+
+def disable(a: Dispatcher, asker: Asker, producers: List[Producer]) -> None:
+    for each in producers:
+        a.disable(each)
+
+
+def switch(a: Dispatcher, asker: Asker, producers: List[Producer]) -> None:
+    for each in producers:
+        a.disable(each)
+        a.enable(each)
+
+
+def deregister(a: Dispatcher, asker: Asker, producers: List[Producer]) -> None:
+    for each in producers:
+        a.deregister_result_producer(each, "volts")
+
+
+def stop(a: Dispatcher, asker: Asker, producers: List[Producer]) -> None:
+    for each in producers:
+        each.stop()
+
+
+def take_back(a: Dispatcher, asker: Asker, producers: List[Producer]) -> None:
+    for number in asker.numbers:
+        asker.tell("can", number, None)
+
+
+def take_back_from_each(a: Dispatcher, asker: Asker, producers: List[Producer]) -> None:
+    keys = asker.keys()
+    for number in asker.numbers:
+        for key in keys:
+            asker.tell("can", number, [key])
+
+
+def nothing(a: Dispatcher, asker: Asker, producers: List[Producer]) -> None:
+    """Its turn comes, or its thread ends."""
+
+
+WAYS: List[Way] = [
+    *(nothing, disable, switch, deregister, stop, take_back, take_back_from_each),
+    # One after the other.
+    *(
+        lambda *cast: (disable(*cast), deregister(*cast), stop(*cast)),
+        lambda *cast: (take_back(*cast), disable(*cast), take_back_from_each(*cast)),
+    ),
+]
+
+
+def often(value: Any) -> Any:
+    return pytest.param(value, marks=pytest.mark.thorough)
+
+
+@pytest.mark.parametrize("when", [5, often(20), often(20.1), 30])
+@pytest.mark.parametrize("many", [1, 12])
+@pytest.mark.parametrize("options", [{}, often({"workers": 2}), often({"exclusive": "psu"})])
+@pytest.mark.parametrize("kind", [works, Awaits])
+@pytest.mark.parametrize("way", WAYS)
+def test_of_what_is_dropped_one_last_word_is_said(
+    parts: Parts, way: Way, kind: Kind, options: Any, many: int, when: float
+) -> None:
+    """Before the deadline, in its instant and behind it, by whatever takes it from its queue."""
+    for first in (answers(0, after_ms=100), dies(after_ms=100)):
+        found = dropped(parts, way, kind, options, many, when, first)
+        assert found == [1] * many * len(Asker.numbers), first
+
+
+def dropped(
+    parts: Parts,
+    way: Way,
+    kind: Kind,
+    options: Any,
+    many: int,
+    when: float,
+    first: Outcome,
+) -> List[int]:
+    """All are at something else, that *first*, when they are asked."""
+    a = parts.part("a")
+    asker = Asker(parts, "asker")
+    asker.say(here())
+    producers: List[Producer] = [kind(parts.clock, first, **options) for _ in range(many)]
+    for each in producers:
+        a.register_result_producer(each, "volts", start=True)
+    parts.clock.advance(5)
+    for _ in range(options.get("workers", 1)):
+        a.send_request("volts", ttl=None)
+    parts.clock.settle()
+    for number in asker.numbers:
+        asker.tell("ask", number, 20, parts.clock.now(), "volts", asker.keys(), [], {}, {})
+    parts.clock.settle()
+    parts.clock.advance(when)
+    keys = asker.keys()
+    asker.keys = lambda: keys  # type: ignore[method-assign]
+    way(a, asker, producers)
+    parts.clock.settle()
+    parts.clock.advance(5_000)
+    found = asker.last_words()
+    parts.connections["a"].disconnect()
+    a.stop(immediate=True)
+    parts.clock.advance(100)
+    return found
