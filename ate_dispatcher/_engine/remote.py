@@ -99,6 +99,10 @@ def nobody_else(engine: Engine, request: Request, others: RemoteMember) -> None:
     """Nobody is there who was not asked by name."""
 
     def fact(ledger: Ledger, request: Request, member: Member, now: float) -> int:
+        # Behind the deadline it is no reason for an end.
+        effects = ledger.expired(request, now)
+        if effects:
+            return effects
         if request.need is not None:
             request.need.is_open = False
         return ledger.declined(request, member, now)

@@ -16,6 +16,7 @@ from ate_dispatcher import (
     Dispatcher,
     DispatcherError,
     IncompleteError,
+    Quorum,
     Standing,
     Verdict,
 )
@@ -557,3 +558,21 @@ def test_who_was_silent_for_long_is_still_known_to_have_skipped_what_had_ended(
     parts.clock.advance(10_000)
     assert parts.connections["a"].parts == ("b",)
     assert verdicts(handle) == [Verdict.SKIPPED]
+
+
+def test_that_nobody_else_is_there_is_no_reason_for_an_end_behind_the_deadline(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody has seen to that yet: it ends by its deadline, not for want of others."""
+    parts.part("a")
+    # One that does not answer, and is known to nobody by name.
+    Stranger(parts).wire.offer(frozenset({"volts"}), "")
+    handle = parts.ask("a", ttl=50, members="open", need=Quorum(2))
+    parts.clock.advance(10)
+    engine = engine_of(parts.dispatchers["a"])
+    asks = parts.connections["a"]._link._session.asks
+    with monkeypatch.context() as late:
+        late.setattr(engine, "now", lambda: handle.deadline + 0.001)
+        asks.joined_in(handle.id, b"")
+    parts.clock.advance(100)
+    assert handle.completion is Completion.DEADLINE
