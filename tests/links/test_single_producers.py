@@ -338,12 +338,12 @@ def test_whatever_is_done_comes_to_the_same(both: Callable[[Script], Any], first
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("first", range(1_000, 2_000, 250))
+@pytest.mark.parametrize("first", range(1_000, 2_000, 100))
 def test_whatever_is_done_comes_to_the_same_often(
     both: Callable[[Script], Any], first: int
 ) -> None:
     """The same with many more of them."""
-    for seed in range(first, first + 250):
+    for seed in range(first, first + 100):
         both(some_script(seed))
 
 
@@ -1048,8 +1048,8 @@ def test_each_verdict_is_what_was_done() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("first", range(1_000, 1_400, 100))
+@pytest.mark.parametrize("first", range(1_000, 1_400, 40))
 def test_each_verdict_is_what_was_done_often(first: int) -> None:
     """The same with many more of them."""
-    for seed in range(first, first + 100):
+    for seed in range(first, first + 40):
         troubled(seed)
