@@ -6,7 +6,7 @@ A guest is told inside the section, and only appends; all else is on the link's 
 from __future__ import annotations
 
 import traceback
-from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
@@ -45,13 +45,15 @@ _SAID = {Verdict.DECLINED: "declined", Verdict.WITHDRAWN: "withdrawn"}
 class _Guest:
     """One request of another part; what it tells goes to the link's outbox."""
 
-    __slots__ = ("_guests", "_off", "_seen", "asker", "id", "request")
+    __slots__ = ("_guests", "_off", "_seen", "asker", "id", "members", "request")
 
     def __init__(self, guests: Guests, asker: str, number: int) -> None:
         self._guests = guests
         self.asker: str = asker
         self.id: int = number
         self.request: Optional[Handle] = None
+        #: Who was asked; they may have left meanwhile.
+        self.members: Sequence[LocalMember] = ()
         #: Those who shall not begin it any more, by identity; replaced whole.
         self._off: FrozenSet[int] = _NOBODY
         self._seen: Optional[Record] = None
@@ -166,7 +168,8 @@ class Guests:
 
     def look(self, now: float) -> float:
         """Begin what is doubted no more; when to look again."""
-        for key, (at, asked) in list(self._doubted.items()):
+        while self._doubted:
+            key, (at, asked) = next(iter(self._doubted.items()))
             if at > now:
                 return at
             del self._doubted[key]
@@ -199,6 +202,7 @@ class Guests:
             return
         if members:
             channel, whom = self._channel(topic), tuple(members)
+            guest.members = whom
             rest = open_guest(self._engine, guest, channel, whom, values, named, until, order)
             members = members if rest is not None else []
             guest.request = rest
@@ -252,11 +256,19 @@ class Guests:
     def cancel(self, asker: str, number: int, keys: Optional[List[int]]) -> None:
         """Its caller does not want it any more; or not those producers, if they have not begun."""
         if (asker, number) in self._doubted:
-            at, asked = self._doubted.pop((asker, number))
-            self._skip(asker, number, asked.keys if keys is None else keys)
-            left = [] if keys is None else [key for key in asked.keys if key not in keys]
+            at, asked = self._doubted[asker, number]
+            off = set(asked.keys if keys is None else keys)
+            left = [key for key in asked.keys if key not in off]
             if left:
+                # In its place: they are in the order in which they are begun.
                 self._doubted[asker, number] = at, asked._replace(keys=left)
+            else:
+                del self._doubted[asker, number]
+            if keys is None:
+                self._skip(asker, number, asked.keys)
+            for key in keys or ():
+                # Their request goes on.
+                self.shared.to(asker, frames.not_(number, key, "withdrawn"))
             return
         guest = self._open.get((asker, number))
         if guest is None or guest.request is None:
@@ -264,7 +276,8 @@ class Guests:
         if keys is None:
             guest.request.cancel()
             return
-        members = [self.members[key] for key in keys if key in self.members]
+        off = set(keys)
+        members = [each for each in guest.members if each.number in off]
         guest.withdraw(members)
         withdraw_guest(self._engine, guest.request, members)
 

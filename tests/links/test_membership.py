@@ -143,6 +143,30 @@ def test_what_was_late_waits_for_the_word_that_it_is_over(parts: Parts, cancelle
     assert parts.counted("b", "stale") == (1 if cancelled else 0)
 
 
+def test_what_was_late_waits_no_longer_than_it_must(parts: Parts) -> None:
+    """Also if one of two is not to begin it, and another request came behind it."""
+    a = parts.part("a")
+    parts.part("b")
+    far, other = parts.producer("b", 0), parts.producer("b", 0)
+    first = parts.ask("a")
+    first.wait()
+    members = [each.producer for each in first.replies]
+    parts.wire.delay(2000, "a", "b")
+    handles = [parts.ask("a", ttl=20_000)]
+    parts.clock.advance(200)
+    handles.append(parts.ask("a", ttl=20_000))
+    parts.clock.advance(1)
+    parts.wire.delay(10, "a", "b")
+    parts.clock.advance(1880)
+    a.disable(members[1])
+    parts.clock.advance(200)
+    assert (len(far.asked), len(other.asked)) == (2, 1)
+    parts.clock.advance(3000)
+    assert (len(far.asked), len(other.asked)) == (3, 1)
+    both = [verdicts(each) for each in handles]
+    assert both == [[Verdict.OK, Verdict.WITHDRAWN]] * 2
+
+
 def test_who_is_silent_is_gone_after_three_beats(parts: Parts) -> None:
     """And no request hangs beyond its deadline meanwhile."""
     parts.part("a")

@@ -551,6 +551,27 @@ def test_who_does_not_know_a_type_says_so(parts: Parts, caplog: pytest.LogCaptur
     assert caplog.text.count("'volts' cannot be read") == 1
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_is_disabled_begins_nothing_more_also_if_it_has_left(
+    parts: Parts, leaves: bool
+) -> None:
+    """What it had been asked before it was deregistered is withdrawn, as in one process."""
+    a = parts.part("a")
+    b = parts.part("b")
+    far = parts.producer("b", 1000, "far")
+    endless = [parts.ask("a", ttl=None) for _ in range(3)]
+    parts.clock.advance(1100)
+    member = endless[0].replies[0].producer
+    if leaves:
+        b.deregister_result_producer(far, "volts")
+        parts.clock.advance(10)
+    a.disable(member)
+    parts.clock.advance(5000)
+    found = [each.report().members[0].verdict for each in endless]
+    assert found == [Verdict.OK, Verdict.OK, Verdict.WITHDRAWN]
+    assert len(far.asked) == 2
+
+
 def test_who_was_disabled_there_as_it_ended_here_has_not_begun_it(parts: Parts) -> None:
     """The word that it was withdrawn comes after the end: then it is SKIPPED, as in one process."""
     for part in ("a", "b"):
