@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Hashable, Iterator, List, Optional, Sequence, Tuple
 
 from .. import _log
 from .._core.snapshots import copied
@@ -67,8 +67,9 @@ class Registry:
         # Where each producer is registered, or has been, by identities: at least that.
         self._where: Dict[int, Dict[int, Channel]] = {}
         self._numbers: Iterator[int] = itertools.count(1)
-        #: Called after each change, on the thread that makes it; they only append.
-        self.watchers: List[Callable[[], None]] = []
+        #: Called after each change with whom and which topics and patterns it concerns, on the
+        #: thread that makes it; they only append.
+        self.watchers: List[Callable[[Any, Sequence[Hashable]], None]] = []
 
     def add(self, topic: Hashable, side: str, registration: Registration) -> None:
         table, living = self._home_of(topic)
@@ -90,7 +91,7 @@ class Registry:
         if table is self._patterns:
             for each in self._living.all():
                 getattr(each, side).changed()
-        self._tell_watchers()
+        self._tell_watchers(registration.participant, [topic])
 
     def discard(self, topic: Hashable, side: str, participant: Any) -> None:
         table, _ = self._home_of(topic)
@@ -109,7 +110,7 @@ class Registry:
             # It may have been the last, and is gone then.
             del channel
             self._index.tidy(len(self._patterns))
-        self._tell_watchers()
+        self._tell_watchers(participant, [topic])
 
     def _discard(self, topic: Hashable, channel: Channel, side: str, participant: Any) -> None:
         getattr(channel, side).discard(participant)
@@ -152,6 +153,11 @@ class Registry:
                 "what is sent or published has one topic"
             )
         return self._matches.find(topic, version)
+
+    def on(self, topic: Hashable) -> Optional[Channel]:
+        """Of exactly that topic or pattern, if anybody is registered for it."""
+        table, _ = self._home_of(topic)
+        return table.get(topic)
 
     def lasting(self, topic: Hashable) -> Channel:
         """The channel of *topic*, whether or not anybody is registered: who comes takes it up."""
@@ -243,8 +249,8 @@ class Registry:
         if any(isinstance(channel.topic, TopicPattern) for channel in channels):
             for channel in self._living.all():
                 channel.producers.changed()
-        self._tell_watchers()
+        self._tell_watchers(producer, [channel.topic for channel in channels])
 
-    def _tell_watchers(self) -> None:
+    def _tell_watchers(self, participant: Any, topics: Sequence[Hashable]) -> None:
         for watcher in copied(self.watchers):
-            watcher()
+            watcher(participant, topics)

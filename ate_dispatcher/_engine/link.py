@@ -100,8 +100,8 @@ class Link(Protocol):
         """*member* was disabled: what it has not begun is to be taken from it."""
         ...
 
-    def changed(self) -> None:
-        """Who is registered for what is not what it was."""
+    def changed(self, participant: object, topics: Sequence[Hashable]) -> None:
+        """Whether *participant* is on *topics*, or disabled, is not what it was."""
         ...
 
     def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Set
+from typing import Callable, Dict, Iterable, List, Set
 
 from .._core.durations import NEVER
 
@@ -38,12 +38,21 @@ class Absences:
         if self._missed:
             self._missed.pop(part, None)
 
-    def is_gone(self, part: str, now: float) -> bool:
-        """It was not there, just now, and owes us an answer: whether that is its end."""
+    def is_gone(self, part: str, now: float, owes: Callable[[str], bool]) -> bool:
+        """It was not there, just now: whether that is its end.
+
+        Only of who *owes* us an answer; that is asked at the begin and at the end, for it takes as
+        long as there are requests.
+        """
         if now < self._lenient_until and part in self._unseen:
             return False
-        if now >= self._missed.setdefault(part, now) + _GRACE:
-            return True
+        if now >= self._missed.get(part, -NEVER) + _GRACE:
+            if not owes(part):
+                self._missed.pop(part, None)
+                return False
+            if part in self._missed:
+                return True
+            self._missed[part] = now
         self._at = min(self._at, now + _AGAIN)
         return False
 

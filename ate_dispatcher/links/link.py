@@ -9,6 +9,8 @@ from .._core.request import Request
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
 from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError, DispatcherStopped
+from .offer import can_travel
+from .outlet import RemoteListeners
 from .parts import RemoteProducer
 from .pending import OTHERS, Packed
 from .session import Session
@@ -141,9 +143,12 @@ class Link:
         """It was disabled."""
         self._shared.do(self._session.asks.withdraw, member)
 
-    def changed(self) -> None:
-        """Who is registered is not what it was."""
-        self._shared.do(self._session.membership.changed)
+    def changed(self, participant: object, topics: Sequence[Hashable]) -> None:
+        """Whether *participant* is on *topics*, or disabled, is not what it was."""
+        if not isinstance(participant, (RemoteProducer, RemoteListeners)):
+            there = [each for each in topics if can_travel(each)]
+            if there:
+                self._shared.do(self._session.membership.changed, there)
 
     def stop(self) -> None:
         """Leave, behind what is still to be said."""

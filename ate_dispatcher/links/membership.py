@@ -7,7 +7,7 @@ becomes registrations here.
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Hashable, List, Set, Tuple
+from typing import Any, Dict, Hashable, Iterable, List
 from uuid import uuid1
 
 from .. import _log
@@ -18,7 +18,7 @@ from . import frames
 from .absences import Absences
 from .asks import Asks
 from .guests import Guests
-from .offer import NOTHING, Offer, offer_of, offer_received
+from .offer import NOTHING, Offer, Ours, offer_received
 from .outlet import RemoteListeners
 from .parts import Part
 from .registrations import Registrations
@@ -73,7 +73,11 @@ class Membership:
         #: Whether the first round is over: who is there has said so.
         self.is_ready: bool = False
         self._epoch = 0
+        self._ours = Ours(self._engine.registry, self.outlet)
+        guests.members = self._ours.members
         self._said = NOTHING
+        #: Where that may have changed since.
+        self._changed: Dict[Hashable, None] = {}
         self._say_at = NEVER
         self._rests_until = -NEVER
         self._beat_at = NEVER
@@ -86,8 +90,6 @@ class Membership:
         self._absences = Absences()
         self._looked = NEVER
         self._met = -NEVER
-        #: Where parts listened that were lost, and until when that counts.
-        self._lingering: Dict[str, Tuple[float, Set[Hashable]]] = {}
 
     # -- what we say ---------------------------------------------------------------------------
 
@@ -100,6 +102,7 @@ class Membership:
             # Whatever it has missed, by its number it knows.
             self._shared.to(part.name, frames.PROBE)
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
+        self._changed.update(dict.fromkeys(self._ours.topics()))
         self._look_at_ours()
         # Nobody is to take this one for another, restarted, whose name it would have in vain.
         self._shared.to_behind(self._shared.part, self._here("new"))
@@ -116,8 +119,9 @@ class Membership:
         """Nobody else is there."""
         self.is_ready = True
 
-    def changed(self) -> None:
-        """Who is registered here is perhaps not what it was: that is said soon."""
+    def changed(self, topics: Iterable[Hashable]) -> None:
+        """Who is registered here on *topics* is perhaps not what it was: that is said soon."""
+        self._changed.update(dict.fromkeys(topics))
         if self._say_at == NEVER:
             self._say_at = max(self._shared.now, self._rests_until)
 
@@ -126,7 +130,7 @@ class Membership:
         self.leaves = True
         for part in list(self.parts.values()):
             self._take(part, NOTHING)
-        self.changed()
+        self.changed(())
 
     def look(self, now: float) -> float:
         """Say and look for what is due; when to look again."""
@@ -151,7 +155,7 @@ class Membership:
                     self.gone(part.name)
             self._asks.forget_old(now)
             shared.sequences.forget_old(now)
-            self._forget_lost(now)
+            self._registrations.end_lingering(now)
         if self._probe_at <= now:
             self._probe_at = now + _PROBE
             for name in self._asks.debtors(now - _PROBE / 4):
@@ -164,12 +168,6 @@ class Membership:
         soon = min(self._announce_at, say_at, self._absences.until, self._ready_at)
         return min(soon, self._beat_at, self._probe_at)
 
-    def _forget_lost(self, now: float) -> None:
-        kept = {name: each for name, each in self._lingering.items() if each[0] > now}
-        if len(kept) < len(self._lingering):
-            self._lingering = kept
-            self._look_at_listeners()
-
     def _say_changes(self, now: float) -> None:
         if self._look_at_ours():
             self._shared.to_all(self._here("changed"))
@@ -180,10 +178,13 @@ class Membership:
 
     def _look_at_ours(self) -> bool:
         """See what we have; whether it has changed."""
-        said = NOTHING
-        if not self.leaves:
-            said, self._guests.members = offer_of(self._engine.registry, self.outlet)
-        if said == self._said:
+        said, changed = NOTHING, self._changed
+        self._changed = {}
+        if self.leaves:
+            has_changed = self._said is not NOTHING
+        else:
+            said, has_changed = self._ours.offer, self._ours.look_at(changed)
+        if not has_changed:
             return False
         self._said = said
         self._epoch += 1
@@ -234,7 +235,6 @@ class Membership:
         if part is None:
             part = self.parts[sender] = Part(sender, instance, now)
             self._shared.sequences.begin(sender)
-            self._lingering.pop(sender, None)
             self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
         part.heard = now
@@ -252,6 +252,8 @@ class Membership:
             self._take(part, offer_received(topics, names, listens, more))
         except (BadType, BadValue, KeyError):
             self._shared.count("malformed")
+        # Not before: what somebody listens to all the time is heard all the time.
+        self._registrations.returned(sender)
         # The last of all: from here on it is there for those who look.
         part.epoch = epoch
 
@@ -312,7 +314,7 @@ class Membership:
         if name == self._shared.part and not (self._is_known or self.is_taken):
             self._announce(now)
         # Who owes nothing may be back before its beats are missed.
-        if name in self._asks.debtors(NEVER) and self._absences.is_gone(name, now):
+        if self._absences.is_gone(name, now, lambda name: name in self._asks.debtors(NEVER)):
             self.gone(name)
 
     def gone(self, name: str, for_good: bool = False) -> None:
@@ -324,7 +326,7 @@ class Membership:
         part.is_gone = True
         self._shared.count("gone")
         if not for_good:
-            self._lingering[name] = self._shared.now + LINGERS, part.listens
+            self._registrations.linger(part, self._shared.now + LINGERS)
         self._take(part, NOTHING)
         if for_good:
             self._registrations.forget(part)
@@ -338,8 +340,7 @@ class Membership:
         """All others are gone for this part, which leaves."""
         for name in list(self.parts):
             self.gone(name, True)
-        self._lingering.clear()
-        self._look_at_listeners()
+        self._registrations.end_lingering(NEVER)
 
     def _take(self, part: Part, said: Offer) -> None:
         listened = bool(part.listens)
@@ -347,9 +348,3 @@ class Membership:
         if part.listens and not listened:
             # From here on it misses nothing.
             self._shared.to_behind(part.name, self._beat())
-        self._look_at_listeners()
-
-    def _look_at_listeners(self) -> None:
-        wanted = {topic for part in self.parts.values() for topic in part.listens}
-        lingering = [listens for _, listens in self._lingering.values()]
-        self._registrations.let_hear(wanted.union(*lingering))

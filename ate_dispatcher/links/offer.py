@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import (
     Any,
     Callable,
+    Collection,
     Dict,
     FrozenSet,
     Hashable,
+    Iterable,
     List,
     NamedTuple,
     Set,
-    Tuple,
     TypeVar,
 )
 
 from .. import _log
-from .._delivery.channel import is_disabled
+from .._delivery.channel import Channel, is_disabled
 from .._delivery.local_member import LocalMember
 from .._delivery.patterns import TopicPattern
 from .._delivery.registry import Registry
@@ -24,7 +25,7 @@ from ..errors import BadValue
 from . import frames
 from .subjects import subject_of, wildcard_of
 
-__all__ = ["NOTHING", "Offer", "offer_of", "offer_received"]
+__all__ = ["NOTHING", "Offer", "Ours", "can_travel", "offer_received"]
 
 T = TypeVar("T")
 
@@ -37,9 +38,9 @@ class Offer(NamedTuple):
 
     topics: Dict[str, List[int]]
     names: Dict[int, str]
-    listens: List[str]
+    listens: Collection[str]
     patterns: Dict[str, List[int]]
-    hears: List[str]
+    hears: Collection[str]
 
     def frame(self, why: str, instance: str, epoch: int, seq: int, clock_s: float) -> str:
         """As it travels."""
@@ -68,32 +69,72 @@ class Offer(NamedTuple):
 NOTHING = Offer({}, {}, [], {}, [])
 
 
-def offer_of(registry: Registry, but: object) -> Tuple[Offer, Dict[int, LocalMember]]:
-    """What is registered here, *but* that listener; and its members by number."""
-    offer = Offer({}, {}, [], {}, [])
-    members: Dict[int, LocalMember] = {}
-    for channel in registry.all():
-        topic = channel.topic
-        plain = topic.__class__ is str
-        if not plain and not isinstance(topic, TopicPattern):
-            # It cannot travel.
-            continue
-        text = str(topic)
-        keys: List[int] = []
-        for each in channel.producers.registrations():
-            member = each.member
-            off = is_disabled(registry.disabled, each.participant)
-            if isinstance(member, LocalMember) and not off:
-                members[member.number] = member
-                keys.append(member.number)
-        if keys:
-            (offer.topics if plain else offer.patterns)[text] = keys
-        hears = [each.participant for each in channel.listeners.registrations()]
-        if any(each is not but for each in hears):
-            (offer.listens if plain else offer.hears).append(text)
-    # The names are asked for here: they may be users' code.
-    offer.names.update({number: _log.name_of(m.producer) for number, m in members.items()})
-    return offer, members
+def can_travel(topic: Hashable) -> bool:
+    """Whether other parts can know of *topic*, or of that pattern."""
+    return topic.__class__ is str or isinstance(topic, TopicPattern)
+
+
+class Ours:
+    """What is registered here, *but* for one listener; seen topic by topic, as each changes."""
+
+    def __init__(self, registry: Registry, but: object) -> None:
+        self._registry = registry
+        self._but = but
+        self._listens: Dict[str, None] = {}
+        self._hears: Dict[str, None] = {}
+        self.offer: Offer = Offer({}, {}, self._listens, {}, self._hears)
+        #: The producers, by number; and on how many topics each is.
+        self.members: Dict[int, LocalMember] = {}
+        self._on: Dict[int, int] = {}
+
+    def topics(self) -> List[Hashable]:
+        """All that there is something on."""
+        return [each.topic for each in self._registry.all() if can_travel(each.topic)]
+
+    def look_at(self, topics: Iterable[Hashable]) -> bool:
+        """See what there is on *topics*, which can travel; whether anything has changed."""
+        offer, has_changed = self.offer, False
+        for topic in topics:
+            channel, text = self._registry.on(topic), str(topic)
+            plain = not isinstance(topic, TopicPattern)
+            members = [] if channel is None else self._members_of(channel)
+            if self._put(offer.topics if plain else offer.patterns, text, members):
+                has_changed = True
+            heard = self._listens if plain else self._hears
+            there = () if channel is None else channel.listeners.registrations()
+            if any(each.participant is not self._but for each in there) != (text in heard):
+                has_changed = True
+                if heard.pop(text, self) is self:
+                    heard[text] = None
+        return has_changed
+
+    def _members_of(self, channel: Channel) -> List[LocalMember]:
+        disabled = self._registry.disabled
+        return [
+            each.member
+            for each in channel.producers.registrations()
+            if isinstance(each.member, LocalMember) and not is_disabled(disabled, each.participant)
+        ]
+
+    def _put(self, table: Dict[str, List[int]], text: str, members: List[LocalMember]) -> bool:
+        before, keys = table.get(text, []), [each.number for each in members]
+        if keys == before:
+            return False
+        for each in members:
+            number = each.number
+            self._on[number] = self._on.get(number, 0) + 1
+            if number not in self.members:
+                # The names are asked for here: they may be users' code.
+                self.members[number] = each
+                self.offer.names[number] = _log.name_of(each.producer)
+        for number in before:
+            self._on[number] -= 1
+            if not self._on[number]:
+                del self._on[number], self.members[number], self.offer.names[number]
+        table[text] = keys
+        if not keys:
+            del table[text]
+        return True
 
 
 def offer_received(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Hashable, Set, Tuple
+from typing import Dict, Hashable, Iterable, Tuple
 
 from .._delivery.channel import Registration, is_disabled
 from .._engine.link import Link, RemoteMember
@@ -27,8 +27,10 @@ class Registrations:
         self._link = link
         self._asks = asks
         self._outlet = outlet
-        #: Where that is registered.
-        self._outlets: Set[Hashable] = set()
+        #: Where that is registered, and for how many.
+        self._heard: Dict[Hashable, int] = {}
+        #: Where parts listened that were lost, and until when that counts.
+        self._lingering: Dict[str, Tuple[float, Iterable[Hashable]]] = {}
         #: Those that are off here and have left, by the part, its instance, and their keys.
         self._off: Dict[str, Tuple[str, Dict[int, RemoteMember]]] = {}
 
@@ -58,7 +60,9 @@ class Registrations:
         for key in left:
             # Who still owes an answer is known by what was asked.
             self._leaves(part, key, part.members.pop(key))
-        part.listens = said.listening()
+        listened, part.listens = part.listens, said.listening()
+        self._let_hear(part.listens - listened)
+        self._let_hear_no_more(listened - part.listens)
 
     def _leaves(self, part: Part, key: int, member: RemoteMember) -> None:
         """Who is off here is so until somebody here wants it back, however often it is away."""
@@ -84,12 +88,35 @@ class Registrations:
         """It has left for good: under its name comes another one, if any."""
         self._off.pop(part.name, None)
 
-    def let_hear(self, wanted: Set[Hashable]) -> None:
-        """Somebody elsewhere listens to those topics and patterns, and to no others."""
-        registry, outlet = self._registry, self._outlet
+    def linger(self, part: Part, until: float) -> None:
+        """It was lost: what it listens to is still sent, until then."""
+        self.returned(part.name)
+        self._lingering[part.name], part.listens = (until, part.listens), set()
+
+    def returned(self, name: str) -> None:
+        """That part says itself again what it listens to, if it was lost."""
+        _, listened = self._lingering.pop(name, (0.0, ()))
+        self._let_hear_no_more(listened)
+
+    def end_lingering(self, now: float) -> None:
+        """For those whose time is over."""
+        for name in [name for name, (until, _) in self._lingering.items() if until <= now]:
+            self.returned(name)
+
+    def _let_hear(self, topics: Iterable[Hashable]) -> None:
+        """One more part listens to those topics and patterns."""
+        outlet, heard = self._outlet, self._heard
         registration = Registration(outlet, outlet, self._shared.outbox, apart=True)
-        for topic in wanted - self._outlets:
-            registry.add(topic, "listeners", registration)
-        for topic in self._outlets - wanted:
-            registry.discard(topic, "listeners", outlet)
-        self._outlets = wanted
+        for topic in topics:
+            heard[topic] = heard.get(topic, 0) + 1
+            if heard[topic] == 1:
+                self._registry.add(topic, "listeners", registration)
+
+    def _let_hear_no_more(self, topics: Iterable[Hashable]) -> None:
+        """One part less does."""
+        heard = self._heard
+        for topic in topics:
+            heard[topic] -= 1
+            if not heard[topic]:
+                del heard[topic]
+                self._registry.discard(topic, "listeners", self._outlet)

@@ -70,6 +70,8 @@ class Results:
         self._shared = shared
         self._history: History[str] = History()
         self._sources: Dict[str, _Source] = {}
+        #: Those of which something is missing, or lost and not yet said so; perhaps also others.
+        self._troubled: Dict[str, None] = {}
         #: Those of parts that were lost: until when, and which instance.
         self._lost: Dict[str, Tuple[float, str, _Source]] = {}
         self._heard: List[Heard] = []
@@ -142,7 +144,7 @@ class Results:
         else:
             self._end(sender, source)
             source = _Source(sender, seq)
-        self._sources[sender] = source
+        self._sources[sender], self._troubled[sender] = source, None
 
     def gone(self, sender: str, instance: str, for_good: bool) -> None:
         """It was lost; or has left, and what is held of it is all that will come."""
@@ -200,18 +202,26 @@ class Results:
                 self._end(sender, source)
             else:
                 until = min(until, at)
-        for sender, source in self._sources.items():
-            if source.told > source.seq:
-                if source.asked <= now:
-                    self._ask_for_missing(sender, source)
-                until = min(until, source.asked)
-            if source.lost:
-                if source.said + _SAYS <= now:
-                    source.said = now
-                    self._say_lost(sender, source)
-                else:
-                    until = min(until, source.said + _SAYS)
+        for sender in list(self._troubled):
+            troubled = self._sources.get(sender)
+            until = min(until, NEVER if troubled is None else self._look_at(troubled, now))
+            if troubled is None or not (troubled.lost or troubled.told > troubled.seq):
+                del self._troubled[sender]
         self.hand_on()
+        return until
+
+    def _look_at(self, source: _Source, now: float) -> float:
+        until = NEVER
+        if source.told > source.seq:
+            if source.asked <= now:
+                self._ask_for_missing(source.sender, source)
+            until = source.asked
+        if source.lost:
+            if source.said + _SAYS <= now:
+                source.said = now
+                self._say_lost(source.sender, source)
+            else:
+                until = min(until, source.said + _SAYS)
         return until
 
     def hand_on(self) -> None:
@@ -251,8 +261,11 @@ class Results:
         self._heard.append(Heard(channel, topic, decoded, request))
 
     def _ask_for_missing(self, sender: str, source: _Source) -> None:
+        if source.told <= source.seq:
+            return
+        self._troubled[sender] = None
         now = self._shared.now
-        if source.told <= source.seq or now < source.asked or not self._shared.connected:
+        if now < source.asked or not self._shared.connected:
             return
         if source.asked == -NEVER:
             self._shared.count("gaps")
@@ -267,6 +280,7 @@ class Results:
         missing = last - source.seq - len(there)
         self._shared.count("lost", missing)
         source.lost += missing
+        self._troubled[source.sender] = None
         for number in there:
             self._take(source.sender, source.held.pop(number))
         source.seq = last

@@ -81,7 +81,7 @@ class Watch:
 
     def traced(self, frame: Any, event: str, arg: Any) -> Any:
         name = frame.f_code.co_filename
-        if "ate_dispatcher" not in name or "virtual" in name:
+        if "ate_dispatcher" not in name or "virtual" in name or "wire" in name:
             return None
         if event == "line":
             self.lines += 1
