@@ -45,11 +45,13 @@ _SAID = {Verdict.DECLINED: "declined", Verdict.WITHDRAWN: "withdrawn"}
 class _Guest:
     """One request of another part; what it tells goes to the link's outbox."""
 
-    __slots__ = ("_guests", "_off", "_seen", "asker", "id", "members", "request")
+    __slots__ = ("_guests", "_off", "_seen", "asker", "id", "instance", "members", "request")
 
-    def __init__(self, guests: Guests, asker: str, number: int) -> None:
+    def __init__(self, guests: Guests, asker: str, number: int, instance: str = "") -> None:
         self._guests = guests
         self.asker: str = asker
+        #: Which of that name.
+        self.instance: str = instance
         self.id: int = number
         self.request: Optional[Handle] = None
         #: Who was asked; they may have left meanwhile.
@@ -82,8 +84,8 @@ class _Guest:
         return id(member) not in self._off
 
     def progressed(self, member: Member, fraction: float, text: str) -> None:
-        shared = self._guests.shared
-        shared.do(shared.to, self.asker, frames.prog(self.id, member.number, fraction, text))
+        guests = self._guests
+        guests.shared.do(guests.to, self, frames.prog(self.id, member.number, fraction, text))
 
     def withdraw(self, members: List[LocalMember]) -> None:
         """*members* shall not begin it, if they have not."""
@@ -129,6 +131,8 @@ class Guests:
     def __init__(self, shared: Shared) -> None:
         self.shared: Shared = shared
         self._engine: Engine = shared.engine
+        #: Who is there, by name; kept up to date by who hears of that.
+        self.parts: Dict[str, Part] = {}
         self._open: Dict[Tuple[str, int], _Guest] = {}
         #: Those that may be over where they were asked; each with when that is known here.
         self._doubted: Dict[Tuple[str, int], Tuple[float, _Asked]] = {}
@@ -188,7 +192,7 @@ class Guests:
             self._skip(asker, number, keys)
             return
         members = [self.members[key] for key in keys if key in self.members]
-        guest = _Guest(self, asker, number)
+        guest = _Guest(self, asker, number, self.parts[asker].instance)
         try:
             values, named = shared.codec.decode_call(args, kwargs)
             order = shared.codec.decode(options["key"]) if "key" in options else None
@@ -292,6 +296,12 @@ class Guests:
 
     # -- out -----------------------------------------------------------------------------------
 
+    def to(self, guest: _Guest, frame: str) -> None:
+        """Say *frame* to who has asked; not to another one that has its name now, and its ids."""
+        there = self.parts.get(guest.asker)
+        if there is None or there.instance == guest.instance:
+            self.shared.to(guest.asker, frame)
+
     def answered(self, guest: _Guest, record: Record, sent: float, over: Optional[Request]) -> None:
         """A value, an error, or the end of a stream; with that the request may be *over*."""
         shared, key = self.shared, record[MEMBER].number
@@ -317,7 +327,7 @@ class Guests:
             if error is not record[ERROR]:
                 self._cannot_travel(guest, record, error)
             frame = frames.err(guest.id, key, waited, ran, *_told(error))
-        shared.to(guest.asker, frame)
+        self.to(guest, frame)
         if over is not None:
             self.ended(guest, over)
 
@@ -330,21 +340,22 @@ class Guests:
     def noted(self, guest: _Guest, sent: float, each: Unanswered) -> None:
         """A verdict without an answer, before the end."""
         said = _SAID.get(each.verdict, "died")
-        self.shared.to(guest.asker, frames.not_(guest.id, each.member.number, said))
+        self.to(guest, frames.not_(guest.id, each.member.number, said))
 
     def late(self, guest: _Guest, sent: float, each: Unanswered) -> None:
         """An answer that came after the end."""
         if each.answered is not None:
             times = _times(sent, *each.answered)
-            self.shared.to(guest.asker, frames.late(guest.id, each.member.number, *times))
+            self.to(guest, frames.late(guest.id, each.member.number, *times))
 
     def skipped(self, guest: _Guest, each: Unanswered) -> None:
         """It will not be begun."""
-        self.shared.to(guest.asker, frames.skip(guest.id, each.member.number))
+        self.to(guest, frames.skip(guest.id, each.member.number))
 
     def ended(self, guest: _Guest, request: Request) -> None:
         """It is over here: where those stood who have not answered."""
-        self._open.pop((guest.asker, guest.id), None)
+        if self._open.get((guest.asker, guest.id)) is guest:
+            del self._open[guest.asker, guest.id]
         # They know each other: without this nobody lets go of them before cycles are looked for.
         guest.request = None
         left = [
@@ -353,7 +364,7 @@ class Guests:
             if each.ending is not None and each.standing is not None
         ]
         if left:
-            self.shared.to(guest.asker, frames.end(guest.id, left))
+            self.to(guest, frames.end(guest.id, left))
 
     def _channel(self, topic: str) -> Channel:
         channel = self._channels.get(topic)

@@ -63,7 +63,7 @@ class Membership:
         self._results = results
         self.outlet: RemoteListeners = RemoteListeners(shared, results, name)
         self._registrations = Registrations(shared, link, asks, self.outlet)
-        self.parts: Dict[str, Part] = {}
+        self.parts: Dict[str, Part] = guests.parts
         # Of two, that of the one that was made later is the greater one, as far as clocks agree.
         self.instance: str = f"{uuid1().time:016x}{os.urandom(4).hex()}"
         #: Whether another part of this name has answered.

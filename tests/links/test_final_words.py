@@ -171,3 +171,28 @@ def dropped(
     a.stop(immediate=True)
     parts.clock.advance(100)
     return found
+
+
+@pytest.mark.parametrize("polite", [True, False])
+def test_who_is_started_anew_hears_nothing_of_what_was_asked_under_its_name_before(
+    parts: Parts, polite: bool
+) -> None:
+    """It counts its requests from 1 again: of its own nothing is said but what becomes of them."""
+    parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 5_000, name="far", workers=2)
+    before = parts.ask("a", "before", ttl=None)
+    parts.clock.advance(10)
+    if polite:
+        parts.dispatchers["a"].stop(immediate=True)
+    else:
+        parts.wire.silence("a")
+    parts.clock.advance(4_000)
+    parts.part("a")
+    handle = parts.ask("a", "now", ttl=100)
+    assert handle.id == before.id
+    parts.clock.advance(1_500)
+    assert [each.args for each in far.asked] == [("before",), ("now",)]
+    assert [each.word for each in handle.report().members] == ["MISSING (running)"]
+    parts.clock.advance(5_000)
+    assert [each.word for each in handle.report().members] == ["LATE"]
