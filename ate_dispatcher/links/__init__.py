@@ -86,13 +86,13 @@ the one before it of that series; the first one of another series means that not
 the one before. Of a part that is not known only `here` is taken, and it is told `here`, ``"new"``.
 If it is not the next one, it says `resend`, in a message without `seq`, four times a second at
 most. Then all from there on is said again, with the same numbers, but for each `ask` whose request
-has ended, from as long a history as one keeps; what is older than 10 s is `passed`, for nobody
-waits for it. Or a new series begins, and both give up what they have asked of each other: if there
-was no room to keep all; if the first is asked for, and `ours` is not the series that was heard
-last; and if a series begins in which `heard` is another one, for then this part was taken for gone
-there. After each connect, and to each new part, something is said to it, be it ``["probe"]``, so
-that it knows what it has missed. Who waits for an answer says `seen` in place of a probe; who has
-sent more than that says something. A program that does none of this is told each thing once, or
+has ended, from as long a history as one keeps; what is older than ten of its beats is `passed`, for
+nobody waits for it. Or a new series begins, and both give up what they have asked of each other: if
+there was no room to keep all; if the first is asked for, and `ours` is not the series that was
+heard last; and if a series begins in which `heard` is another one, for then this part was taken for
+gone there. After each connect, and to each new part, something is said to it, be it ``["probe"]``,
+so that it knows what it has missed. Who waits for an answer says `seen` in place of a probe; who
+has sent more than that says something. A program that does none of this is told each thing once, or
 never.
 
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and

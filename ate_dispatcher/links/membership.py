@@ -154,7 +154,7 @@ class Membership:
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name)
             self._asks.forget_old(now)
-            shared.sequences.forget_old(now)
+            shared.sequences.forget_old()
             self._registrations.end_lingering(now)
         if self._probe_at <= now:
             self._probe_at = now + _PROBE

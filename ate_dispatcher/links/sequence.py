@@ -26,8 +26,9 @@ _PAUSE = 0.05
 _ROOM, _ROOM_FOR_ALL = 16 * 1024 * 1024, 64 * 1024 * 1024
 """So much text at most is kept of what was said to one part, and to all."""
 
-_LONG = 10.0
-"""Seconds after which nobody waits for it: who does says five times a second what it has heard."""
+_LONG = 10
+"""Beats of ours after which nobody waits for it: who does says what it has heard five times as
+often. Without a connection, and while it is frozen, a part has none; a clock would go on."""
 
 
 class Taken(Enum):
@@ -74,6 +75,7 @@ class Sequences:
         # In milliseconds of the system's clock: nobody has begun so many, also before a restart.
         self._series = uuid1().time // 10_000
         self._by_part: Dict[str, _Sequence] = {}
+        self._beats = 0
 
     def __contains__(self, part: str) -> bool:
         return part in self._by_part
@@ -94,11 +96,11 @@ class Sequences:
         """It is gone, and hears nothing of what was said."""
         self._by_part.pop(part, None)
 
-    def numbered(self, part: str, said: List[bytes], size: int, now: float) -> bytes:
+    def numbered(self, part: str, said: List[bytes], size: int) -> bytes:
         """The message in which *said* goes to *part*, which is known; kept for a while."""
         sequence = self._by_part[part]
         room = min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
-        number = sequence.history.add(said, size, now, room)
+        number = sequence.history.add(said, size, self._beats, room)
         head = frames.seq(sequence.series, number, sequence.theirs)
         return b"\n".join([head.encode(), *said])
 
@@ -135,10 +137,11 @@ class Sequences:
             self._transport.send(part, b"\n".join([head, *filter(goes, said)]))
         return max(0, history.last + 1 - max(first, history.first))
 
-    def forget_old(self, now: float) -> None:
-        """What was said long ago was heard."""
+    def forget_old(self) -> None:
+        """What was said long ago was heard. Once in each beat."""
+        self._beats += 1
         for sequence in self._by_part.values():
-            sequence.history.forget(now - _LONG)
+            sequence.history.forget(self._beats - _LONG)
 
     # -- in ------------------------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ class Shared:
         for kind, to, frames, size in batches:
             is_kept = kind == _PART and to in self.sequences
             if is_kept:
-                payload = self.sequences.numbered(to, frames, size[0], self.now)
+                payload = self.sequences.numbered(to, frames, size[0])
             else:
                 payload = b"\n".join(frames)
             if not self.connected:

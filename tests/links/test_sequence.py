@@ -382,6 +382,29 @@ def test_whatever_is_lost_for_a_while_every_request_is_answered_once(troubles: A
         made.tidy()
 
 
+@pytest.mark.parametrize("lost", ["ask", "answer"])
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_what_was_lost_before_a_long_time_without_a_server_is_said_again_after_it(
+    parts: Parts, far: Far, lost: str, first: str
+) -> None:
+    """Nobody was gone for anybody; who is connected first waits for the other a moment."""
+    parts.clock.advance(3_000)
+    parts.wire.lose(lost == "ask", "a", "b")
+    handle = parts.ask("a", 1, ttl=None)
+    parts.clock.advance(10)
+    parts.wire.lose(lost == "answer", "b", "a")
+    parts.clock.advance(15)
+    for name in "ab":
+        parts.wire.cut(name)
+    parts.clock.advance(20_000)
+    parts.wire.heal(first)
+    parts.clock.advance(1_500)
+    for name in "ab":
+        parts.wire.heal(name)
+    parts.clock.advance(3_000)
+    assert (verdicts(handle), far.begun) == ([Verdict.OK], [1])
+
+
 class Three:
     """Parts that all ask, answer and stream, while it goes badly; afterwards all is quiet."""
 
