@@ -39,6 +39,9 @@ _KEPT = 10_000
 _LONG = 60.0
 """and so many seconds each."""
 
+_AGO = 1.0
+"""Seconds before it was asked that what has ended is said to have: by no clock is that now."""
+
 _FACTS: Dict[str, Fact] = {
     "declined": Ledger.declined,
     "withdrawn": Ledger.withdrawn,
@@ -110,19 +113,21 @@ class Asks:
         for part_name, frame in zip(by_part, said):
             shared.to(part_name, frame)
 
-    def goes(self, part_name: str, frame: bytes) -> bool:
-        """Whether *frame*, which that part has missed, is still to be said to it.
+    def again(self, part_name: str, frame: bytes) -> bytes:
+        """*frame*, which that part says it has missed, as it is said to it once more.
 
-        What has ended does not leave.
+        What has ended does not leave: in its place goes that it is over. Who asks twice may have
+        taken it in between, so it is that part which knows whether it skips it.
         """
         number = frames.number_asked(frame)
         pending = None if number is None else self._pending.get(number)
         if number is None or (pending is not None and not pending.request.is_over):
-            return True
-        if pending is not None:
-            for _, key in pending.of(part_name):
-                self.in_skip(part_name, number, key)
-        return False
+            return frame
+        keys = [] if pending is None else [key for _, key in pending.of(part_name)]
+        if pending is None or not keys:
+            return b""
+        topic, clock_s = str(pending.request.topic), pending.since - _AGO
+        return frames.ask(number, 0.0, clock_s, topic, keys, "[]", "{}").encode()
 
     def over(self, request: Request) -> None:
         """It has ended here: who has not begun it need not."""

@@ -111,9 +111,9 @@ class Sequences:
         first: int,
         theirs: int,
         now: float,
-        goes: Callable[[bytes], bool],
+        again: Callable[[bytes], bytes],
     ) -> Optional[int]:
-        """*part* has missed all from *first* on: what *goes* of it is said to it once more.
+        """*part* has missed all from *first* on: it is said to it once more, as *again* makes it.
 
         *theirs* is the series in which it speaks itself. How many messages that were; None if they
         are not all there, or *part* has given up some of them: it had taken us for gone.
@@ -134,7 +134,7 @@ class Sequences:
             self._transport.send(part, frames.passed(series, history.first - 1).encode())
         for number, _, said in history.items(first, history.last):
             head = frames.seq(series, number, sequence.theirs).encode()
-            self._transport.send(part, b"\n".join([head, *filter(goes, said)]))
+            self._transport.send(part, b"\n".join([head, *filter(None, map(again, said))]))
         return max(0, history.last + 1 - max(first, history.first))
 
     def forget_old(self) -> None:

@@ -272,8 +272,8 @@ class Session:
         return True
 
     def _in_resend(self, sender: str, series: int, first: int, theirs: int) -> None:
-        shared, goes = self._shared, partial(self.asks.goes, sender)
-        number = shared.sequences.say_again(sender, series, first, theirs, shared.now, goes)
+        shared, again = self._shared, partial(self.asks.again, sender)
+        number = shared.sequences.say_again(sender, series, first, theirs, shared.now, again)
         if number is None:
             shared.sequences.begin_anew(sender)
             shared.to(sender, frames.PROBE)

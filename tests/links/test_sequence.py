@@ -117,6 +117,39 @@ def test_what_has_ended_meanwhile_is_not_said_again(parts: Parts, far: Far) -> N
     assert far.begun == [2]
 
 
+def test_what_was_asked_for_twice_is_begun_if_the_first_time_was_before_the_end(
+    parts: Parts,
+) -> None:
+    """Behind the end nobody knows from that whether it was taken meanwhile: who was asked does."""
+    far = Far(parts, 5_000)
+    parts.wire.delay(250)
+    parts.clock.advance(3_000)
+    parts.wire.lose(1, "a", "b")
+    handle = parts.ask("a", 1, ttl=1_000)
+    parts.clock.advance(4_000)
+    assert parts.counted("a", "sent_again") > 5
+    assert verdicts(handle) == [Verdict.MISSING]
+    parts.clock.advance(5_000)
+    assert (verdicts(handle), far.begun) == ([Verdict.LATE], [1])
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancel"])
+def test_what_is_missed_until_it_has_ended_is_known_to_be_skipped(
+    parts: Parts, far: Far, how: str
+) -> None:
+    parts.wire.lose(1, "a", "b")
+    handle = parts.ask("a", 1, ttl=10)
+    parts.clock.advance(5)
+    if how == "cancel":
+        handle.cancel()
+    parts.clock.advance(10)
+    assert verdicts(handle) == [Verdict.CANCELLED if how == "cancel" else Verdict.MISSING]
+    parts.ask("a", 2)
+    parts.clock.advance(50)
+    assert verdicts(handle) == [Verdict.CANCELLED if how == "cancel" else Verdict.SKIPPED]
+    assert far.begun == [2]
+
+
 def test_what_is_lost_beyond_what_is_kept_is_given_up(
     parts: Parts, far: Far, caplog: pytest.LogCaptureFixture
 ) -> None:
