@@ -45,7 +45,10 @@ _SAID = {Verdict.DECLINED: "declined", Verdict.WITHDRAWN: "withdrawn"}
 class _Guest:
     """One request of another part; what it tells goes to the link's outbox."""
 
-    __slots__ = ("_guests", "_off", "_seen", "asker", "id", "instance", "members", "request")
+    __slots__ = (
+        *("_guests", "_off", "_seen", "asker", "id", "instance", "is_given_up", "members"),
+        "request",
+    )
 
     def __init__(self, guests: Guests, asker: str, number: int, instance: str = "") -> None:
         self._guests = guests
@@ -56,6 +59,8 @@ class _Guest:
         self.request: Optional[Handle] = None
         #: Who was asked; they may have left meanwhile.
         self.members: Sequence[LocalMember] = ()
+        #: Whether nobody waits any more for what it answers.
+        self.is_given_up: bool = False
         #: Those who shall not begin it any more, by identity; replaced whole.
         self._off: FrozenSet[int] = _NOBODY
         self._seen: Optional[Record] = None
@@ -291,6 +296,7 @@ class Guests:
             del self._doubted[key]
         for key in [each for each in self._open if each[0] == asker]:
             guest = self._open.pop(key)
+            guest.is_given_up = True
             if guest.request is not None:
                 guest.request.cancel()
 
@@ -327,7 +333,10 @@ class Guests:
             if error is not record[ERROR]:
                 self._cannot_travel(guest, record, error)
             frame = frames.err(guest.id, key, waited, ran, *_told(error))
-        self.to(guest, frame)
+        if not guest.is_given_up:
+            self.to(guest, frame)
+        elif record.__class__ is not StreamPart:
+            self.to(guest, frames.late(guest.id, key, waited, ran))
         if over is not None:
             self.ended(guest, over)
 

@@ -323,6 +323,8 @@ class Membership:
         self._absences.here(name)
         if part is None:
             return
+        # What was said to it until now is not taken before what it has missed of that.
+        self._shared.flush()
         part.is_gone = True
         self._shared.count("gone")
         if not for_good:

@@ -13,6 +13,7 @@ from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Completion, Handle, Producer, Verdict
+from ate_dispatcher.links import frames
 
 __all__ = ["parts"]
 
@@ -436,6 +437,43 @@ def test_what_was_lost_before_a_long_time_without_a_server_is_said_again_after_i
         parts.wire.heal(name)
     parts.clock.advance(3_000)
     assert (verdicts(handle), far.begun) == ([Verdict.OK], [1])
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_no_stream_has_a_hole_though_its_asker_is_given_up_while_it_goes_on(
+    parts: Parts, at_once: bool
+) -> None:
+    """By who does not hear it any more, and is heard: what is said before and after that is not
+    taken before what was lost of it.
+    """
+    parts.part("a")
+    b = parts.part("b")
+    b.register_result_producer(Sweeps(parts.clock), "volts", start=True)
+    parts.clock.advance(1)
+    handle = parts.ask("a", ttl=None)
+    parts.clock.advance(15)
+    parts.wire.lose(100_000, "a", "b")
+    parts.wire.lose(1, "b", "a")
+    parts.clock.advance(10)
+    session = parts.connections["b"]._link._session
+    (key,) = session.guests.members
+    last = frames.part(handle.id, key, 0.0, 30.0, "3"), frames.fin(handle.id, key, 0.0, 50.0)
+
+    def gives_up() -> None:
+        if at_once:
+            for frame in last:
+                session._shared.to("a", frame)
+        else:
+            # The rest of it waits behind this.
+            parts.clock.sleep(0.05)
+        session.membership.gone("a")
+
+    session._shared.do(gives_up)
+    parts.clock.advance(100)
+    assert [each.value for each in handle.replies] == [0]
+    parts.wire.lose(0, "a", "b")
+    parts.clock.advance(3_000)
+    assert (verdicts(handle), handle.results()) == ([Verdict.GONE], [0])
 
 
 class Three:
