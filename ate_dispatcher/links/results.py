@@ -7,7 +7,8 @@ link's thread.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Set, Tuple
+from heapq import heappop, heappush
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .._core.durations import NEVER
 from .._delivery.matched import SomeChannel
@@ -36,14 +37,26 @@ _PIECE = 4 * 1024 * 1024
 _SAYS = 1.0
 """Seconds after which it is said again that something was lost."""
 
-_HELD = 10_000
-"""So many are held of one part behind a gap; beyond, what is missing is given up."""
+_HELD, _ROOM = 10_000, 16 * 1024 * 1024
+"""So many are held of one part behind a gap, and so much text of them: beyond, what is missing is
+given up. It is not to be had any more where as much is kept."""
+
+
+class _Held(NamedTuple):
+    """One behind a gap; no two have one number."""
+
+    seq: int
+    size: int
+    item: Tuple[str, Any, Optional[int]]
 
 
 class _Source:
     """What was heard of one part."""
 
-    __slots__ = ("asked", "held", "is_fresh", "lost", "patience", "said", "sender", "seq", "told")
+    __slots__ = (
+        *("asked", "held", "is_fresh", "lost", "numbers", "patience", "said", "sender", "seq"),
+        *("size", "told"),
+    )
 
     def __init__(self, sender: str, seq: int) -> None:
         self.sender: str = sender
@@ -53,14 +66,36 @@ class _Source:
         self.told: int = seq
         #: Whether it is not known yet from where on what it sends is for us.
         self.is_fresh: bool = False
-        #: Those behind a gap.
-        self.held: Dict[int, Tuple[str, Any, Optional[int]]] = {}
+        #: Those behind a gap, as a heap: nobody's gaps make us look through all of them.
+        self.held: List[_Held] = []
+        self.numbers: Set[int] = set()
+        self.size: int = 0
         #: When what is missing is to be asked for again.
         self.asked: float = -NEVER
         self.patience: float = _PATIENCE
         #: How many were lost since that was said, and when it was.
         self.lost: int = 0
         self.said: float = -NEVER
+
+    @property
+    def first(self) -> int:
+        """The number of the first one behind a gap; that of the next one, if there is none."""
+        return self.held[0].seq if self.held else self.told + 1
+
+    def hold(self, seq: int, topic: str, value: Any, request: Optional[int]) -> None:
+        """Behind a gap."""
+        # About as long as it was on the wire.
+        size = len(topic) + len(repr(value))
+        self.numbers.add(seq)
+        self.size += size
+        heappush(self.held, _Held(seq, size, (topic, value, request)))
+
+    def take(self) -> Tuple[str, Any, Optional[int]]:
+        """The first of them."""
+        seq, size, item = heappop(self.held)
+        self.numbers.discard(seq)
+        self.size -= size
+        return item
 
 
 class Results:
@@ -88,8 +123,8 @@ class Results:
     # -- out -----------------------------------------------------------------------------------
 
     def send(self, topic: str, value: Any, request: Optional[int]) -> None:
-        """To all who listen elsewhere. BadType or BadValue if *value* cannot travel."""
-        shared = self._shared
+        """To all who listen elsewhere. BadType or BadValue if it cannot travel."""
+        shared, subject = self._shared, subject_of(topic)
         text = shared.codec.encode("value", value)
         frame = frames.res(self.seq + 1, topic, text, request)
         if not shared.fits(frame):
@@ -100,7 +135,7 @@ class Results:
         self._history.add(frame, len(frame), shared.now)
         if shared.connected:
             # Else whoever misses it asks for it.
-            shared.on(subject_of(topic), frame)
+            shared.on(subject, frame)
 
     def again(self, sender: str, first: int, last: int) -> None:
         """*sender* has missed those."""
@@ -162,18 +197,20 @@ class Results:
             return
         if source.is_fresh:
             self._starts(source, seq - 1)
-        if seq <= source.seq or seq in source.held:
+        if seq <= source.seq or seq in source.numbers:
             self._shared.count("duplicates")
             return
         source.told = max(source.told, seq)
-        source.held[seq] = topic, value, request
         if seq == source.seq + 1:
+            source.seq = seq
+            self._take(sender, (topic, value, request))
             self._take_held(source)
             if source.asked > -NEVER and source.seq < source.told:
                 source.asked = self._shared.now + _PAUSE
             return
-        if len(source.held) > _HELD:
-            self._pass_over(source, min(source.held) - 1)
+        source.hold(seq, topic, value, request)
+        while len(source.held) > _HELD or source.size > _ROOM:
+            self._pass_over(source, source.first - 1)
         self._ask_for_missing(sender, source)
 
     def told(self, sender: str, seq: int) -> None:
@@ -239,12 +276,14 @@ class Results:
         source.seq = source.told = max(source.seq, seq)
         source.asked, source.patience = -NEVER, _PATIENCE
         source.held.clear()
+        source.numbers.clear()
+        source.size = 0
 
     def _end(self, sender: str, source: Optional[_Source]) -> None:
         if source is None:
             return
         if source.held:
-            self._pass_over(source, max(source.held))
+            self._pass_over(source, max(source.numbers))
         self._say_lost(sender, source)
 
     def _take(self, sender: str, item: Tuple[str, Any, Optional[int]]) -> None:
@@ -271,30 +310,26 @@ class Results:
             self._shared.count("gaps")
         source.asked = now + source.patience
         source.patience = min(2 * source.patience, _LONGEST_PATIENCE)
-        last = min(source.held, default=source.told + 1) - 1
-        self._shared.to(sender, frames.again(source.seq + 1, last))
+        self._shared.to(sender, frames.again(source.seq + 1, source.first - 1))
 
     def _pass_over(self, source: _Source, last: int) -> None:
-        """What is missing until *last* does not come; takes no longer the more that is."""
-        there = sorted([number for number in source.held if number <= last])
-        missing = last - source.seq - len(there)
+        """What is missing until *last* does not come."""
+        missing = last - source.seq
+        while source.first <= last:
+            missing -= 1
+            self._take(source.sender, source.take())
         self._shared.count("lost", missing)
         source.lost += missing
         self._troubled[source.sender] = None
-        for number in there:
-            self._take(source.sender, source.held.pop(number))
         source.seq = last
         self._take_held(source)
 
     def _take_held(self, source: _Source) -> None:
-        while True:
-            following = source.held.pop(source.seq + 1, None)
-            if following is None:
-                if source.seq >= source.told:
-                    source.asked, source.patience = -NEVER, _PATIENCE
-                return
+        while source.held and source.first == source.seq + 1:
             source.seq += 1
-            self._take(source.sender, following)
+            self._take(source.sender, source.take())
+        if source.seq >= source.told:
+            source.asked, source.patience = -NEVER, _PATIENCE
 
     def _say_lost(self, sender: str, source: _Source) -> None:
         number, source.lost = source.lost, 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, List
+import time
+from contextlib import contextmanager
+from typing import Any, Iterator, List
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -85,6 +87,14 @@ def stranger(parts: Parts) -> Stranger:
 def works(parts: Parts) -> None:
     parts.clock.advance(20)
     assert sorted(parts.ask("a", only=["b/far", "here"]).results()) == ["far", "here"]
+
+
+@contextmanager
+def takes_little(most: float = 3.0) -> Iterator[None]:
+    """Seconds of processors that what is done in it may take, on whatever thread."""
+    before = time.process_time()
+    yield
+    assert time.process_time() - before < most
 
 
 numbers = st.integers(min_value=-1, max_value=2**53) | st.integers(1, 4)
@@ -221,3 +231,40 @@ def test_malformed_tags_are_refused(parts: Parts, stranger: Stranger) -> None:
     assert handle.replies[0].error is not None
     assert heard == []
     assert parts.counted("a", "malformed") >= 2
+
+
+def results(first: int, number: int, value: Any = 1) -> bytes:
+    """So many, with a gap before each."""
+    text = json.dumps(value)
+    seqs = range(first, first + 2 * number, 2)
+    return "\n".join([f'["res",{seq},"volts",{text},null]' for seq in seqs]).encode()
+
+
+@pytest.mark.parametrize("what", ["lost", "res"])
+def test_each_frame_behind_many_gaps_takes_no_longer(
+    parts: Parts, stranger: Stranger, what: str
+) -> None:
+    """With as many held as may be: those that pass over one number, and those that are too many."""
+    stranger.say(here(listened=["volts"]))
+    parts.listener("a")
+    with takes_little():
+        stranger.say(results(1_000_000, 10_000))
+        parts.clock.advance(5)
+        if what == "lost":
+            frames = [json.dumps(["lost", number, number]) for number in range(1, 20_000)]
+            stranger.say("\n".join(frames).encode())
+        else:
+            stranger.say(results(2_000_000, 20_000))
+        parts.clock.advance(5)
+    works(parts)
+
+
+def test_what_is_held_behind_gaps_is_bounded_in_size(parts: Parts, stranger: Stranger) -> None:
+    """Beyond what any part keeps to say again, the gap is given up: so it is not to be filled."""
+    stranger.say(here(listened=["volts"]))
+    heard = parts.listener("a").heard
+    for number in range(20):
+        stranger.say(results(10 + 2 * number, 1, "x" * 1_000_000))
+        parts.clock.advance(5)
+    assert 3 <= len(heard) <= 6
+    works(parts)
