@@ -268,3 +268,17 @@ def test_what_is_held_behind_gaps_is_bounded_in_size(parts: Parts, stranger: Str
         parts.clock.advance(5)
     assert 3 <= len(heard) <= 6
     works(parts)
+
+
+def test_who_takes_back_much_of_a_late_request_holds_up_nobody(
+    parts: Parts, stranger: Stranger
+) -> None:
+    """It is over for those, and not for the others; however many there are of both."""
+    stranger.say(here(about={"clock": 100.0}))
+    parts.clock.advance(5)
+    members = list(range(1_000, 31_000))
+    with takes_little():
+        stranger.say(json.dumps(["ask", 1, None, 90.0, "volts", members, [], {}, {}]).encode())
+        stranger.say(json.dumps(["can", 1, [each + 30_000 for each in members]]).encode())
+        parts.clock.advance(5)
+    works(parts)
