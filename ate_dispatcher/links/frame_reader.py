@@ -22,6 +22,7 @@ from typing import (
 
 from .frames import LONGEST_TRACE
 from .json_text import CAREFUL_DECODER, DECODER, LONGEST_NUMBER, may_have_long_number
+from .subjects import LONGEST
 
 __all__ = ["KINDS", "frames_of"]
 
@@ -103,6 +104,7 @@ def _is_about(field: Dict[str, Any]) -> bool:
 
 
 _STRING = _Field(frozenset([str]))
+_TOPIC = _Field(frozenset([str]), check=lambda field: len(field) <= LONGEST)
 _WHY = _Field(frozenset([str]), check=lambda field: field in _WHY_NOT)
 _TRACE = _Field(frozenset([str]), check=lambda field: len(field) <= LONGEST_TRACE)
 _ARRAY = _Field(frozenset([list]))
@@ -122,7 +124,7 @@ _VALUE = None
 """Whatever JSON has: to be decoded."""
 
 _SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
-    "ask": (_NUMBER, _MS.or_null(), _SECONDS, _STRING, _MEMBERS, _ARRAY, _OBJECT, _OBJECT),
+    "ask": (_NUMBER, _MS.or_null(), _SECONDS, _TOPIC, _MEMBERS, _ARRAY, _OBJECT, _OBJECT),
     "ans": (_NUMBER, _NUMBER, _MS, _MS, _VALUE),
     "err": (_NUMBER, _NUMBER, _MS, _MS, _STRING, _STRING, _TRACE),
     "part": (_NUMBER, _NUMBER, _MS, _MS, _VALUE),
@@ -136,7 +138,7 @@ _SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
     "here": (_STRING, _STRING, _COUNT, _COUNT, _TOPICS, _NAMES, _STRINGS, _ABOUT),
     "beat": (_STRING, _COUNT, _COUNT, _SECONDS),
     "bye": (_STRING,),
-    "res": (_NUMBER, _STRING, _VALUE, _NUMBER.or_null()),
+    "res": (_NUMBER, _TOPIC, _VALUE, _NUMBER.or_null()),
     "again": (_NUMBER, _NUMBER),
     "lost": (_NUMBER, _NUMBER),
     "seq": (_NUMBER, _NUMBER, _COUNT),

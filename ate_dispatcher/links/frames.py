@@ -52,7 +52,8 @@ names listened about``                 changes, and has this to offer: `topics` 
 An id, a member, and `seq`, `first` and `last` of values are whole numbers from 1 to 2**53 - 1;
 `epoch`, and `seq` beside it, from 0. What ends with `_ms` is a number of milliseconds, not below 0;
 `clock_s` one of seconds, by a clock of the sender's. `members` is an array with at least one, each
-once. A value, each of the array `args`, and of the object `kwargs`, is as `values` says.
+once; `topic` a text of at most 1,024 characters. A value, each of the array `args`, and of the
+object `kwargs`, is as `values` says.
 
 What writes a frame returns one line. Values come as text, encoded before; all else must have the
 type that is said. Lone surrogates in other texts become ``?``.

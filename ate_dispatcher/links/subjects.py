@@ -24,9 +24,10 @@ from typing import Any, Hashable, Match
 from .._delivery.patterns import TopicPattern, text_of
 from ..errors import BadType, BadValue
 
-__all__ = ["check_name", "pattern_of", "subject_of", "topic_of", "wildcard_of"]
+__all__ = ["LONGEST", "check_name", "pattern_of", "subject_of", "topic_of", "wildcard_of"]
 
-_LONGEST = 1024
+LONGEST = 1024
+"""So many bytes a subject has at most, and so no topic more characters."""
 
 # What stands for itself, but for the dot.
 _ITSELF = r"!-$&-)+-\-/-=?-~"
@@ -80,10 +81,10 @@ def subject_of(topic: Hashable) -> str:
                 "lone surrogate"
             ) from None
         subject = ".".join([token or "%" for token in subject.split(".")])
-    if len(subject) > _LONGEST:
+    if len(subject) > LONGEST:
         raise BadValue(
             f"topic {reprlib.repr(text)} is too long to be known elsewhere: its subject would have "
-            f"{len(subject):,} bytes, of at most {_LONGEST:,}"
+            f"{len(subject):,} bytes, of at most {LONGEST:,}"
         )
     return subject
 
@@ -96,7 +97,7 @@ def topic_of(subject: str) -> str:
     BadValue
         It is the subject of no topic; so are those with wildcards.
     """
-    if _ALL_ITSELF(subject) and len(subject) <= _LONGEST:
+    if _ALL_ITSELF(subject) and len(subject) <= LONGEST:
         return subject
     tokens = ["" if token == "%" else token for token in subject.split(".")]
     try:
@@ -120,10 +121,10 @@ def wildcard_of(pattern: TopicPattern) -> str:
     tokens = pattern.text.split(".")
     subjects = [each if each in _WILDCARDS else subject_of(each) for each in tokens]
     subject = ".".join(subjects)
-    if len(subject) > _LONGEST:
+    if len(subject) > LONGEST:
         raise BadValue(
             f"{reprlib.repr(pattern.text)} is too long to be known elsewhere: its subject would "
-            f"have {len(subject):,} bytes, of at most {_LONGEST:,}"
+            f"have {len(subject):,} bytes, of at most {LONGEST:,}"
         )
     return subject
 

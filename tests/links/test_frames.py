@@ -348,7 +348,7 @@ def test_what_json_allows_is_allowed() -> None:
     digits = b"1" * 640
     assert frames_of(b'["res",1,"a",' + digits + b",1]") == ([["res", 1, "a", int(digits), 1]], 0)
     long = "1" * 5000
-    assert frames_of(text_of(["res", 1, long, 1, 1])) == ([["res", 1, long, 1, 1]], 0)
+    assert frames_of(text_of(["res", 1, "a", long, 1])) == ([["res", 1, "a", long, 1]], 0)
 
 
 @pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="has no limit")

@@ -282,3 +282,20 @@ def test_who_takes_back_much_of_a_late_request_holds_up_nobody(
         stranger.say(json.dumps(["can", 1, [each + 30_000 for each in members]]).encode())
         parts.clock.advance(5)
     works(parts)
+
+
+def test_a_topic_that_nobody_can_have_is_not_kept(parts: Parts, stranger: Stranger) -> None:
+    """Nor does anybody work on it: it is malformed, in requests as in results."""
+    asked: List[Any] = []
+    parts.producer("a", 0, lambda *called: asked.append(called), name="counts")
+    stranger.say(here())
+    parts.clock.advance(5)
+    parts.listener("a")
+    members = list(range(1, 10))
+    before = parts.counted("a", "malformed")
+    stranger.say(json.dumps(["ask", 1, None, 0, "x" * 1025, members, [], {}, {}]).encode())
+    stranger.say(json.dumps(["res", 1, "x" * 1025, 1, None]).encode())
+    parts.clock.advance(5)
+    assert parts.counted("a", "malformed") == before + 2 * 3
+    assert not asked
+    works(parts)

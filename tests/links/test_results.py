@@ -252,3 +252,14 @@ def test_of_what_is_asked_elsewhere_listeners_hear_the_results_alone(parts: Part
     parts.ask("a").wait()
     parts.clock.advance(5)
     assert told == [("result", "fine"), ("reply", "fine", None)]
+
+
+def test_a_topic_that_is_too_long_to_travel_leaves_no_gap(parts: Parts) -> None:
+    """It was refused, and so it does not come after all, when what is behind it was heard."""
+    a, _ = parts.part("a"), parts.part("b")
+    far, heard = parts.listener("b", "x" * 1025).heard, parts.listener("b").heard
+    a.publish("x" * 1025, "long")
+    a.publish("volts", "short")
+    parts.clock.advance(2000)
+    assert (far, heard) == ([], ["short"])
+    assert parts.counted("b", "gaps") == 0
