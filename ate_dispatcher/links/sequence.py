@@ -21,7 +21,8 @@ _PATIENCE, _LONGEST_PATIENCE = 0.25, 2.0
 """Seconds after which what is missing is asked for once more; twice as many each time, at most."""
 
 _PAUSE = 0.05
-"""Seconds in which nobody has the same said twice: a hostile one could fill our memory."""
+"""Seconds in which nobody has the same said twice, after it has left; as long again as that took,
+if that is longer. A hostile one could fill our memory, and have us do nothing else."""
 
 _ROOM, _ROOM_FOR_ALL = 16 * 1024 * 1024, 64 * 1024 * 1024
 """So much text at most is kept of what was said to one part, and to all."""
@@ -48,7 +49,8 @@ class _Sequence:
     """Both directions between this part and one other."""
 
     __slots__ = (
-        *("asked", "history", "patience", "series", "served", "taken", "theirs", "wanted"),
+        *("asked", "history", "patience", "rests_until", "series", "served", "taken", "theirs"),
+        "wanted",
     )
 
     def __init__(self, series: int) -> None:
@@ -63,8 +65,9 @@ class _Sequence:
         self.asked: float = -NEVER
         self.patience: float = _PATIENCE
         self.wanted: int = 0
-        #: When they have asked.
+        #: When they have asked, and from when on they may again.
         self.served: float = -NEVER
+        self.rests_until: float = -NEVER
 
 
 class Sequences:
@@ -76,6 +79,8 @@ class Sequences:
         self._series = uuid1().time // 10_000
         self._by_part: Dict[str, _Sequence] = {}
         self._beats = 0
+        #: To whom something is said again that has not left yet, perhaps.
+        self._served: List[_Sequence] = []
 
     def __contains__(self, part: str) -> bool:
         return part in self._by_part
@@ -119,7 +124,7 @@ class Sequences:
         are not all there, or *part* has given up some of them: it had taken us for gone.
         """
         sequence = self._by_part.get(part)
-        if sequence is None or series != sequence.series or now < sequence.served + _PAUSE:
+        if sequence is None or series != sequence.series or now < sequence.rests_until:
             return 0
         history = sequence.history
         if first == 1 and sequence.theirs not in (0, theirs):
@@ -128,7 +133,8 @@ class Sequences:
             return None
         if first <= history.lost:
             return None
-        sequence.served = now
+        sequence.served, sequence.rests_until = now, NEVER
+        self._served.append(sequence)
         if first < history.first:
             # Too old: who waits for something would have asked for it long ago.
             self._transport.send(part, frames.passed(series, history.first - 1).encode())
@@ -136,6 +142,13 @@ class Sequences:
             head = frames.seq(series, number, sequence.theirs).encode()
             self._transport.send(part, b"\n".join([head, *filter(None, map(again, said))]))
         return max(0, history.last + 1 - max(first, history.first))
+
+    def look(self, now: float) -> None:
+        """What was said has left: more may be said."""
+        if self._served:
+            served, self._served = self._served, []
+            for sequence in served:
+                sequence.rests_until = now + max(_PAUSE, now - sequence.served)
 
     def forget_old(self) -> None:
         """What was said long ago was heard. Once in each beat."""
@@ -217,7 +230,7 @@ class Sequences:
     def connected(self) -> None:
         """Again, perhaps: what was asked for may have been lost."""
         for sequence in self._by_part.values():
-            sequence.asked = sequence.served = -NEVER
+            sequence.asked = sequence.rests_until = -NEVER
 
     def _next_series(self) -> int:
         self._series += 1

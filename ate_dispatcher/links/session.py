@@ -188,6 +188,7 @@ class Session:
         more = self._see_to_outbox()
         if not self.is_over:
             now = shared.now
+            shared.sequences.look(now)
             until = min(self.membership.look(now), self.results.look(now), self.guests.look(now))
             if self._leave_by < NEVER:
                 until = min(until, self._leave_by)

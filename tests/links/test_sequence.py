@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from functools import partial
 from typing import Any, Dict, Iterator, List, Tuple
@@ -14,6 +15,7 @@ from test_hostile import Stranger, here
 
 from ate_dispatcher import Completion, Handle, Producer, Verdict
 from ate_dispatcher.links import frames
+from ate_dispatcher.links.sequence import Sequences
 
 __all__ = ["parts"]
 
@@ -248,6 +250,23 @@ def test_who_asks_again_and_again_is_served_a_few_times(parts: Parts, far: Far) 
         stranger.wire.send("a", b'["resend",%d,1,7]' % series)
     parts.clock.advance(5)
     assert 1 <= len(messages(stranger)) <= 3
+
+
+def test_nothing_is_said_again_before_what_was_has_left(parts: Parts) -> None:
+    """However long that takes: else it fills the memory of who says it. Then as long again."""
+    parts.part("a")
+    sequences = Sequences(Stranger(parts).wire)
+    sequences.begin("a")
+    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9, 0.0).split(b"\n")[0])[1]
+
+    def asks(now: float) -> Any:
+        return sequences.say_again("a", series, 1, 7, now, bool)
+
+    assert (asks(1.0), asks(5.0)) == (1, 0)
+    sequences.look(6.0)
+    assert (asks(6.01), asks(10.9), asks(11.0)) == (0, 0, 1)
+    sequences.look(11.0)
+    assert (asks(11.04), asks(11.05)) == (0, 1)
 
 
 def test_what_was_said_long_ago_is_not_kept(parts: Parts, far: Far) -> None:
