@@ -22,7 +22,8 @@ _PATIENCE, _LONGEST_PATIENCE = 0.25, 2.0
 
 _PAUSE = 0.05
 """Seconds in which nobody has the same said twice, after it has left; as long again as that took,
-if that is longer. A hostile one could fill our memory, and have us do nothing else."""
+if that is longer; and in which no two series begin. A hostile one could fill our memory, and have
+us do nothing else."""
 
 _ROOM, _ROOM_FOR_ALL = 16 * 1024 * 1024, 64 * 1024 * 1024
 """So much text at most is kept of what was said to one part, and to all."""
@@ -49,8 +50,8 @@ class _Sequence:
     """Both directions between this part and one other."""
 
     __slots__ = (
-        *("asked", "history", "patience", "rests_until", "series", "served", "taken", "theirs"),
-        "wanted",
+        *("anew_at", "asked", "history", "patience", "rests_until", "series", "served", "taken"),
+        *("theirs", "wanted"),
     )
 
     def __init__(self, series: int) -> None:
@@ -60,6 +61,8 @@ class _Sequence:
         #: Which of theirs it is, 0 if that is not known yet; and the last that was taken of it.
         self.theirs: int = 0
         self.taken: int = 0
+        #: From when on they may begin another: to lose track of what was said takes long.
+        self.anew_at: float = -NEVER
         #: When something missing was asked for, and of which; what is late of an old one, or was
         #: forged, they do not say again.
         self.asked: float = -NEVER
@@ -68,6 +71,10 @@ class _Sequence:
         #: When they have asked, and from when on they may again.
         self.served: float = -NEVER
         self.rests_until: float = -NEVER
+
+    def begins(self, series: int, number: int, now: float) -> None:
+        """They begin that *series*, which was taken up to that *number*."""
+        self.theirs, self.taken, self.anew_at = series, number, now + _PAUSE
 
 
 class Sequences:
@@ -173,8 +180,9 @@ class Sequences:
                 return Taken.YES
         else:
             missing, before = 1, sequence.theirs
-            if number == 1 and (series > before or series == sequence.wanted):
-                sequence.theirs, sequence.taken = series, number
+            may_begin = now >= sequence.anew_at and (series > before or series == sequence.wanted)
+            if number == 1 and may_begin:
+                sequence.begins(series, number, now)
                 if before and ours != sequence.series:
                     # It had taken us for gone, and waits for the first of a series.
                     self.begin_anew(part)
@@ -191,7 +199,7 @@ class Sequences:
         self._transport.send(part, asks.encode())
         return Taken.TOO_SOON
 
-    def pass_over(self, part: str, series: int, number: int) -> Taken:
+    def pass_over(self, part: str, series: int, number: int, now: float) -> Taken:
         """Messages up to that *number* do not come any more, and nobody waits for them."""
         sequence = self._by_part.get(part)
         if sequence is None or series not in (sequence.theirs, sequence.wanted):
@@ -199,7 +207,10 @@ class Sequences:
         if series == sequence.theirs:
             sequence.taken = max(sequence.taken, number)
             return Taken.YES
-        before, sequence.theirs, sequence.taken = sequence.theirs, series, number
+        if now < sequence.anew_at:
+            return Taken.TOO_SOON
+        before = sequence.theirs
+        sequence.begins(series, number, now)
         return Taken.ANEW if before else Taken.YES
 
     def seen(self, part: str) -> str:

@@ -286,7 +286,8 @@ class Session:
             shared.to(sender, frames.PROBE)
 
     def _in_passed(self, sender: str, series: int, number: int) -> None:
-        if self._shared.sequences.pass_over(sender, series, number) is Taken.ANEW:
+        shared = self._shared
+        if shared.sequences.pass_over(sender, series, number, shared.now) is Taken.ANEW:
             self._lose_track(sender)
 
     def _in_seen(self, sender: str, series: int, number: int) -> None:

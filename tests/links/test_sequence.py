@@ -15,7 +15,7 @@ from test_hostile import Stranger, here
 
 from ate_dispatcher import Completion, Handle, Producer, Verdict
 from ate_dispatcher.links import frames
-from ate_dispatcher.links.sequence import Sequences
+from ate_dispatcher.links.sequence import Sequences, Taken
 
 __all__ = ["parts"]
 
@@ -267,6 +267,22 @@ def test_nothing_is_said_again_before_what_was_has_left(parts: Parts) -> None:
     assert (asks(6.01), asks(10.9), asks(11.0)) == (0, 0, 1)
     sequences.look(11.0)
     assert (asks(11.04), asks(11.05)) == (0, 1)
+
+
+def test_nobody_begins_one_series_after_the_other(parts: Parts) -> None:
+    """Each time all that was asked is looked through: a few times in a second, and no more."""
+    parts.part("a")
+    sequences = Sequences(Stranger(parts).wire)
+    sequences.begin("a")
+    ways = [partial(sequences.take, "a", ours=0), partial(sequences.pass_over, "a")]
+    assert sequences.take("a", 1, 1, 0, 1.0) is Taken.YES
+    for number, way in enumerate(ways, 1):
+        first, later, latest = (number * 10 + each for each in range(3))
+        assert sequences.take("a", first, 1, 0, now=10.0 * number) is Taken.ANEW
+        assert sequences.take("a", later, 2, 0, now=10.0 * number) is Taken.TOO_SOON
+        assert way(later, 1, now=10.0 * number + 0.04) is Taken.TOO_SOON
+        assert sequences.take("a", latest, 2, 0, now=10.0 * number + 0.06) is Taken.TOO_SOON
+        assert way(latest, 1, now=10.0 * number + 0.06) is Taken.ANEW
 
 
 def test_what_was_said_long_ago_is_not_kept(parts: Parts, far: Far) -> None:
