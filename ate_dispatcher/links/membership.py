@@ -38,6 +38,9 @@ _PROBE = 0.2
 _ROUND, _QUIET = 0.5, 0.05
 """Who connects waits so long for others at most, and so long after the last that has come."""
 
+_GREETS = 10
+"""So often in a beat one part is told all that we have, at its word: that may be long."""
+
 _RESTS = 10
 """So many times as long as it took to say what we have, nothing of it is said anew."""
 
@@ -89,7 +92,8 @@ class Membership:
         self._is_known = False
         self._absences = Absences()
         self._looked = NEVER
-        self._met = -NEVER
+        #: How often whom was told what we have, since the last beat.
+        self._greeted: Dict[str, int] = {}
 
     # -- what we say ---------------------------------------------------------------------------
 
@@ -149,6 +153,7 @@ class Membership:
             self._say_changes(now)
         if self._beat_at <= now:
             self._beat_at = now + BEAT
+            self._greeted.clear()
             shared.to_all(self._beat())
             for part in list(self.parts.values()):
                 if now - part.heard > SILENT * BEAT:
@@ -241,7 +246,7 @@ class Membership:
         if "clock" in more:
             part.delayed(more["clock"], now)
         if why == "new" and self._is_known:
-            self._shared.to_behind(sender, self._here("you"))
+            self._greet(sender, "you")
         elif is_new:
             # From here on it knows what it has missed.
             self._shared.to(sender, frames.PROBE)
@@ -258,11 +263,9 @@ class Membership:
         part.epoch = epoch
 
     def meet(self, sender: str) -> None:
-        """*sender*, which is not known, shall say who it is."""
-        now = self._shared.now
-        if self._is_known and now >= self._met + _QUIET:
-            self._met = now
-            self._shared.to(sender, self._here("new"))
+        """*sender*, of which not all is known, shall say who it is."""
+        if self._is_known:
+            self._greet(sender, "new")
 
     def in_beat(self, sender: str, instance: str, epoch: int, seq: int, clock: float) -> None:
         """*sender* lives."""
@@ -271,14 +274,19 @@ class Membership:
                 self._met_namesake(instance, "beat")
             return
         part = self.parts.get(sender)
-        unknown = part is None or part.instance != instance or epoch > part.epoch
-        if unknown and self._is_known:
-            self._shared.to_behind(sender, self._here("new"))
+        if part is None or part.instance != instance or epoch > part.epoch:
+            self.meet(sender)
         if part is None or part.instance != instance:
             return
         part.heard = self._shared.now
         part.delayed(clock, part.heard)
         self._results.told(sender, seq)
+
+    def _greet(self, part: str, why: str) -> None:
+        """Tell *part* what we have, for it does not know, or says so; not again and again."""
+        times = self._greeted[part] = self._greeted.get(part, 0) + 1
+        if times <= _GREETS:
+            self._shared.to_behind(part, self._here(why))
 
     def in_bye(self, sender: str, instance: str) -> None:
         """That instance has left."""
@@ -296,7 +304,7 @@ class Membership:
         if why != "new" and (later or not ready):
             self.is_taken = True
         elif not self.is_taken and (why != "new" or ready or later):
-            self._shared.to_behind(self._shared.part, self._here("you"))
+            self._greet(self._shared.part, "you")
             if ready and not later:
                 # Those shall know who take the other for this one, restarted.
                 self._shared.to_all(self._here("changed"))

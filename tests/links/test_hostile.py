@@ -70,8 +70,8 @@ def here(instance: str = "i", epoch: int = 1, **fields: Any) -> bytes:
     names = fields.get("names", {})
     listened = fields.get("listened", [])
     about = {"codecs": ["json"], "version": "1", **fields.get("about", {})}
-    frame = ["here", "changed", instance, epoch, fields.get("seq", 0), topics, names, listened]
-    return json.dumps([*frame, about]).encode()
+    frame = ["here", fields.get("why", "changed"), instance, epoch, fields.get("seq", 0)]
+    return json.dumps([*frame, topics, names, listened, about]).encode()
 
 
 @pytest.fixture
@@ -299,3 +299,16 @@ def test_a_topic_that_nobody_can_have_is_not_kept(parts: Parts, stranger: Strang
     assert parts.counted("a", "malformed") == before + 2 * 3
     assert not asked
     works(parts)
+
+
+@pytest.mark.parametrize("word", [here(why="new"), b'["beat","other",9,0,1.5]'])
+def test_nobody_has_a_part_say_all_it_has_again_and_again(
+    parts: Parts, stranger: Stranger, word: bytes
+) -> None:
+    """That may be long, and the word for it is short: a few times in a second; then again."""
+    for _ in range(2):
+        stranger.heard.clear()
+        stranger.wire.send("a", b"\n".join([word] * 1_000))
+        parts.clock.advance(100)
+        assert 1 <= sum(frame[0] == "here" for frame in stranger.heard) <= 20
+        parts.clock.advance(1_000)
