@@ -67,11 +67,26 @@ class Registry:
         # Where each producer is registered, or has been, by identities: at least that.
         self._where: Dict[int, Dict[int, Channel]] = {}
         self._numbers: Iterator[int] = itertools.count(1)
-        #: Called after each change with whom and which topics and patterns it concerns, on the
-        #: thread that makes it; they only append.
-        self.watchers: List[Callable[[Any, Sequence[Hashable]], None]] = []
+        #: Called after each change with the topics and patterns, and whom on each, it concerns, on
+        #: the thread that makes it; they only append.
+        self.watchers: List[Callable[[Sequence[Tuple[Hashable, Any]]], None]] = []
 
     def add(self, topic: Hashable, side: str, registration: Registration) -> None:
+        self.add_all(side, [(topic, registration)])
+
+    def add_all(self, side: str, found: Sequence[Tuple[Hashable, Registration]]) -> None:
+        """Each for its topic or pattern: all topics that live are looked at once."""
+        patterns = False
+        for topic, registration in found:
+            patterns |= self._add(topic, side, registration)
+        self._index.changed()
+        if patterns:
+            for each in self._living.all():
+                getattr(each, side).changed()
+        self._tell_watchers([(topic, each.participant) for topic, each in found])
+
+    def _add(self, topic: Hashable, side: str, registration: Registration) -> bool:
+        """Whether by a pattern."""
         table, living = self._home_of(topic)
         channel = table.get(topic)
         if channel is None:
@@ -87,30 +102,33 @@ class Registry:
         table.setdefault(topic, channel)
         if table is self._patterns:
             self._index.enter(channel)
-        self._index.changed()
-        if table is self._patterns:
-            for each in self._living.all():
-                getattr(each, side).changed()
-        self._tell_watchers(registration.participant, [topic])
+        return table is self._patterns
 
     def discard(self, topic: Hashable, side: str, participant: Any) -> None:
-        table, _ = self._home_of(topic)
-        try:
-            channel = table.get(topic)
-        except TypeError as error:
-            raise unhashable(topic, error) from error
-        if channel is not None:
-            self._discard(topic, channel, side, participant)
-        if table is self._patterns:
+        self.discard_all(side, [(topic, participant)])
+
+    def discard_all(self, side: str, found: Sequence[Tuple[Hashable, Any]]) -> None:
+        """Each from its topic or pattern; likewise."""
+        patterns = False
+        for topic, participant in found:
+            table, _ = self._home_of(topic)
+            try:
+                channel = table.get(topic)
+            except TypeError as error:
+                raise unhashable(topic, error) from error
+            if channel is not None:
+                self._discard(topic, channel, side, participant)
+            # It may have been the last, and is gone then.
+            del channel
+            patterns |= table is self._patterns
+        if patterns:
             # Also if it is not there: one that was cut short may be tried again.
             self._index.changed()
             for each in self._living.all():
                 each.lessened(side)
             self._matches.forget()
-            # It may have been the last, and is gone then.
-            del channel
             self._index.tidy(len(self._patterns))
-        self._tell_watchers(participant, [topic])
+        self._tell_watchers(found)
 
     def _discard(self, topic: Hashable, channel: Channel, side: str, participant: Any) -> None:
         getattr(channel, side).discard(participant)
@@ -249,8 +267,8 @@ class Registry:
         if any(isinstance(channel.topic, TopicPattern) for channel in channels):
             for channel in self._living.all():
                 channel.producers.changed()
-        self._tell_watchers(producer, [channel.topic for channel in channels])
+        self._tell_watchers([(channel.topic, producer) for channel in channels])
 
-    def _tell_watchers(self, participant: Any, topics: Sequence[Hashable]) -> None:
+    def _tell_watchers(self, changed: Sequence[Tuple[Hashable, Any]]) -> None:
         for watcher in copied(self.watchers):
-            watcher(participant, topics)
+            watcher(changed)

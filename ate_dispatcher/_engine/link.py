@@ -100,8 +100,8 @@ class Link(Protocol):
         """*member* was disabled: what it has not begun is to be taken from it."""
         ...
 
-    def changed(self, participant: object, topics: Sequence[Hashable]) -> None:
-        """Whether *participant* is on *topics*, or disabled, is not what it was."""
+    def changed(self, found: Sequence[Tuple[Hashable, object]]) -> None:
+        """Who is on a topic, or disabled, is not what it was: each topic, and who."""
         ...
 
     def stop(self) -> None:

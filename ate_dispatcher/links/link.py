@@ -143,12 +143,12 @@ class Link:
         """It was disabled."""
         self._shared.do(self._session.asks.withdraw, member)
 
-    def changed(self, participant: object, topics: Sequence[Hashable]) -> None:
-        """Whether *participant* is on *topics*, or disabled, is not what it was."""
-        if not isinstance(participant, (RemoteProducer, RemoteListeners)):
-            there = [each for each in topics if can_travel(each)]
-            if there:
-                self._shared.do(self._session.membership.changed, there)
+    def changed(self, found: Sequence[Tuple[Hashable, object]]) -> None:
+        """Who is on a topic, or disabled, is not what it was: each topic, and who."""
+        theirs = RemoteProducer, RemoteListeners
+        ours = [each for each, who in found if not isinstance(who, theirs) and can_travel(each)]
+        if ours:
+            self._shared.do(self._session.membership.changed, ours)
 
     def stop(self) -> None:
         """Leave, behind what is still to be said."""

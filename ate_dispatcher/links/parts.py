@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Hashable, List, Optional, Set
+from typing import Dict, Hashable, Iterable, List, Optional, Set
 
 from .._core.durations import NEVER
 from .._engine.link import Link, RemoteMember
@@ -86,3 +86,8 @@ class Part:
             found = self.members[key] = PartMember(producer, link, self, key)
             producer._ate_member = found
         return found
+
+    def of(self, keys: Iterable[int], but: Iterable[int]) -> List[RemoteMember]:
+        """Its producers of these *keys*, *but* those."""
+        others = set(but)
+        return [self.members[key] for key in keys if key not in others]

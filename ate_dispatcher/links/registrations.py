@@ -42,17 +42,22 @@ class Registrations:
             part.member(self._link, number, name)
         before, after = part.topics, said.producers()
         part.topics = after
-        for topic, keys in after.items():
-            known = set(before.get(topic, ()))
-            for key in keys:
-                if key not in known:
-                    member = part.members[key]
-                    registry.add(topic, "producers", Registration(member.producer, member, None))
-        for topic, keys in before.items():
-            kept = set(after.get(topic, ()))
-            for key in keys:
-                if key not in kept:
-                    registry.discard(topic, "producers", part.members[key].producer)
+        registry.add_all(
+            "producers",
+            [
+                (topic, Registration(member.producer, member, None))
+                for topic, keys in after.items()
+                for member in part.of(keys, before.get(topic, ()))
+            ],
+        )
+        registry.discard_all(
+            "producers",
+            [
+                (topic, member.producer)
+                for topic, keys in before.items()
+                for member in part.of(keys, after.get(topic, ()))
+            ],
+        )
         there = {key for keys in after.values() for key in keys}
         left = [key for key in part.members if key not in there]
         if left:
@@ -107,16 +112,20 @@ class Registrations:
         """One more part listens to those topics and patterns."""
         outlet, heard = self._outlet, self._heard
         registration = Registration(outlet, outlet, self._shared.outbox, apart=True)
+        news = []
         for topic in topics:
             heard[topic] = heard.get(topic, 0) + 1
             if heard[topic] == 1:
-                self._registry.add(topic, "listeners", registration)
+                news.append((topic, registration))
+        self._registry.add_all("listeners", news)
 
     def _let_hear_no_more(self, topics: Iterable[Hashable]) -> None:
         """One part less does."""
         heard = self._heard
+        rest = []
         for topic in topics:
             heard[topic] -= 1
             if not heard[topic]:
                 del heard[topic]
-                self._registry.discard(topic, "listeners", self._outlet)
+                rest.append((topic, self._outlet))
+        self._registry.discard_all("listeners", rest)

@@ -204,6 +204,22 @@ def test_a_part_has_no_more_than_it_may(parts: Parts, stranger: Stranger) -> Non
     assert len(parts.dispatchers["a"].send_request("t1", ttl=10).roster) == 1
 
 
+def test_many_patterns_and_topics_come_in_a_moment(parts: Parts, stranger: Stranger) -> None:
+    """Not each pattern has all topics looked at; nor when they are gone."""
+    numbers = range(3_000)
+    topics = {f"t{number}": [1] for number in numbers}
+    about = {"patterns": {f"*.{number}.>": [1] for number in numbers}}
+    about["hears"] = [f"t{number}.*" for number in numbers]  # type: ignore[assignment]
+    with takes_little(5):
+        stranger.say(here(topics=topics, names={"1": "x"}, about=about))
+        parts.clock.advance(5)
+        assert len(parts.dispatchers["a"].send_request("y.7.z", ttl=10).roster) == 1
+        stranger.say(here(epoch=2))
+        parts.clock.advance(5)
+    assert len(parts.dispatchers["a"].send_request("y.7.z", ttl=10).roster) == 0
+    works(parts)
+
+
 def test_a_flood_of_results_holds_up_nobody(parts: Parts, stranger: Stranger) -> None:
     """Of numbers that never come, and of some far ahead."""
     stranger.say(here(seq=0, listened=["volts"]))

@@ -257,10 +257,10 @@ def test_nothing_is_said_again_before_what_was_has_left(parts: Parts) -> None:
     parts.part("a")
     sequences = Sequences(Stranger(parts).wire)
     sequences.begin("a")
-    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9, 0.0).split(b"\n")[0])[1]
+    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9).split(b"\n")[0])[1]
 
     def asks(now: float) -> Any:
-        return sequences.say_again("a", series, 1, 7, now, bool)
+        return sequences.say_again("a", series, 1, 7, now, bytes)
 
     assert (asks(1.0), asks(5.0)) == (1, 0)
     sequences.look(6.0)
