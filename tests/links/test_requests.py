@@ -156,6 +156,22 @@ def test_an_answer_that_cannot_travel_is_an_error(
     assert "the answer" in error.message
 
 
+@pytest.mark.parametrize("answer", [object(), "x" * 2_000_000], ids=["object", "long"])
+def test_an_answer_to_an_open_question_that_cannot_travel_is_an_error_too(
+    parts: Parts, caplog: pytest.LogCaptureFixture, answer: object
+) -> None:
+    """Of no type that is known there, or too long for a message."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, lambda *_: answer, name="dmm")
+    handle = parts.ask("a", ttl=100, members="open", need=1)
+    parts.clock.advance(200)
+    assert "an answer of dmm does not reach who has asked whoever there is" in caplog.text
+    (reply,) = handle.replies
+    assert isinstance(reply.error, RemoteError)
+    assert "the answer" in reply.error.message
+
+
 def test_the_ttl_passes_here_whatever_happens_there(parts: Parts) -> None:
     """Who is at it there is late, by this clock; who has not begun is skipped."""
     parts.part("a")
