@@ -273,7 +273,7 @@ class NatsThread:
         That it is cancelled may be swallowed on the way, by `asyncio.wait_for` before 3.12 as by
         nats-py: it looks itself whether this is the end.
         """
-        wait, lost_at = _FIRST_WAIT, NEVER
+        wait, again, lost_at = _FIRST_WAIT, "", NEVER
         while not self._closing:
             try:
                 connection = await self._one_of_all()
@@ -282,6 +282,7 @@ class NatsThread:
                     return
                 self._receiver.disconnected(str(error))
                 self.lost(f"connect {error}", "%s; it goes on trying", error)
+                lost_at = min(lost_at, REAL.now())
                 await asyncio.sleep(min(wait, self._options.reconnect_wait) * (1 + random()))
                 wait *= 2
                 continue
@@ -291,14 +292,14 @@ class NatsThread:
             if self._closing:
                 return
             if lost_at < NEVER:
-                said = "NATS, part %s: connected again, after %.1f s"
+                said = f"NATS, part %s: connected{again}, after %.1f s"
                 _log.report(logging.INFO, said, self._receiver.part, REAL.now() - lost_at)
             self._receiver.connected()
             connection.release()
             self.stir()
             self._tell_opener(None)
             why = await asyncio.shield(connection.lost)
-            self._connection, lost_at = None, REAL.now()
+            self._connection, again, lost_at = None, " again", REAL.now()
             self._told.clear()
             self._outgoing.clear()
             if not self._closing:

@@ -118,16 +118,21 @@ def test_who_cannot_be_reached_is_an_error_at_the_connect(here: Here) -> None:
     assert dispatcher.send_request("volts", 1, ttl=1000).results() == [["mine", 1]]
 
 
-def test_who_does_not_wait_is_connected_when_the_server_comes(here: Here) -> None:
-    """And meanwhile asks those who are here."""
+def test_who_does_not_wait_is_connected_when_the_server_comes(
+    here: Here, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And meanwhile asks those who are here. The log that said it goes on trying says so."""
+    caplog.set_level("INFO", "ate_dispatcher")
     server = here.server()
     server.kill()
     dispatcher, connection = here.connect(server.url, "a", "mine", wait=False)
     assert not connection.is_connected
     assert dispatcher.send_request("volts", 1, ttl=1000).results() == [["mine", 1]]
+    eventually(lambda: "it goes on trying" in caplog.text)
     server.start()
     eventually(lambda: connection.is_connected)
     assert connection.error is None
+    assert caplog.text.count(": connected, after") == 1
     here.connect(server.url, "b", "theirs")
     known(dispatcher, "volts", 2)
     assert sorted(dispatcher.send_request("volts", ttl=1000).results()) == [["mine"], ["theirs"]]
