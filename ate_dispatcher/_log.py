@@ -2,9 +2,9 @@
 
 Every record has the attributes ``request`` (its id), ``topic`` (as text, if it is none),
 ``producer`` (a name) and ``asker`` (who has sent the request from elsewhere), None where there is
-nothing to tell. Errors of user code go to
-``ate_dispatcher`` at ERROR, losses at WARNING, the traffic at DEBUG. There is no NullHandler: a
-program that configured nothing sees errors and losses on stderr.
+nothing to tell. Errors of user code go to ``ate_dispatcher`` at ERROR, losses at WARNING, which
+machines come and go at INFO, the traffic at DEBUG. There is no NullHandler: a program that
+configured nothing sees errors and losses on stderr.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ becomes registrations here.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, Dict, Hashable, Iterable, List
 from uuid import uuid1
@@ -157,7 +158,7 @@ class Membership:
             shared.to_all(self._beat())
             for part in list(self.parts.values()):
                 if now - part.heard > SILENT * BEAT:
-                    self.gone(part.name)
+                    self.gone(part.name, f"nothing was heard of it for {SILENT * BEAT:g} s")
             self._asks.forget_old(now)
             shared.sequences.forget_old()
             self._registrations.end_lingering(now)
@@ -234,7 +235,7 @@ class Membership:
             return
         part, now = self.parts.get(sender), self._shared.now
         if part is not None and part.instance != instance:
-            self.gone(sender, True)
+            self.gone(sender, "it was started anew", True)
             part = None
         is_new = part is None
         if part is None:
@@ -242,6 +243,7 @@ class Membership:
             self._shared.sequences.begin(sender)
             self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
+            _log.report(logging.INFO, "part %s is there", sender)
         part.heard = now
         if "clock" in more:
             part.delayed(more["clock"], now)
@@ -292,7 +294,7 @@ class Membership:
         """That instance has left."""
         part = self.parts.get(sender)
         if part is not None and part.instance == instance:
-            self.gone(sender, True)
+            self.gone(sender, "it has left", True)
 
     def _met_namesake(self, instance: str, why: str) -> None:
         """Another part has this name: one of the two leaves.
@@ -323,9 +325,9 @@ class Membership:
             self._announce(now)
         # Who owes nothing may be back before its beats are missed.
         if self._absences.is_gone(name, now, lambda name: name in self._asks.debtors(NEVER)):
-            self.gone(name)
+            self.gone(name, "nobody of that name is there any more")
 
-    def gone(self, name: str, for_good: bool = False) -> None:
+    def gone(self, name: str, why: str, for_good: bool = False) -> None:
         """It has left, or was lost; then what it listens to is still sent for a while."""
         part = self.parts.pop(name, None)
         self._absences.here(name)
@@ -333,7 +335,7 @@ class Membership:
             return
         # What was said to it until now is not taken before what it has missed of that.
         self._shared.flush()
-        part.is_gone = True
+        part.ends(why)
         self._shared.count("gone")
         if not for_good:
             self._registrations.linger(part, self._shared.now + LINGERS)
@@ -349,7 +351,7 @@ class Membership:
     def lost(self) -> None:
         """All others are gone for this part, which leaves."""
         for name in list(self.parts):
-            self.gone(name, True)
+            self.gone(name, "", True)
         self._registrations.end_lingering(NEVER)
 
     def _take(self, part: Part, said: Offer) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Dict, Hashable, Iterable, List, Optional, Set
 
+from .. import _log
 from .._core.durations import NEVER
 from .._engine.link import Link, RemoteMember
 
@@ -64,6 +66,12 @@ class Part:
         # when that has begun, and when the last one was seen.
         self._least = self._before = NEVER
         self._since = self._seen = now
+
+    def ends(self, why: str) -> None:
+        """It has left, or was lost; the log says *why*, if there is anything to say."""
+        self.is_gone = True
+        if why:
+            _log.report(logging.INFO, "part %s is gone: %s", self.name, why)
 
     def delayed(self, sent: float, now: float) -> float:
         """By how much longer than the quickest what it has *sent* was on its way, in seconds.

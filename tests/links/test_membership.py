@@ -244,6 +244,45 @@ def test_a_restart_is_another_part_of_that_name(parts: Parts) -> None:
     assert parts.ask("a").results() == ["after"]
 
 
+def test_the_log_says_who_comes_and_why_somebody_is_gone(
+    parts: Parts, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At INFO, a line each; not for who leaves itself, which has not lost the others."""
+
+    def said() -> List[str]:
+        parts.clock.settle()
+        lines = [each.getMessage() for each in caplog.records if each.levelname == "INFO"]
+        caplog.clear()
+        return lines
+
+    parts.part("a")
+    caplog.set_level("INFO", "ate_dispatcher")
+    parts.part("b")
+    assert said() == ["part b is there", "part a is there"]
+    parts.wire.silence("b")
+    parts.clock.advance(5000)
+    assert "part b is gone: nothing was heard of it for 3 s" in said()
+    parts.wire.heal("b")
+    parts.clock.advance(2500)
+    assert "part b is there" in said()
+    parts.producer("b", 10_000, "far")
+    parts.ask("a", ttl=20_000)
+    parts.clock.advance(2500)
+    parts.wire.cut("b")
+    parts.clock.advance(450)
+    assert "part b is gone: nobody of that name is there any more" in said()
+    parts.wire.heal("b")
+    parts.clock.advance(2500)
+    assert "part b is there" in said()
+    parts.wire.silence("b")
+    parts.wire._named("b")[0].close()
+    parts.part("b")
+    assert said()[:2] == ["part b is gone: it was started anew", "part b is there"]
+    parts.connections["b"].disconnect()
+    parts.clock.advance(10)
+    assert said() == ["part b is gone: it has left"]
+
+
 def test_a_name_is_taken_once(parts: Parts) -> None:
     """The second part of that name is refused at its connect; the first one goes on."""
     parts.part("a")
