@@ -65,6 +65,8 @@ class _Client(Client):
     def __init__(self, malformed: Callable[[Exception], None]) -> None:
         super().__init__()
         self._malformed = malformed
+        #: Whether TLS has begun, and the server looks who we are.
+        self.is_looked_at = False
 
     def _connect_command(self) -> bytes:
         """What says who we are: to nobody by whom it is not hidden, if it was to be."""
@@ -74,6 +76,13 @@ class _Client(Client):
         is_on = self._server_info.get("tls_required") and scheme != "ws"
         if is_wanted and not (is_on or scheme == "wss" or options.get("tls_handshake_first")):
             raise Error("the server does without TLS, and was to be told nothing without it")
+        self.is_looked_at = bool(self._server_info.get("tls_verify"))
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.get_extra_info("sslcontext") is not None:
+            stream = writer.transport.get_protocol()
+            if stream is not None:
+                # Made before there was TLS: asyncio would complain of that at its end.
+                vars(stream)["_over_ssl"] = True
         return super()._connect_command()
 
     async def _process_msg(self, *args: Any, **more: Any) -> None:
@@ -158,6 +167,17 @@ class Connection:
             if any(each in vital for each in subjects):
                 raise error
             self._reported(error)
+
+    def why(self, error: Exception) -> str:
+        """What has kept it from being opened, as text.
+
+        A server that is shown no certificate, or another one, says so by an end, after a handshake
+        that was none to it.
+        """
+        text = str(error) or type(error).__name__
+        if self._client.is_looked_at and isinstance(error, OSError):
+            text = f"{text}; the server wants to be shown a certificate that it trusts"
+        return text
 
     def release(self) -> None:
         """Hand over what has arrived, and from now on at once what arrives."""

@@ -333,7 +333,7 @@ class NatsThread:
             except asyncio.TimeoutError as error:
                 cause, reason = error, f"no answer within {self._options.timeout * 1000:g} ms"
             except Exception as error:
-                cause, reason = error, str(error) or type(error).__name__
+                cause, reason = error, connection.why(error)
             except BaseException:
                 await connection.close()
                 raise

@@ -22,7 +22,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import pytest
 from certificates import make_certificates, server_tls, tls
@@ -772,6 +772,37 @@ def test_tls_goes_both_ways(here: Here, tmp_path: Path) -> None:
     server.start()
     eventually(lambda: connection.is_connected)
     eventually(lambda: all_answer(a, ttl=300))
+
+
+@pytest.mark.parametrize("client", ["stranger", ""], ids=["of a stranger", "none"])
+def test_who_is_refused_for_its_certificate_is_told_what_the_server_wants(
+    here: Here, tmp_path: Path, client: str
+) -> None:
+    """It says so after our handshake, by ending the connection: that alone would tell nothing."""
+    folder = make_certificates(tmp_path)
+    server = here.server(server_tls(folder))
+    with pytest.raises(ConnectionFailed, match="a certificate that it trusts"):
+        here.connect(server.url, tls=tls(folder, "ca", client))
+    with pytest.raises(ConnectionFailed, match="CERTIFICATE_VERIFY_FAILED") as caught:
+        here.connect(server.url, tls=tls(folder, "other", client))
+    assert "that it trusts" not in str(caught.value)
+
+
+@pytest.mark.parametrize("uvloop", [False, None])
+def test_the_end_of_a_connection_with_tls_is_no_line_in_the_log(
+    here: Here, tmp_path: Path, caplog: pytest.LogCaptureFixture, uvloop: Optional[bool]
+) -> None:
+    """Neither ours nor, by asyncio's own logger, the server's."""
+    folder = make_certificates(tmp_path)
+    server = here.server(server_tls(folder))
+    options = {"tls": tls(folder, "ca", "client"), "uvloop": uvloop}
+    _, first = here.connect(server.url, "a", **options)
+    _, second = here.connect(server.url, "b", **options)
+    first.disconnect()
+    assert first.join(PATIENCE)
+    server.kill()
+    eventually(lambda: not second.is_connected)
+    assert [each for each in caplog.records if each.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("scheme", ["nats", "tls"])
