@@ -7,6 +7,7 @@ import os
 import sys
 from collections import UserString
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from random import shuffle
@@ -16,6 +17,7 @@ from urllib.parse import urlparse
 from .._arguments import real
 from .._core.durations import NEVER, milliseconds
 from ..errors import BadType, BadValue, DispatcherError
+from .transport import without_login
 
 __all__ = ["Options", "address_in", "shown"]
 
@@ -80,9 +82,13 @@ class Options:
         self._uvloop = uvloop
         known = inspect.signature(_library("nats.aio.client").Client.connect).parameters
         for name in more:
-            if name in _OURS or name not in known:
-                why = "is the transport's own" if name in _OURS else "is no option of nats-py"
-                raise BadValue(f"{name} {why}: {name}={more[name]!r}")
+            if name in _OURS:
+                raise BadValue(f"{name} is the transport's own: {name}={more[name]!r}")
+            if name not in known:
+                # Not its value: it may be a password, by a name that was misspelt.
+                near = get_close_matches(name, [each for each in known if each not in _OURS], 1)
+                meant = f"; is it {near[0]} that you mean?" if near else ""
+                raise BadValue(f"{name} is no option of nats-py{meant}")
         if any(more.get(each) for each in _KEYS):
             _library("nkeys")
         self._more = {**_PINGS, **more}
@@ -154,7 +160,8 @@ def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
         except ValueError:
             good = False
         if not good:
-            raise BadValue(f"servers must be addresses like nats://host:4222, not {each!r}")
+            wrong = without_login(each)
+            raise BadValue(f"servers must be addresses like nats://host:4222, not {wrong}")
     if not parts:
         raise BadValue(f"servers must name at least one, not {given!r}")
     return list(parts)

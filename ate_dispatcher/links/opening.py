@@ -15,7 +15,7 @@ from .. import _log
 from .._engine.engine import Engine
 from ..errors import BadType, BadValue, DispatcherError
 from .link import Link
-from .transport import Transport
+from .transport import Transport, without_login
 from .values import ValueType
 
 __all__ = ["Opener", "open_link"]
@@ -93,7 +93,7 @@ def _transport_of(address: Any, options: Dict[str, Any]) -> Transport:
     scheme, colon, _ = str(first).partition("://")
     if not colon or scheme.split("+")[0] not in _schemes():
         known = ", ".join([f"{each}://" for each in sorted(_schemes())])
-        raise BadValue(f"address must begin with one of {known}, not {address!r}")
+        raise BadValue(f"address must begin with one of {known}, not {without_login(address)}")
     return _opener(scheme.split("+")[0]).transport_for(address, options)
 
 

@@ -7,13 +7,14 @@ one thread, on which alone it calls its `Receiver`, and on which alone that call
 
 from __future__ import annotations
 
+import re
 from typing import FrozenSet
 
 from typing_extensions import Protocol
 
 from .._time.clock import Clock
 
-__all__ = ["Receiver", "Transport"]
+__all__ = ["Receiver", "Transport", "without_login"]
 
 
 class Receiver(Protocol):
@@ -133,3 +134,8 @@ class Transport(Protocol):
     def join(self, deadline: float) -> None:
         """Wait until the thread has ended, or until *deadline*, an instant of the clock."""
         ...
+
+
+def without_login(address: object) -> str:
+    """The repr of one address or several, without what they say of users and passwords."""
+    return re.sub(r"(//|['\"])[^'\"/]*@", r"\1", repr(address))

@@ -23,6 +23,7 @@ from certificates import make_certificates, server_tls, tls
 from nats_server import Server, free_port
 from servers import OVER_EACH_LOOP, PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
 
+from ate_dispatcher import Dispatcher
 from ate_dispatcher._core.durations import NEVER
 from ate_dispatcher._time.clock import REAL, RealClock
 from ate_dispatcher.errors import BadType, BadValue, DispatcherError
@@ -1129,7 +1130,12 @@ def test_the_environment_says_where_the_server_is(monkeypatch: pytest.MonkeyPatc
         ({"connect_timeout": None}, BadValue, "connect_timeout"),
         ({"connect_timeout": "2"}, BadType, "connect_timeout"),
         ({"uvloop": 1}, BadType, "uvloop must be True or False, or None, not 1"),
-        ({"no_such": 1}, BadValue, "no_such is no option of nats-py: no_such=1"),
+        ({"no_such": 1}, BadValue, "no_such is no option of nats-py$"),
+        (
+            {"pasword": "x"},
+            BadValue,
+            "pasword is no option of nats-py; is it password that you mean",
+        ),
         ({"no_echo": False}, BadValue, "no_echo is the transport's own"),
         ({"reconnect_time_wait": "1"}, BadType, "reconnect_time_wait"),
     ],
@@ -1141,6 +1147,27 @@ def test_what_cannot_be_is_refused_at_the_call(
     """With the name and what was given."""
     with pytest.raises(error, match=message):
         NatsTransport(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("address", "options"),
+    [
+        ("nats://lab:SECRET@host:70000", {}),
+        (["nats://host", "lab:SECRET@host:x"], {}),
+        ("http://lab:SECRET@host", {}),
+        ("lab:SECRET@host", {}),
+        ("nats://lab:SECRET@host", {"pasword": "SECRET"}),
+        ("nats://lab:SECRET@host", {"connect_timeout": None}),
+    ],
+    ids=str,
+)
+def test_what_refuses_an_address_or_an_option_tells_no_password(
+    address: Any, options: Dict[str, Any]
+) -> None:
+    """Neither one in the address, nor one by a name that was misspelt: errors go into logs."""
+    with pytest.raises((BadType, BadValue)) as caught:
+        Dispatcher().connect(address, **options)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_uvloop_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
