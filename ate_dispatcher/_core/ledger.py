@@ -188,7 +188,7 @@ class Ledger(Books):
         if effects:
             return effects
         request.chain = Part((value, error, worker.member, worker.began, stamp, request.chain))
-        request.note_part(others)
+        request.note_part(others, error is None)
         need.strangers += error is not None
         taken = ACCEPTED if error is None else FAILED
         return taken | self._heard(request, error is None, stamp)

@@ -374,10 +374,11 @@ class Request:
         self._count_answers(extras)
         return id(member) in extras.answered
 
-    def note_part(self, member: Member) -> None:
+    def note_part(self, member: Member, is_value: bool = True) -> None:
         """The newest record is a part of *member*'s stream: the end need not look at it again."""
         extras = self.more()
-        extras.valued.add(id(member))
+        if is_value:
+            extras.valued.add(id(member))
         self._count_answers(extras)
 
     def has_value_of(self, member: Member) -> bool:

@@ -100,6 +100,8 @@ def _judge(request: Request, ending: Ending, members: List[Member], witness: Wit
         where: Optional[Standing] = standing
         if member.stands_for_many and request.has_value_of(member):
             verdict, where = Verdict.OK, None
+        elif member.stands_for_many and request.need is not None and request.need.strangers:
+            verdict, where = Verdict.ERROR, None
         each = Unanswered(request, member, verdict, where, ending.instant, worker)
         each.ending = ending
         request.misses(each)

@@ -15,6 +15,7 @@ from ate_dispatcher import (
     IncompleteError,
     Quorum,
     RemoteError,
+    Report,
     Stall,
     Verdict,
 )
@@ -83,6 +84,29 @@ def test_whoever_there_is_answers(parts: Parts) -> None:
     ]
     sums = parts.dispatchers["a"].statistics()
     assert sums.fan_out == sum(sums.verdicts.values()) == 2
+
+
+def test_where_all_who_answer_raise_the_others_are_no_success(parts: Parts) -> None:
+    """Their line is an ERROR, as no value came; OK as soon as somebody gave one."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", 0, ValueError("no probe"), name="bad")
+
+    def asked() -> Report:
+        handle = parts.ask("a", ttl=50, members="open")
+        handle.wait()
+        return handle.report()
+
+    report = asked()
+    assert [(m.producer, m.verdict, m.standing) for m in report.members] == [
+        ("others", Verdict.ERROR, None)
+    ]
+    assert (report.complete, report.missing, report.failed) == (False, (), ("others",))
+    assert "0 of 1 ok" in str(report)
+    sums = parts.dispatchers["a"].statistics()
+    assert (sums.fan_out, sums.verdicts[Verdict.ERROR]) == (1, 1)
+    parts.producer("b", 0, "far", name="far")
+    assert asked().complete
 
 
 def test_it_ends_when_it_has_enough(parts: Parts) -> None:
