@@ -165,7 +165,7 @@ def _joined(first: str, then: str) -> str:
 def _judge(lane: _Lane, member: MemberReport) -> None:
     """What the report at the end says of a member, whatever events of its name have said before."""
     # Whatever it waited for before it began is drawn as waiting.
-    before = (member.waited_ms, member.instrument_ms, member.line_ms)
+    before = (member.waited_ms, member.instrument_ms, member.line_ms, member.network_ms)
     waited = sum(ms for ms in before if ms is not None)
     held = member.instrument_ms is not None or member.line_ms is not None
     lane.came_ms = member.waited_ms if held else None
@@ -173,7 +173,9 @@ def _judge(lane: _Lane, member: MemberReport) -> None:
     if member.verdict in ANSWERED:
         lane.answered_ms = waited + (member.ran_ms or 0.0)
         lane.mark = "*" if member.verdict is Verdict.OK else "x"
-        lane.note = f"{lane.answered_ms:.1f} ms" + (f", {member.error}" if member.error else "")
+        way = "" if member.network_ms is None else f", {member.network_ms:.1f} on the way"
+        error = f", {member.error}" if member.error else ""
+        lane.note = f"{lane.answered_ms:.1f} ms{way}{error}"
     elif member.ran_ms is not None:
         lane.mark = ">"
         lane.note = f"was at {member.place}" if member.place else "was running"

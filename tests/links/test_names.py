@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, List
 
 import pytest
@@ -177,3 +178,20 @@ def test_what_a_failed_test_prints_says_on_which_part_somebody_is(parts: Parts) 
         assert_missing(handle, "b/dmm")
     with pytest.raises(AssertionError, match=r"^accepted from \['b/dmm', 'psu', 'psu2'\], not"):
         assert_accepted(handle, by="c/dmm")
+
+
+def test_in_the_picture_an_answer_is_where_it_has_come(parts: Parts) -> None:
+    """By the asker's clock, the time on the way included: else it had seemed to be early."""
+    timeline = Timeline()
+    parts.part("a", hooks=[timeline])
+    parts.part("b")
+    parts.producer("b", 20, "far", name="far")
+    parts.producer("b", 20, OSError("no probe"), name="bad")
+    parts.wire.delay(30)
+    parts.ask("a", ttl=100).wait()
+    parts.clock.settle()
+    far, bad = str(timeline).splitlines()[1:3]
+    assert far.endswith("| 80.0 ms, 60.0 on the way")
+    assert bad.endswith("| 80.0 ms, 60.0 on the way, OSError")
+    # Waited, then ran: the last quarter of what came of it.
+    assert re.search(r" (\.{24,26})(={7,9})\*  +\| ", far)
