@@ -144,8 +144,7 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
     if outcome is not None and each.answered is not None:
         began, stamp = each.answered
     times = _times(sent, stamp, began, each.spent)
-    if each.member.part and each.standing is Standing.RUNNING and began is None:
-        # Its part has said that, and not since when.
+    if _runs_there(each.member, each.standing, began):
         times["waited_ms"] = None
     return MemberReport(
         producer=each.member.name,
@@ -159,6 +158,11 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
         part=each.member.part,
         **times,
     )
+
+
+def _runs_there(member: Member, standing: Optional[Standing], began: Optional[float]) -> bool:
+    """Whether its part has said that it runs, and not since when."""
+    return bool(member.part) and standing is Standing.RUNNING and began is None
 
 
 def _open(request: Request, member: Member, now: float, seen: Optional[Record]) -> MemberReport:
@@ -175,13 +179,16 @@ def _open(request: Request, member: Member, now: float, seen: Optional[Record]) 
                 return _answered(record, request.sent)
     standing = member.standing_on(request) if began is None else Standing.RUNNING
     spent = (None, None) if claim is None or began is not None else claim.spent(now)
+    times = _times(request.sent, now, began, spent)
+    if _runs_there(member, standing, began):
+        times["waited_ms"] = None
     return MemberReport(
         producer=member.name,
         verdict=None,
         standing=standing,
         held_up_by=_told(_held_up(member, request)),
         part=member.part,
-        **_times(request.sent, now, began, spent),
+        **times,
     )
 
 

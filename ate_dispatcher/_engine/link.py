@@ -144,6 +144,15 @@ class RemoteMember(Member):
         """Where it is."""
         return self._part
 
+    def standing_of(self, worker: Optional[Worker], request: Request) -> Standing:
+        """Where it is; it runs if it has said how far it is, or given a value of several."""
+        standing = super().standing_of(worker, request)
+        if standing is not Standing.AWAY or self.stands_for_many:
+            return standing
+        away = None if request.extras is None else request.extras.away
+        said = isinstance(away, Elsewhere) and id(self) in away.progress
+        return Standing.RUNNING if said or request.has_value_of(self) else standing
+
     @property
     def asked_by(self) -> str:
         """What this part is called there."""

@@ -356,6 +356,43 @@ def test_progress_is_seen_elsewhere(parts: Parts) -> None:
     assert handle.progress == ()
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_has_said_something_of_it_is_running_and_not_away(parts: Parts, stream: bool) -> None:
+    """A value of several, or how far it is. Since when is not known: so it waits for no time."""
+    parts.part("a")
+    parts.part("b")
+
+    class Sweep(Producer):
+        def produce_dispatcher_output(self, topic: Any) -> Any:
+            yield 1
+            parts.clock.sleep(1)
+
+    def told(topic: Any) -> None:
+        request = current_request()
+        assert request is not None
+        request.progress(0.5)
+        parts.clock.sleep(1)
+
+    if stream:
+        sweep = Sweep(name="busy", stream=True)
+        parts.dispatchers["b"].register_result_producer(sweep, "volts", start=True)
+    else:
+        parts.producer("b", 0, told, name="busy")
+    parts.producer("b", 1000, name="silent")
+    handle = parts.ask("a", ttl=50)
+    parts.clock.advance(20)
+    assert [(m.producer, m.word) for m in handle.report().members] == [
+        ("busy", "open (running)"),
+        ("silent", "open (away)"),
+    ]
+    assert [m.waited_ms is None for m in handle.report().members] == [True, False]
+    handle.cancel()
+    handle.wait()
+    assert [m.word for m in handle.report().members] == ["MISSING (running)", "MISSING (away)"]
+    parts.clock.advance(3000)
+    assert verdicts(handle) == [Verdict.LATE, Verdict.LATE]
+
+
 def test_a_barrier_over_several_parts_is_refused_at_the_call(parts: Parts) -> None:
     """With who is elsewhere; among those of one part it works."""
     parts.part("a")
