@@ -22,7 +22,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 from certificates import make_certificates, server_tls, tls
@@ -657,7 +657,7 @@ def permitted(namespace: str, *parts: str) -> str:
     """The configuration of the guide for these parts; each password is the name, backwards."""
     found = re.search(r"```text\n(authorization .*?)```", guide.text("several-machines"), re.DOTALL)
     assert found is not None
-    head, *user, tool, tail = found.group(1).strip().split("\n")
+    head, *user, tool, answers, asks, tail = found.group(1).strip().split("\n")
     users = [
         "\n".join(user)
         .replace("NAMESPACE", namespace)
@@ -665,7 +665,8 @@ def permitted(namespace: str, *parts: str) -> str:
         .replace("PART", part)
         for part in parts
     ]
-    return "\n".join([head, *users, tool.replace("SECRET", "loot"), tail])
+    others = [each.replace("NAMESPACE", namespace) for each in (tool, answers, asks)]
+    return "\n".join([head, *users, *others, tail]).replace("SECRET", "loot")
 
 
 async def _forge(url: str, namespace: str) -> List[str]:
@@ -727,11 +728,39 @@ def test_nobody_speaks_for_another_where_the_server_says_so(here: Here) -> None:
     found = asyncio.run(_discover(server.url))
     assert found.count("refused") == 1
     assert len(found) == 3, found
+    for values in asyncio.run(_whoever(server.url, namespace, a)):
+        assert sorted(values) == [["alpha"], ["beta"], ["plain"]]
     # A part by another's login is none.
     with pytest.raises(ConnectionFailed, match=r"(?i)permissions violation"):
         here.connect(server.url, "beta2", user="alpha", password="ahpla")
     other.disconnect()
     eventually(lambda: connection.parts == ())
+
+
+async def _whoever(url: str, namespace: str, a: Dispatcher) -> Tuple[List[Any], List[Any]]:
+    """What two programs that are no parts have by their logins: the one asks, the other answers.
+
+    The answers that the asker has got, and those that *a* has.
+    """
+    import nats
+
+    async def answer(message: Any) -> None:
+        await message.respond(b'["plain"]')
+
+    subject = f"ate1.{namespace}.q.volts"
+    plain = await nats.connect(url, user="plain", password="loot")
+    await plain.subscribe(subject, cb=answer)
+    await plain.flush()
+    asker = await nats.connect(url, user="asker", password="loot")
+    answers = await asker.subscribe(asker.new_inbox())
+    await asker.publish(subject, b'{"args": []}', reply=answers.subject)
+    heard = [json.loads((await answers.next_msg(PATIENCE)).data) for _ in range(3)]
+    handle = a.options(members="open", need=3, ttl=1000 * PATIENCE).send_request("volts")
+    await handle
+    for client in (plain, asker):
+        await client.close()
+    values = [each["$reply"]["value"] if "$reply" in each else each for each in heard]
+    return values, handle.results()
 
 
 async def _discover(url: str) -> List[Any]:
