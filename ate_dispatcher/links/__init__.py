@@ -31,7 +31,8 @@ ignored. Nothing that arrives may end the program: a malformed frame is dropped,
 waits for them 50 ms after the last that has come, 500 ms at most, and not at all after a 503. At
 each change it says `here` to all, ``"changed"``, with all that it has, and an `epoch` that is one
 more. `instance` is any text, another one at each start: whoever sees a new one forgets what it knew
-of that part, its clock included, and takes the old one for gone.
+of that part, its clock included, and takes the old one for gone. One that ends in ``@HOST-PROCESS``
+tells whoever finds the name taken where that part is.
 
 Once in a second it says `beat` to all. Whoever hears a `beat` of an unknown part or instance, or of
 a newer `epoch` than it knows, says `here`, ``"new"``, to that part, which answers. So what was

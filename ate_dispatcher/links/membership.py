@@ -24,7 +24,7 @@ from .outlet import RemoteListeners
 from .parts import Part
 from .registrations import Registrations
 from .results import LINGERS, Results
-from .shared import Shared
+from .shared import Shared, own_name
 
 __all__ = ["BEAT", "Membership"]
 
@@ -69,9 +69,9 @@ class Membership:
         self._registrations = Registrations(shared, link, asks, self.outlet)
         self.parts: Dict[str, Part] = guests.parts
         # Of two, that of the one that was made later is the greater one, as far as clocks agree.
-        self.instance: str = f"{uuid1().time:016x}{os.urandom(4).hex()}"
-        #: Whether another part of this name has answered.
-        self.is_taken: bool = False
+        self.instance: str = f"{uuid1().time:016x}{os.urandom(4).hex()}@{own_name()}"
+        #: The instance of another part of this name that has answered, or "".
+        self.taken_by: str = ""
         #: Whether this one leaves: it has nothing any more.
         self.leaves: bool = False
         #: Whether the first round is over: who is there has said so.
@@ -304,8 +304,8 @@ class Membership:
         """
         ready, later = self.is_ready, instance > self.instance
         if why != "new" and (later or not ready):
-            self.is_taken = True
-        elif not self.is_taken and (why != "new" or ready or later):
+            self.taken_by = instance
+        elif not self.taken_by and (why != "new" or ready or later):
             self._greet(self._shared.part, "you")
             if ready and not later:
                 # Those shall know who take the other for this one, restarted.
@@ -321,7 +321,7 @@ class Membership:
     def unreachable(self, name: str) -> None:
         """What was sent to it has reached nobody; just after a reconnect that proves nothing."""
         now = self._shared.now
-        if name == self._shared.part and not (self._is_known or self.is_taken):
+        if name == self._shared.part and not (self._is_known or self.taken_by):
             self._announce(now)
         # Who owes nothing may be back before its beats are missed.
         if self._absences.is_gone(name, now, lambda name: name in self._asks.debtors(NEVER)):

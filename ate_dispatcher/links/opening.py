@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import re
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
@@ -15,6 +13,7 @@ from .. import _log
 from .._engine.engine import Engine
 from ..errors import BadType, BadValue, DispatcherError
 from .link import Link
+from .shared import own_name
 from .transport import Transport, without_login
 from .values import ValueType
 
@@ -65,12 +64,6 @@ def open_link(
     link = Link(engine, transport, namespace, own_name() if name is None else name, types, group)
     link.open(wait)
     return link
-
-
-def own_name() -> str:
-    """What a part is called that has no name: the machine, and the process."""
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", platform.node().split(".")[0])[:48] or "part"
-    return f"{host}-{os.getpid()}"
 
 
 def _transport_of(address: Any, options: Dict[str, Any]) -> Transport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
@@ -194,9 +195,10 @@ class Session:
                 until = min(until, self._leave_by)
                 if now >= self._leave_by or not (len(self.guests) or len(self.asks)):
                     self.leave()
-            if self.membership.is_taken and not self.is_over:
+            taken_by = self.membership.taken_by
+            if taken_by and not self.is_over:
                 taken = f"name {self.part!r} is taken by another part of {self.namespace!r}"
-                self.error = ConnectionFailed(f"{taken}; {_WHAT_TO_DO}")
+                self.error = ConnectionFailed(f"{taken}; {_WHAT_TO_DO}{_where(taken_by)}")
                 if not (self.is_opening or self._waiting):
                     _log.lost("the link is left: %s", self.error)
                 self.leave()
@@ -357,3 +359,9 @@ class Session:
         """What was counted, and what is open. From anywhere."""
         open_now = {"asked": len(self.asks), "guests": len(self.guests)}
         return {**self._shared.counts, **open_now}
+
+
+def _where(instance: str) -> str:
+    """Where the part of that *instance* runs, if it says so as those of this package do."""
+    found = re.search(r"@([\w-]{1,64})-(\d{1,20})$", instance, re.ASCII)
+    return f"; that one is process {found[2]} on {found[1]}" if found else ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 from typing import Any, Dict, List, Set, Tuple
 
 from .. import _log
@@ -12,7 +15,7 @@ from .sequence import Sequences
 from .transport import Transport
 from .values import Codec
 
-__all__ = ["COUNTED", "Shared"]
+__all__ = ["COUNTED", "Shared", "own_name"]
 
 COUNTED = (
     *("messages_out", "messages_in", "frames_out", "frames_in", "malformed", "duplicates"),
@@ -27,6 +30,12 @@ _FEW = 100
 """So often it is said that something cannot be read."""
 
 _PART, _ALL, _TOPIC = range(3)
+
+
+def own_name() -> str:
+    """What a part is called that has no name: the machine, and the process."""
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", platform.node().split(".")[0])[:48] or "part"
+    return f"{host}-{os.getpid()}"
 
 
 class Shared:

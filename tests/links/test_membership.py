@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any, List
 
 import pytest
@@ -284,14 +285,16 @@ def test_the_log_says_who_comes_and_why_somebody_is_gone(
 
 
 def test_a_name_is_taken_once(parts: Parts) -> None:
-    """The second part of that name is refused at its connect; the first one goes on."""
+    """The second one is refused at its connect, and told where the first one is, which goes on."""
     parts.part("a")
     parts.part("b")
     parts.producer("b", 0, "far")
     second = parts.part("second", connect=False)
     advice = "; choose another name=, or connect anew when that part has left"
-    with pytest.raises(ConnectionFailed, match=f"'b' is taken by another part of 'lab'{advice}"):
+    taken = f"'b' is taken by another part of 'lab'{advice}"
+    with pytest.raises(ConnectionFailed, match=taken) as caught:
         second.connect(parts.wire.transport(), namespace=NAMESPACE, name="b")
+    assert f"; that one is process {os.getpid()} on " in str(caught.value)
     parts.clock.advance(3000)
     assert parts.ask("a").results() == ["far"]
     assert parts.connections["a"].parts == ("b",)
