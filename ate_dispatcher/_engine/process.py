@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import logging
 import os
 import threading
 import weakref
@@ -148,8 +149,13 @@ def release(things: List[Any]) -> None:
 
 def lost(message: str, *args: Any, **fields: Any) -> None:
     """Log a loss: here, unless deadlines wait for this thread. Outside the section."""
+    report(logging.WARNING, message, *args, **fields)
+
+
+def report(level: int, message: str, *args: Any, **fields: Any) -> None:
+    """Likewise, at that *level*."""
     observers = unhurried.get(_thread.get_ident())
-    (_log.lost if observers is None else observers.lost)(message, *args, **fields)
+    (_log.report if observers is None else observers.report)(level, message, *args, **fields)
 
 
 _PASSES = 4

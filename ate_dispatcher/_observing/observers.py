@@ -12,6 +12,7 @@ has ended; from then on whoever hands something over, if nobody has the turn.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from functools import partial
 from typing import Any, Callable, Deque, List
@@ -88,7 +89,11 @@ class Observers:
 
     def lost(self, message: str, *args: Any, **fields: Any) -> None:
         """Log a loss there: for those who must not be kept by a handler."""
-        self._put(partial(_log.lost, **fields), message, *args)
+        self.report(logging.WARNING, message, *args, **fields)
+
+    def report(self, level: int, message: str, *args: Any, **fields: Any) -> None:
+        """Likewise, at that *level*."""
+        self._put(partial(_log.report, level, **fields), message, *args)
 
     def release(self, things: List[Any]) -> None:
         """Empty *things* there, where what that sets off keeps nobody."""

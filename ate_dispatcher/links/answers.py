@@ -17,6 +17,7 @@ from .._core.records import Part as StreamPart
 from .._core.request import Request, Unanswered
 from .._delivery.local_member import LocalMember
 from .._engine.handle import Handle
+from .._engine.process import lost
 from ..errors import BadType, BadValue
 from . import frames
 from .parts import Part
@@ -216,7 +217,7 @@ class Answers:
 def _cannot_travel(record: Record, whom: str, error: BaseException, topic: object) -> None:
     """Said where the answer is, too."""
     said = "an answer of %s does not reach %s: %s"
-    _log.lost(said, _log.name_of(record[MEMBER].producer), whom, error, topic=topic)
+    lost(said, _log.name_of(record[MEMBER].producer), whom, error, topic=topic)
 
 
 def _times(sent: float, began: float, stamp: float) -> Tuple[float, float]:
@@ -232,5 +233,5 @@ def _told(error: BaseException) -> Tuple[str, str, str]:
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         trace = "".join(lines)[-frames.LONGEST_TRACE // 2 :]
     except BaseException as raised:
-        _log.lost("the text of a %s could not be made: %s", kind, type(raised).__name__)
+        lost("the text of a %s could not be made: %s", kind, type(raised).__name__)
     return kind, message, trace

@@ -11,9 +11,9 @@ import os
 from typing import Any, Dict, Hashable, Iterable, List
 from uuid import uuid1
 
-from .. import _log
 from .._core.durations import NEVER
 from .._engine.link import Link
+from .._engine.process import lost, report
 from ..errors import BadType, BadValue
 from . import frames
 from .absences import Absences
@@ -205,7 +205,7 @@ class Membership:
         said = self._said
         frame = said.frame(why, self.instance, self._epoch, self._results.seq, self._shared.now)
         if not self._shared.fits(frame):
-            _log.lost(
+            lost(
                 "part %s has too much to say of itself for one message, %d producers on %d topics: "
                 "other parts do not see them",
                 *(self._shared.part, len(said.names), len(said.topics)),
@@ -243,7 +243,7 @@ class Membership:
             self._shared.sequences.begin(sender)
             self._results.begins(sender, instance, seq)
             self._ready_at = min(now + _QUIET, self._round_until)
-            _log.report(logging.INFO, "part %s is there", sender)
+            report(logging.INFO, "part %s is there", sender)
         part.heard = now
         if "clock" in more:
             part.delayed(more["clock"], now)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Dict, Hashable, Iterable, List, Optional, Set
 
-from .. import _log
 from .._core.durations import NEVER
 from .._engine.link import Link, RemoteMember
+from .._engine.process import report
 
 __all__ = ["Part", "PartMember", "RemoteProducer"]
 
@@ -71,7 +71,7 @@ class Part:
         """It has left, or was lost; the log says *why*, if there is anything to say."""
         self.is_gone = True
         if why:
-            _log.report(logging.INFO, "part %s is gone: %s", self.name, why)
+            report(logging.INFO, "part %s is gone: %s", self.name, why)
 
     def delayed(self, sent: float, now: float) -> float:
         """By how much longer than the quickest what it has *sent* was on its way, in seconds.

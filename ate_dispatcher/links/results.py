@@ -12,7 +12,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .._core.durations import NEVER
 from .._delivery.matched import SomeChannel
-from .._engine.engine import Order
+from .._engine.process import lost
 from .._engine.remote import Heard, let_hear
 from ..errors import BadType, BadValue
 from . import frames
@@ -334,6 +334,4 @@ class Results:
     def _say_lost(self, sender: str, source: _Source) -> None:
         number, source.lost = source.lost, 0
         if number:
-            said = "%d results and values of part %s were lost on the way here"
-            self._shared.engine.observers.lost(said, number, sender)
-            self._shared.engine.post(Order.OBSERVE)
+            lost("%d results and values of part %s were lost on the way here", number, sender)

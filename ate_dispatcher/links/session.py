@@ -6,13 +6,12 @@ import re
 from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
-from .. import _log
 from .._core.durations import NEVER
 from .._delivery.sentinels import IDLE
 from .._engine.engine import Order
 from .._engine.link import Link
 from .._engine.messages import tell_of
-from .._engine.process import unhurried
+from .._engine.process import lost, unhurried
 from .._engine.publish import hears_no_more
 from .._time.clock import Parker, this_thread
 from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError
@@ -147,7 +146,7 @@ class Session:
                     take(sender, *frame[1:])
                 except Exception as error:
                     shared.count("malformed")
-                    _log.lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)
+                    lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)
 
     def hand_in(self) -> None:
         """Hand on what was received."""
@@ -183,8 +182,9 @@ class Session:
         """See to the outbox, and to what is due."""
         shared = self._shared
         shared.outbox.disarm()
+        # Nothing that users let go of here, and no log, may keep deadlines waiting.
+        observers = unhurried.setdefault(this_thread(), shared.engine.observers)
         self.hand_in()
-        self._hand_over()
         until = NEVER
         more = self._see_to_outbox()
         if not self.is_over:
@@ -200,23 +200,18 @@ class Session:
                 taken = f"name {self.part!r} is taken by another part of {self.namespace!r}"
                 self.error = ConnectionFailed(f"{taken}; {_WHAT_TO_DO}{_where(taken_by)}")
                 if not (self.is_opening or self._waiting):
-                    _log.lost("the link is left: %s", self.error)
+                    lost("the link is left: %s", self.error)
                 self.leave()
         shared.flush()
         shared.release()
+        if not self._has_observers and observers.backlog():
+            self._has_observers = True
+            shared.engine.post(Order.OBSERVE)
         for parker in list(self._waiting):
             parker.unpark(None)
         if self.is_over or (not more and shared.outbox.arm()):
             return until
         return -NEVER
-
-    def _hand_over(self) -> None:
-        """Nothing that users let go of here may keep deadlines waiting."""
-        engine = self._shared.engine
-        observers = unhurried.setdefault(this_thread(), engine.observers)
-        if not self._has_observers and observers.backlog():
-            self._has_observers = True
-            engine.post(Order.OBSERVE)
 
     def _see_to_outbox(self) -> bool:
         """A part of what waits; whether there is more."""
@@ -242,7 +237,7 @@ class Session:
                 shared.let_go(item, is_known=False)
                 topic = getattr(item, "topic", None)
                 said = "on topic %.100r nothing is said to other machines: %s"
-                _log.lost(said, topic, error, topic=topic)
+                lost(said, topic, error, topic=topic)
             except Exception as error:
                 tell_of(outlet, item, error)
         return True
@@ -304,7 +299,7 @@ class Session:
         self.guests.gone(part)
         if given_up:
             said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"
-            _log.lost(said, part, given_up)
+            lost(said, part, given_up)
 
     # -- leaving -------------------------------------------------------------------------------
 

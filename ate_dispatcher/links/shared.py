@@ -7,9 +7,8 @@ import platform
 import re
 from typing import Any, Dict, List, Set, Tuple
 
-from .. import _log
 from .._engine.engine import Engine
-from .._engine.process import release
+from .._engine.process import lost, release
 from .outbox import Outbox
 from .sequence import Sequences
 from .transport import Transport
@@ -75,7 +74,7 @@ class Shared:
         if len(self._unreadable) < _FEW and (part, topic) not in self._unreadable:
             self._unreadable.add((part, topic))
             said = "what part %s sends on topic %.100r cannot be read: %s; said once"
-            _log.lost(said, part, topic, error, topic=topic)
+            lost(said, part, topic, error, topic=topic)
 
     def fits(self, frame: str) -> bool:
         """Whether *frame* is not too long for a message of its own."""

@@ -501,7 +501,7 @@ def test_no_stream_has_a_hole_though_its_asker_is_given_up_while_it_goes_on(
         else:
             # The rest of it waits behind this.
             parts.clock.sleep(0.05)
-        session.membership.gone("a")
+        session.membership.gone("a", "nothing is heard of it")
 
     session._shared.do(gives_up)
     parts.clock.advance(100)

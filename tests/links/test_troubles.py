@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from typing import Any, List
 
 import pytest
 from inside import THE_SECTION, engine_of, is_watched
 from parts import NAMESPACE, Parts, parts
+from rig import PATIENCE
 from test_hostile import Stranger, here
 
 from ate_dispatcher import (
@@ -576,3 +578,44 @@ def test_that_nobody_else_is_there_is_no_reason_for_an_end_behind_the_deadline(
         asks.joined_in(handle.id, b"")
     parts.clock.advance(100)
     assert handle.completion is Completion.DEADLINE
+
+
+class _Holding(logging.Handler):
+    """A handler that takes its time, until it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.is_at_it = threading.Event()
+        self.goes_on = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "part c is there" in record.getMessage():
+            self.is_at_it.set()
+            self.goes_on.wait(PATIENCE)
+
+
+def test_no_log_handler_keeps_answers_waiting() -> None:
+    """Who comes is logged on another thread than that of the link, which has answers to take."""
+    wire, logger = Wire(), logging.getLogger("ate_dispatcher")
+    handler, level = _Holding(), logger.level
+    dispatchers = {name: Dispatcher() for name in "abc"}
+    for each in dispatchers.values():
+        each.start()
+    a, b, c = dispatchers.values()
+    b.producer("volts")(lambda topic: "far")
+    a.connect(wire.transport(), namespace=NAMESPACE, name="a")
+    b.connect(wire.transport(), namespace=NAMESPACE, name="b")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        c.connect(wire.transport(), namespace=NAMESPACE, name="c")
+        assert handler.is_at_it.wait(PATIENCE)
+        assert a.send_request("volts", ttl=PATIENCE * 500).results() == ["far"]
+        assert not handler.goes_on.is_set()
+    finally:
+        handler.goes_on.set()
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        for each in dispatchers.values():
+            each.stop()
+            each.join()
