@@ -11,12 +11,20 @@ import re
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional, Tuple
 
+from .._time.clock import REAL
+
 __all__ = ["Service"]
 
 _VERSION = "1.0.0"
 """Of the wire, "ate1": what a part says is the same with every version of this package."""
 
+_VERBS = ("PING", "INFO", "STATS")
+
 _MOST_OPEN = 10_000
+
+_FRESH, _MOST = 0.05, 20
+"""For so many seconds, or ten times as many as it took to make it, an answer serves all who ask, so
+many of them: it is as long as there are topics, and a question is short."""
 
 
 class _Endpoint:
@@ -75,6 +83,10 @@ class Service:
         self._own = _Endpoint("part", subject, "")
         self._topics: Dict[str, _Endpoint] = {}
         self._open: Dict[str, Tuple[_Endpoint, float]] = {}
+        #: What was answered, until when that serves, and how many may still ask.
+        self._made: Dict[str, bytes] = {}
+        self._serves_until = 0.0
+        self._left = 0
 
     def subjects(self) -> List[str]:
         """Where it is asked; the verb is the second token."""
@@ -105,7 +117,10 @@ class Service:
         if endpoint is None:
             return
         endpoint.requests += 1
-        if reply and len(self._open) < _MOST_OPEN:
+        if reply:
+            if len(self._open) >= _MOST_OPEN:
+                # Nobody will answer that.
+                del self._open[next(iter(self._open))]
             self._open[reply] = (endpoint, now)
 
     def answered(self, reply: str, now: float) -> None:
@@ -115,7 +130,23 @@ class Service:
             endpoint.busy += now - since
 
     def answer(self, verb: str) -> Optional[bytes]:
-        """What to say to *verb*; None to those that are not known."""
+        """What to say to *verb*; None to those that are not known, and to too many."""
+        if verb not in _VERBS:
+            return None
+        now = REAL.now()
+        if now >= self._serves_until:
+            self._made.clear()
+            self._left, self._serves_until = _MOST, now + _FRESH
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        if verb not in self._made:
+            self._made[verb] = self._make(verb)
+            after = REAL.now()
+            self._serves_until = max(self._serves_until, after + 10 * (after - now))
+        return self._made[verb]
+
+    def _make(self, verb: str) -> bytes:
         every = [self._own, *self._topics.values()]
         if verb == "PING":
             more: Dict[str, Any] = {}
@@ -124,12 +155,10 @@ class Service:
                 "description": self._description,
                 "endpoints": [each.described() for each in every],
             }
-        elif verb == "STATS":
+        else:
             more = {
                 "started": self._started,
                 "endpoints": [each.counted() for each in every],
             }
-        else:
-            return None
         kind = f"io.nats.micro.v1.{verb.lower()}_response"
         return json.dumps({"type": kind, **self._identity, **more}).encode()

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from itertools import count, groupby
@@ -29,6 +30,7 @@ from ate_dispatcher._time.clock import REAL, RealClock
 from ate_dispatcher.errors import BadType, BadValue, DispatcherError
 from ate_dispatcher.links.nats import NatsTransport
 from ate_dispatcher.links.nats_options import Options
+from ate_dispatcher.links.nats_service import Service
 from ate_dispatcher.links.transport import Receiver, Transport
 
 # A part over a server is in the default run, by `test_over_nats`.
@@ -444,6 +446,54 @@ def test_parts_answer_as_services(server: Server, opened: Opened, lab: str) -> N
     assert [each["num_requests"] for each in stats["endpoints"]] == [1, 1]
     assert stats["endpoints"][1]["processing_time"] > 0
     assert stats["endpoints"][1]["average_processing_time"] > 0
+
+
+def test_a_flood_of_short_questions_has_no_flood_of_long_answers(
+    server: Server, opened: Opened, lab: str
+) -> None:
+    """Some of them in a moment, and made once; who asks later is answered anew."""
+    me = opened(server, "me", lab)
+    me.sync(partial(me.transport.offer, topics(*[f"t{number}" for number in range(1_000)]), ""))
+    asks = f"$SRV.STATS.ate1-{lab}.me"
+
+    def last(inbox: str) -> None:
+        me.wait("received", "flooding", b"behind")
+        me.done(partial(me.transport.answer, inbox, b"last"))
+
+    async def floods(client: Any) -> List[Any]:
+        inbox = client.new_inbox()
+        found = await client.subscribe(inbox, pending_bytes_limit=-1)
+        for _ in range(2_000):
+            await client.publish(asks, b"", reply=inbox)
+        await client.publish(f"ate1.{lab}.p.me.flooding", b"behind")
+        await client.flush()
+        await asyncio.get_running_loop().run_in_executor(None, last, inbox)
+        flood: List[bytes] = []
+        while b"last" not in flood:
+            flood.append((await found.next_msg(PATIENCE)).data)
+        number, different = len(flood), len(set(flood))
+        while flood[-1] == b"last":
+            with suppress(asyncio.TimeoutError):
+                await client.publish(asks, b"", reply=inbox)
+                flood.append((await found.next_msg(0.1)).data)
+        return [number, different, json.loads(flood[-1])["id"]]
+
+    number, different, later = program(server, floods)
+    assert 2 <= number <= 200
+    assert different <= 11
+    assert later == "me"
+
+
+def test_who_is_never_answered_keeps_nobody_from_being_counted() -> None:
+    """However many they are: those who come later, and are answered, are."""
+    service = Service("lab", "me", "s")
+    service.offer({"volts": "q.volts"}, "")
+    for number in range(10_001):
+        service.asked("volts", f"nobody.{number}", 1.0)
+    service.asked("volts", "somebody", 2.0)
+    service.answered("somebody", 3.0)
+    stats = json.loads(service.answer("STATS") or b"")
+    assert stats["endpoints"][1]["processing_time"] == 1e9
 
 
 # -- what is too large, and what is no message -----------------------------------------------------
