@@ -30,6 +30,9 @@ USUAL_PAYLOAD = 1 << 20
 _FIRST_WAIT = 0.02
 """Seconds between the first two attempts; twice as many each time, up to what users say."""
 
+_SHORT = 1.0
+"""Seconds after which a connection was one: who ends it sooner is not asked again at once."""
+
 _LAST = 1.0
 """Seconds that what was sent has to leave at the end."""
 
@@ -283,10 +286,9 @@ class NatsThread:
                 self._receiver.disconnected(str(error))
                 self.lost(f"connect {error}", "%s; it goes on trying", error)
                 lost_at = min(lost_at, REAL.now())
-                await asyncio.sleep(min(wait, self._options.reconnect_wait) * (1 + random()))
-                wait *= 2
+                wait = await self._pause(wait)
                 continue
-            wait = _FIRST_WAIT
+            since = REAL.now()
             self._connection = connection
             self.max_payload = connection.max_payload
             if self._closing:
@@ -306,6 +308,12 @@ class NatsThread:
                 self._receiver.disconnected(f"the connection to {self._options} is lost: {why}")
                 self.stir()
             await connection.close()
+            wait = _FIRST_WAIT if lost_at > since + _SHORT else await self._pause(wait)
+
+    async def _pause(self, wait: float) -> float:
+        """Before the next attempt; how long the pause after that one may be."""
+        await asyncio.sleep(min(wait, self._options.reconnect_wait) * (1 + random()))
+        return 2 * wait
 
     def _tell_opener(self, error: Optional[ConnectionFailed]) -> bool:
         """How the first attempt has ended; and whether that is the end, as somebody waits."""

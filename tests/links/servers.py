@@ -64,13 +64,15 @@ class Wire:
 
 
 class Scripted(threading.Thread):
-    """A server by hand, for one connection, to say things at moments that no real one can be
-    made to hit: *script* is called with each line that comes, and gives the answer.
+    """A server by hand, for one connection or some, one at a time, to say things at moments that no
+    real one can be made to hit: *script* is called with each line that comes, and gives the answer,
+    behind which the connection ends, as one does, if it has an error.
     """
 
-    def __init__(self, script: Callable[[bytes], bytes]) -> None:
+    def __init__(self, script: Callable[[bytes], bytes], times: int = 1) -> None:
         super().__init__(name="scripted")
         self._script = script
+        self._times = times
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self._socket.listen()
@@ -78,10 +80,18 @@ class Scripted(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        with self._socket, self._socket.accept()[0] as accepted:
+        with self._socket:
+            for _ in range(self._times):
+                self._serve()
+
+    def _serve(self) -> None:
+        with self._socket.accept()[0] as accepted, accepted.makefile("rb") as lines:
             accepted.sendall(b'INFO {"max_payload": 1048576, "headers": true}\r\n')
-            for line in accepted.makefile("rb"):
-                accepted.sendall(self._script(line))
+            for line in lines:
+                said = self._script(line)
+                accepted.sendall(said)
+                if b"-ERR" in said:
+                    return
 
 
 class Recorder:

@@ -758,6 +758,23 @@ def test_a_server_that_is_late_with_its_answer_is_none(opened: Opened) -> None:
     server.join()
 
 
+def test_who_ends_each_connection_at_once_is_not_overrun(opened: Opened) -> None:
+    """As who cannot be reached: there is a pause, and it is longer each time, up to a limit."""
+    pings = count(1)
+
+    def script(line: bytes) -> bytes:
+        if not line.startswith(b"PING"):
+            return b""
+        return b"PONG\r\n" if next(pings) % 2 else b"PONG\r\n-ERR 'not you'\r\n"
+
+    server = Scripted(script, times=10)
+    began = REAL.now()
+    me = opened(server, wait=False)
+    server.join()
+    assert REAL.now() - began > 0.02 + 0.04 + 0.08 + 6 * 0.1
+    assert me.count("connected") >= 8
+
+
 @BOTH_LOOPS
 def test_without_waiting_it_goes_on_trying(
     own: Callable[..., Server], opened: Opened, caplog: pytest.LogCaptureFixture
