@@ -41,6 +41,9 @@ _HELD, _ROOM = 10_000, 16 * 1024 * 1024
 """So many are held of one part behind a gap, and so much text of them: beyond, what is missing is
 given up. It is not to be had any more where as much is kept."""
 
+_TABLE = 64
+"""Bytes of one that is empty."""
+
 
 class _Held(NamedTuple):
     """One behind a gap; no two have one number."""
@@ -84,8 +87,9 @@ class _Source:
 
     def hold(self, seq: int, topic: str, value: Any, request: Optional[int]) -> None:
         """Behind a gap."""
-        # About as long as it was on the wire.
-        size = len(topic) + len(repr(value))
+        # About as long as it was on the wire; and what a list or a dict takes, which is more.
+        text = repr(value)
+        size = len(topic) + len(text) + _TABLE * (text.count("[") + text.count("{"))
         self.numbers.add(seq)
         self.size += size
         heappush(self.held, _Held(seq, size, (topic, value, request)))
