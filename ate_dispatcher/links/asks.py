@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import partial
-from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from .._core.durations import NEVER
 from .._core.effects import NOTED
@@ -26,18 +25,12 @@ from .._engine.remote import (
 from ..errors import BadType, BadValue, RemoteError
 from . import frames
 from .parts import PartMember, RemoteProducer
-from .pending import OTHERS, Packed, Pending, Said
+from .pending import OTHERS, Packed, Pending, PendingRequests, Said
 from .questions import answer_of, question_text
 from .shared import Shared
 from .subjects import subject_of
 
 __all__ = ["Asks"]
-
-_KEPT = 10_000
-"""So many requests that have ended are kept, for what may still come of them;"""
-
-_LONG = 60.0
-"""and so many seconds each."""
 
 _AGO = 1.0
 """Seconds before it was asked that what has ended is said to have: by no clock is that now."""
@@ -60,9 +53,8 @@ class Asks:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._engine = shared.engine
-        self._pending: Dict[int, Pending] = {}
-        #: Those that have ended, and when.
-        self._ended: Deque[Tuple[float, int]] = deque()
+        #: By their ids.
+        self.pending: PendingRequests = PendingRequests()
         self._answers: List[Answer] = []
         # A value; one of a stream; the end of that.
         self.in_ans: Callable[..., None] = partial(self._answer, Ledger.replied)
@@ -71,7 +63,7 @@ class Asks:
 
     def __len__(self) -> int:
         """How many are open. From anywhere."""
-        return sum(each.request.completion is None for each in self._pending.copy().values())
+        return len(self.pending.open)
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -81,7 +73,7 @@ class Asks:
         if request.completion is not None:
             self._settle(request, dict.fromkeys(members, _SKIPPED))
             return
-        self._pending[request.id] = pending
+        self.pending.begins(pending)
         for member in members:
             if isinstance(member, PartMember) and member.home.is_gone:
                 # It has left while this was on its way here.
@@ -90,7 +82,7 @@ class Asks:
 
     def send_rest(self) -> None:
         """We are connected again: ask what is still to be asked, of those who are still there."""
-        for pending in list(self._pending.values()):
+        for pending in list(self.pending.values()):
             self._send(pending)
 
     def _send(self, pending: Pending) -> None:
@@ -120,7 +112,7 @@ class Asks:
         taken it in between, so it is that part which knows whether it skips it.
         """
         number = frames.number_asked(frame)
-        pending = None if number is None else self._pending.get(number)
+        pending = None if number is None else self.pending.get(number)
         if number is None or (pending is not None and not pending.request.is_over):
             return frame
         keys = [] if pending is None else [key for _, key in pending.of(part_name)]
@@ -131,11 +123,11 @@ class Asks:
 
     def over(self, request: Request) -> None:
         """It has ended here: who has not begun it need not."""
-        pending = self._pending.get(request.id)
+        pending = self.pending.get(request.id)
         if pending is None:
             return
         if pending.packed is not None:
-            del self._pending[request.id]
+            self.pending.forget(request.id)
             self._settle(request, dict.fromkeys(pending.left.values(), _SKIPPED))
             return
         if pending.left.pop(OTHERS, None) is not None:
@@ -148,7 +140,7 @@ class Asks:
             # Else they know it by themselves.
             for part_name in pending.parts():
                 self._shared.to(part_name, frames.can(request.id))
-        self._ended.append((self._shared.now, request.id))
+        self.pending.ends(request.id, self._shared.now)
         said, pending.said = pending.said, {}
         for member, each in said.items():
             if (member.part, member.key) in pending.left:
@@ -157,11 +149,11 @@ class Asks:
             self.in_late(*late)
         self.hand_in()
         if not pending.left:
-            self._pending.pop(request.id, None)
+            self.pending.forget(request.id)
 
     def withdraw(self, member: RemoteMember) -> None:
         """It was disabled: what it has not begun shall not be begun."""
-        for number, pending in list(self._pending.items()):
+        for number, pending in list(self.pending.items()):
             if (member.part, member.key) not in pending.left or pending.request.is_over:
                 continue
             if pending.packed is None:
@@ -169,20 +161,6 @@ class Asks:
             else:
                 # It was not asked, and will not be.
                 self._will_not(Ledger.withdrawn, number, pending, member)
-
-    def forget_old(self, now: float) -> None:
-        """What has ended long ago is not waited for."""
-        ended = self._ended
-        while ended and (len(ended) > _KEPT or ended[0][0] < now - _LONG):
-            self._pending.pop(ended.popleft()[1], None)
-
-    def debtors(self, before: float) -> List[str]:
-        """The parts that owe an answer to what was asked *before* that, and has not ended."""
-        found: Dict[str, None] = {}
-        for pending in self._pending.values():
-            if pending.since < before and not pending.request.is_over and pending.packed is None:
-                found.update(dict.fromkeys(pending.parts()))
-        return list(found)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -222,8 +200,8 @@ class Asks:
         value: Any = None,
         error: Optional[BaseException] = None,
     ) -> None:
-        # As `_find`, in place, and below as `_has_answered`.
-        pending = self._pending.get(number)
+        # As `_find`, in place, and below as `PendingRequests.answered`.
+        pending = self.pending.get(number)
         member = None if pending is None else pending.left.get((sender, key))
         if pending is None or member is None:
             self._shared.count("duplicates")
@@ -237,7 +215,7 @@ class Asks:
         if fact is not part:
             del pending.left[sender, key]
             if not pending.left:
-                del self._pending[number]
+                self.pending.forget(number)
         times = waited_ms / 1e3, ran_ms / 1e3
         self._answers.append((fact, pending.request, member, value, error, *times))
 
@@ -250,7 +228,7 @@ class Asks:
 
     def joined_in(self, number: int, payload: bytes) -> None:
         """Somebody has answered who was not asked by name; b"" if nobody will."""
-        pending = self._pending.get(number)
+        pending = self.pending.get(number)
         others = None if pending is None else pending.left.get(OTHERS)
         if pending is None or others is None:
             self._shared.count("duplicates")
@@ -258,7 +236,7 @@ class Asks:
         if not payload:
             # Those who have come before first.
             self.hand_in()
-            self._has_answered(number, pending, *OTHERS)
+            self.pending.answered(number, pending, *OTHERS)
             self._shared.transport.ask_no_more(number)
             nobody_else(self._engine, pending.request, others)
             return
@@ -302,7 +280,7 @@ class Asks:
         How many answers are waited for no more.
         """
         given_up = 0
-        for number, pending in list(self._pending.items()):
+        for number, pending in list(self.pending.items()):
             keys = pending.of(part_name)
             if keys and not for_good and pending.packed is None:
                 self._shared.to(part_name, frames.can(number, [key for _, key in keys]))
@@ -315,13 +293,13 @@ class Asks:
                     continue
                 del pending.left[each]
             if keys and not pending.left:
-                self._pending.pop(number, None)
+                self.pending.forget(number)
         return given_up
 
     def gone_from(self, part_name: str, keys: Iterable[int]) -> None:
         """Those of its producers have left."""
         # Those that were not asked, and will not be.
-        unsent = [each for each in self._pending.items() if each[1].packed is not None]
+        unsent = [each for each in self.pending.items() if each[1].packed is not None]
         for number, pending in unsent:
             for key in keys:
                 member = pending.left.get((part_name, key))
@@ -333,16 +311,11 @@ class Asks:
     def _find(
         self, sender: str, number: int, key: int
     ) -> Tuple[Optional[Pending], Optional[RemoteMember]]:
-        pending = self._pending.get(number)
+        pending = self.pending.get(number)
         member = None if pending is None else pending.left.get((sender, key))
         if member is None:
             self._shared.count("duplicates")
         return pending, member
-
-    def _has_answered(self, number: int, pending: Pending, sender: str, key: int) -> None:
-        del pending.left[sender, key]
-        if not pending.left:
-            self._pending.pop(number, None)
 
     def _will_not(
         self, fact: Fact, number: int, pending: Pending, member: RemoteMember, late: Said = _SKIPPED
@@ -350,7 +323,7 @@ class Asks:
         """That *fact* of who does not begin it; *late* is what it comes to behind the end."""
         request = pending.request
         if request.completion is None and tell(self._engine, fact, request, member) & NOTED:
-            self._has_answered(number, pending, member.part, member.key)
+            self.pending.answered(number, pending, member.part, member.key)
         else:
             # Its deadline has come first, perhaps just now.
             self._says(number, pending, member, late)
@@ -364,7 +337,7 @@ class Asks:
         self._settle(pending.request, {member: said})
         verdict, standing = said
         if verdict is not Verdict.MISSING or standing is Standing.DEAD:
-            self._has_answered(number, pending, member.part, member.key)
+            self.pending.answered(number, pending, member.part, member.key)
 
     def _settle(self, request: Request, settled: Dict[RemoteMember, Said]) -> None:
         # Who has not begun it: the word to stop is the same, whatever the caller's end was.

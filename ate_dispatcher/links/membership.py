@@ -159,12 +159,12 @@ class Membership:
             for part in list(self.parts.values()):
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name, f"nothing was heard of it for {SILENT * BEAT:g} s")
-            self._asks.forget_old(now)
+            self._asks.pending.forget_old(now)
             shared.sequences.forget_old()
             self._registrations.end_lingering(now)
         if self._probe_at <= now:
             self._probe_at = now + _PROBE
-            for name in self._asks.debtors(now - _PROBE / 4):
+            for name in self._asks.pending.debtors(now - _PROBE / 4):
                 shared.to(name, shared.sequences.seen(name))
         for name in self._absences.look(now):
             shared.to(name, shared.sequences.seen(name))
@@ -324,7 +324,7 @@ class Membership:
         if name == self._shared.part and not (self._is_known or self.taken_by):
             self._announce(now)
         # Who owes nothing may be back before its beats are missed.
-        if self._absences.is_gone(name, now, lambda name: name in self._asks.debtors(NEVER)):
+        if self._absences.is_gone(name, now, self._asks.pending.owe):
             self.gone(name, "nobody of that name is there any more")
 
     def gone(self, name: str, why: str, for_good: bool = False) -> None:

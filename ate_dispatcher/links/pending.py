@@ -1,18 +1,24 @@
-"""One request of ours, as far as members elsewhere have not answered it."""
+"""Requests of ours, as far as members elsewhere have not answered them."""
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from collections import deque
+from typing import Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from .._core.outcomes import Standing, Verdict
 from .._core.request import Request
 from .._engine.link import RemoteMember
 
-__all__ = ["OTHERS", "Packed", "Pending", "Said"]
+__all__ = ["OTHERS", "Packed", "Pending", "PendingRequests", "Said"]
 
 OTHERS = ("", 0)
 """In the place of a part and a key: whoever there is."""
 
+_KEPT = 10_000
+"""So many requests that have ended are kept, for what may still come of them;"""
+
+_LONG = 60.0
+"""and so many seconds each."""
 
 Said = Tuple[Verdict, Optional[Standing]]
 """What is said of a member without an answer, and where it stood."""
@@ -51,3 +57,58 @@ class Pending:
     def of(self, part: str) -> List[Tuple[str, int]]:
         """Those of it."""
         return [each for each in self.left if each[0] == part]
+
+    def owes(self, part: str) -> bool:
+        """Whether that part owes an answer to it, having been asked."""
+        is_asked = self.packed is None and not self.request.is_over
+        return is_asked and any(each == part for each, _ in self.left)
+
+
+class PendingRequests(Dict[int, Pending]):
+    """Those of one link, by their ids; in the order in which they were asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: The ids of those that have not ended.
+        self.open: Set[int] = set()
+        #: Those that have, and when.
+        self._ended: Deque[Tuple[float, int]] = deque()
+
+    def begins(self, pending: Pending) -> None:
+        """One more."""
+        self[pending.request.id] = pending
+        self.open.add(pending.request.id)
+
+    def ends(self, number: int, now: float) -> None:
+        """That one has ended; what comes of who has not answered is waited for."""
+        self.open.discard(number)
+        self._ended.append((now, number))
+
+    def answered(self, number: int, pending: Pending, sender: str, key: int) -> None:
+        """Nothing more comes of that member."""
+        del pending.left[sender, key]
+        if not pending.left:
+            self.forget(number)
+
+    def forget(self, number: int) -> None:
+        """Nothing more comes of it."""
+        self.pop(number, None)
+        self.open.discard(number)
+
+    def forget_old(self, now: float) -> None:
+        """What has ended long ago is not waited for."""
+        ended = self._ended
+        while ended and (len(ended) > _KEPT or ended[0][0] < now - _LONG):
+            self.pop(ended.popleft()[1], None)
+
+    def debtors(self, before: float) -> List[str]:
+        """The parts that owe an answer to what was asked *before* that, and has not ended."""
+        found: Dict[str, None] = {}
+        for pending in self.values():
+            if pending.since < before and not pending.request.is_over and pending.packed is None:
+                found.update(dict.fromkeys(pending.parts()))
+        return list(found)
+
+    def owe(self, part: str) -> bool:
+        """Whether that part owes an answer; who was asked just now is looked at first."""
+        return any(each.owes(part) for each in reversed(self.values()))
