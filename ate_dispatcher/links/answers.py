@@ -6,7 +6,7 @@ A guest is told inside the section, and only appends; all else is on the link's 
 from __future__ import annotations
 
 import traceback
-from typing import Dict, FrozenSet, List, Optional, Sequence, Tuple
+from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from .. import _log
 from .._core.effects import DISCARDED, ENDED, NOTED
@@ -37,8 +37,7 @@ class Guest:
     """One request of another part; what it tells goes to the link's outbox."""
 
     __slots__ = (
-        *("_answers", "_off", "_seen", "asker", "id", "instance", "is_given_up", "members"),
-        "request",
+        *("_answers", "_off", "_seen", "asker", "id", "instance", "is_given_up", "request"),
     )
 
     def __init__(self, answers: Answers, asker: str, number: int, instance: str = "") -> None:
@@ -48,8 +47,6 @@ class Guest:
         self.instance: str = instance
         self.id: int = number
         self.request: Optional[Handle] = None
-        #: Who was asked; they may have left meanwhile.
-        self.members: Sequence[LocalMember] = ()
         #: Whether nobody waits any more for what it answers.
         self.is_given_up: bool = False
         #: Those who shall not begin it any more, by identity; replaced whole.

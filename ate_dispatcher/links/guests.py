@@ -118,7 +118,6 @@ class Guests:
             return
         if members:
             channel, whom = self._channel(topic), tuple(members)
-            guest.members = whom
             rest = open_guest(self._engine, guest, channel, whom, values, named, until, order)
             members = members if rest is not None else []
             guest.request = rest
@@ -174,7 +173,9 @@ class Guests:
             guest.request.cancel()
             return
         off = set(keys)
-        members = [each for each in guest.members if each.number in off]
+        # Also of who is not registered here any more.
+        there = [each for each in guest.request.roster if isinstance(each, LocalMember)]
+        members = [each for each in there if each.number in off]
         guest.withdraw(members)
         withdraw_guest(self._engine, guest.request, members)
 

@@ -196,3 +196,68 @@ def test_who_is_started_anew_hears_nothing_of_what_was_asked_under_its_name_befo
     assert [each.word for each in handle.report().members] == ["MISSING (running)"]
     parts.clock.advance(5_000)
     assert [each.word for each in handle.report().members] == ["LATE"]
+
+
+def asker_of(parts: Parts) -> Asker:
+    """One that is known to part a, and its clock there."""
+    asker = Asker(parts, "asker")
+    asker.say(here(), json.dumps(["beat", "i", 1, 0, parts.clock.now()]).encode())
+    parts.clock.advance(5)
+    return asker
+
+
+def test_who_is_taken_back_from_one_is_begun_by_the_other_in_its_time(parts: Parts) -> None:
+    """It was long on its way, so a word to stop may follow; one of only some holds nobody up."""
+    parts.part("a")
+    asker = asker_of(parts)
+    one, other = parts.producer("a", name="one"), parts.producer("a", name="other")
+    keys = asker.keys()
+    for number in (1, 2):
+        asker.tell("ask", number, 10_000, parts.clock.now() - 2, "volts", keys, [number], {}, {})
+        parts.clock.advance(100)
+    asker.tell("can", 1, keys[:1])
+    parts.clock.advance(100)
+    assert [each.args for each in other.asked] == [(1,)]
+    parts.clock.advance(100)
+    assert [each.args for each in other.asked] == [(1,), (2,)]
+    assert [each.args for each in one.asked] == [(2,)]
+
+
+def test_who_is_not_registered_any_more_begins_nothing_that_is_taken_back_from_it(
+    parts: Parts,
+) -> None:
+    """Its asker did not know that yet."""
+    a = parts.part("a")
+    asker = asker_of(parts)
+    busy, other = parts.producer("a", 100), parts.producer("a", 100)
+    keys = asker.keys()
+    a.send_request("volts", ttl=None)
+    parts.clock.settle()
+    asker.tell("ask", 1, None, parts.clock.now(), "volts", keys, [1], {}, {})
+    parts.clock.advance(5)
+    a.deregister_result_producer(busy, "volts")
+    parts.clock.advance(5)
+    asker.tell("can", 1, keys[:1])
+    parts.clock.advance(1_000)
+    assert [each.args for each in busy.asked] == [()]
+    assert [each.args for each in other.asked] == [(), (1,)]
+    assert ["not", 1, keys[0], "withdrawn"] in asker.heard
+
+
+@pytest.mark.parametrize("ttl", [None, 60_000])
+def test_who_is_disabled_while_what_it_was_asked_is_held_up_is_withdrawn(
+    parts: Parts, ttl: Any
+) -> None:
+    """The request goes on: its part does not say that it was over."""
+    a = parts.part("a")
+    parts.part("b")
+    far = parts.producer("b", 0, name="far")
+    parts.clock.advance(100)
+    parts.connections["b"]._link._shared.do(parts.clock.sleep, 2.0)
+    handle = parts.ask("a", ttl=ttl)
+    parts.clock.advance(10)
+    a.disable("b/far")
+    parts.clock.advance(3_000)
+    assert handle.done()
+    assert [each.word for each in handle.report().members] == ["WITHDRAWN"]
+    assert far.asked == []
