@@ -253,7 +253,7 @@ class Results:
 
     def _look_at(self, source: _Source, now: float) -> float:
         until = NEVER
-        if source.told > source.seq:
+        if source.told > source.seq and self._shared.connected:
             if source.asked <= now:
                 self._ask_for_missing(source.sender, source)
             until = source.asked

@@ -263,3 +263,22 @@ def test_a_topic_that_is_too_long_to_travel_leaves_no_gap(parts: Parts) -> None:
     parts.clock.advance(2000)
     assert (far, heard) == ([], ["short"])
     assert parts.counted("b", "gaps") == 0
+
+
+def test_who_is_cut_off_while_a_value_is_missing_waits_for_the_connection(parts: Parts) -> None:
+    """It looks for nothing meanwhile, and misses nothing afterwards."""
+    parts.part("a")
+    parts.part("b")
+    heard = parts.listener("b").heard
+    parts.clock.advance(1_000)
+    for number, lost in enumerate([("a", "b"), ("b", "a")]):
+        parts.wire.lose(1 + number, *lost)
+        parts.dispatchers["a"].publish("volts", number)
+        parts.clock.advance(5)
+    parts.wire.cut("b")
+    # It would not, if somebody were busy all the time.
+    parts.clock.advance(2_000)
+    parts.wire.lose(0, "b", "a")
+    parts.wire.heal("b")
+    parts.clock.advance(100)
+    assert heard == [0, 1]
