@@ -121,6 +121,10 @@ class Asks:
         topic, clock_s = str(pending.request.topic), pending.since - _AGO
         return frames.ask(number, 0.0, clock_s, topic, keys, "[]", "{}").encode()
 
+    def wait_for(self, said: List[bytes]) -> bool:
+        """Whether something was asked with what was *said* that has not ended."""
+        return any(frames.number_asked(frame) in self.pending.open for frame in said)
+
     def over(self, request: Request) -> None:
         """It has ended here: who has not begun it need not."""
         pending = self.pending.get(request.id)

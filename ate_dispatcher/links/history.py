@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from typing import Deque, Generic, Iterator, Tuple, TypeVar
+from typing import Callable, Deque, Generic, Iterator, Tuple, TypeVar
 
 __all__ = ["History"]
 
@@ -22,7 +22,7 @@ class History(Generic[T]):
     def __init__(self) -> None:
         #: The number of the newest.
         self.last: int = 0
-        #: That of the newest of which there was no room any more.
+        #: That of the newest that is not kept though somebody may ask for it.
         self.lost: int = 0
         # Each with when it was said, and how long it is.
         self._kept: Deque[Tuple[float, int, T]] = deque()
@@ -43,9 +43,11 @@ class History(Generic[T]):
             self._drop()
         return self.last
 
-    def forget(self, before: float) -> None:
-        """Nobody will ask for what was said *before*."""
+    def forget(self, before: float, matters: Callable[[T], bool]) -> None:
+        """What was said *before* is not kept; what *matters* of it is lost by that."""
         while self._kept and self._kept[0][0] < before:
+            if matters(self._kept[0][2]):
+                self.lost = self.first
             self._drop()
 
     def forget_until(self, number: int) -> None:

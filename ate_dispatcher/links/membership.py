@@ -160,7 +160,7 @@ class Membership:
                 if now - part.heard > SILENT * BEAT:
                     self.gone(part.name, f"nothing was heard of it for {SILENT * BEAT:g} s")
             self._asks.pending.forget_old(now)
-            shared.sequences.forget_old()
+            shared.sequences.forget_old(self._asks.wait_for)
             self._registrations.end_lingering(now)
         if self._probe_at <= now:
             self._probe_at = now + _PROBE

@@ -157,11 +157,14 @@ class Sequences:
             for sequence in served:
                 sequence.rests_until = now + max(_PAUSE, now - sequence.served)
 
-    def forget_old(self) -> None:
-        """What was said long ago was heard. Once in each beat."""
+    def forget_old(self, is_waited_for: Callable[[List[bytes]], bool]) -> None:
+        """What was said long ago was heard. Once in each beat.
+
+        Not by who heard nothing at all: if it asks for what still *is_waited_for*, all begins anew.
+        """
         self._beats += 1
         for sequence in self._by_part.values():
-            sequence.history.forget(self._beats - _LONG)
+            sequence.history.forget(self._beats - _LONG, is_waited_for)
 
     # -- in ------------------------------------------------------------------------------------
 

@@ -474,6 +474,25 @@ def test_what_was_lost_before_a_long_time_without_a_server_is_said_again_after_i
     assert (verdicts(handle), far.begun) == ([Verdict.OK], [1])
 
 
+def test_nobody_waits_for_who_has_not_heard_of_it_for_long(parts: Parts) -> None:
+    """It is heard all the time, so it is not gone; what it was asked is not kept so long."""
+    parts.part("a")
+    newcomer = parts.part("b", connect=False)
+    begun: List[Any] = []
+    parts.producer("b", 0, lambda topic, value: begun.append(value) or value)
+    parts.wire.lose(100_000, "a", "b")
+    transport = parts.wire.transport()
+    newcomer.connect(transport, namespace=NAMESPACE, name="b", wait=False)
+    parts.clock.advance(1_000)
+    handle = parts.ask("a", 1, ttl=None)
+    parts.clock.advance(15_000)
+    assert (parts.connections["a"].parts, handle.done()) == (("b",), False)
+    parts.wire.lose(0, "a", "b")
+    parts.clock.advance(5_000)
+    assert (verdicts(handle), begun) == ([Verdict.GONE], [])
+    assert parts.ask("a", 2).results() == [2]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_no_stream_has_a_hole_though_its_asker_is_given_up_while_it_goes_on(
     parts: Parts, at_once: bool
