@@ -58,6 +58,45 @@ def test_what_reaches_nobody_beside_requests_that_are_open(cost_of: CostOf) -> N
     grows_linearly(cost_of(prepared), 15)
 
 
+def test_requests_to_one_who_is_not_there(cost_of: CostOf) -> None:
+    """Likewise beside those to the same part, which are open until it is given up."""
+
+    def prepared(parts: Parts, n: int) -> Callable[[], Any]:
+        parts.part("a")
+        parts.part("b")
+        parts.producer("b", 1)
+        parts.clock.advance(3000)
+        parts.wire.cut("b")
+
+        def deed() -> None:
+            for _ in range(n):
+                parts.ask("a", ttl=None)
+                parts.clock.settle()
+
+        return deed
+
+    grows_linearly(cost_of(prepared), 100)
+
+
+def test_leaving_when_all_is_answered(cost_of: CostOf) -> None:
+    """Whoever waits for one answer after the other does not look at all that is open each time."""
+
+    def prepared(parts: Parts, n: int) -> Callable[[], Any]:
+        parts.part("a")
+        parts.part("b")
+        parts.producer("b", 1)
+        handles = [parts.ask("a", ttl=None) for _ in range(n)]
+        parts.connections["a"].disconnect(drain=1e7)
+
+        def deed() -> None:
+            parts.clock.advance(n + 10)
+            assert all(each.done() for each in handles)
+
+        return deed
+
+    grows_linearly(cost_of(prepared), 400)
+
+
 def test_ends_of_requests_beside_others_that_stay_open(cost_of: CostOf) -> None:
     """Answered, cancelled, or at their deadline."""
 
