@@ -121,6 +121,7 @@ class Connection:
         self._refused: List[Exception] = []
         self._error: Optional[Exception] = None
         self._have: Dict[str, Tuple[str, Subscription]] = {}
+        self._vital: Container[str] = ()
         self._watcher: Optional[asyncio.Task[None]] = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -137,6 +138,7 @@ class Connection:
         Whatever goes wrong is raised, also that the server refuses what is vital of that; `close`
         is to be called all the same.
         """
+        self._vital = vital
         rest = dict(options)
         pings = rest.pop("ping_interval"), rest.pop("max_outstanding_pings")
         await self._client.connect(
@@ -162,9 +164,7 @@ class Connection:
         if not self._settled:
             raise ConnectionError("the server has ended the connection")
         for error in self._refused:
-            # nats-py has made it all small letters.
-            subjects = [each for each in wanted if f'"{each.lower()}"' in str(error)]
-            if any(each in vital for each in subjects):
+            if self._is_vital(error):
                 raise error
             self._reported(error)
 
@@ -303,15 +303,26 @@ class Connection:
         writer: Optional[asyncio.StreamWriter] = getattr(transport, "_io_writer", None)
         return writer
 
+    def _is_vital(self, error: Exception) -> bool:
+        """Whether it says that the server refuses something without which there is no part."""
+        # nats-py has made it all small letters.
+        subjects = [each for each in self._have if f'"{each.lower()}"' in str(error)]
+        return any(each in self._vital for each in subjects)
+
     async def _failed(self, error: Exception) -> None:
         if self._connecting:
             # Ends nats-py's own, endless trying.
             raise error
+        is_refusal = "subscription" in str(error)
         if isinstance(error, (OSError, StaleConnectionError)):
             self._error = error
             self.lose()
-        elif self.held is not None and "subscription" in str(error):
+        elif self.held is not None and is_refusal:
             self._refused.append(error)
+        elif is_refusal and self._is_vital(error):
+            # A server that was told to take something away does not give it back by itself.
+            self._error = error
+            self.lose()
         else:
             self._reported(error)
 

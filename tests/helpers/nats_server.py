@@ -44,8 +44,9 @@ class Server:
     def __init__(self, folder: Path, config: str = "", host: str = "127.0.0.1") -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
+        self._listen = f"listen: {host}:{self.port}"
         self._config = folder / f"nats-{self.port}.conf"
-        self._config.write_text(f"listen: {host}:{self.port}\n{config}\n", encoding="utf-8")
+        self._configure(config)
         self._log = folder / f"nats-{self.port}.log"
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.start()
@@ -70,6 +71,15 @@ class Server:
             if time.monotonic() > until or self._process.poll() is not None:
                 raise RuntimeError(self._log.read_text(encoding="utf-8"))
             time.sleep(0.005)
+
+    def _configure(self, config: str) -> None:
+        self._config.write_text(f"{self._listen}\n{config}\n", encoding="utf-8")
+
+    def reload(self, config: str) -> None:
+        """It goes on with that one, soon."""
+        assert self._process is not None
+        self._configure(config)
+        self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """As a power cut does."""

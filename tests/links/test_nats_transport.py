@@ -642,6 +642,23 @@ def test_who_may_not_be_a_part_of_that_name_learns_it_at_the_door(
         opened(server, "two", user="one", password="pass1")
 
 
+def test_who_may_not_be_a_part_any_more_is_none_until_it_may(
+    own: Callable[..., Server], opened: Opened
+) -> None:
+    """By the word of a server that keeps the connection, and would not give back what it took."""
+    server = own(PERMISSIONS)
+    one = opened(server, "one", user="one", password="pass1")
+    two = opened(server, "two", user="two", password="pass2")
+    server.reload(PERMISSIONS.replace('"ate1.lab.p.two.*"', '"nothing"'))
+    two.wait("disconnected", ...)
+    assert "ate1.lab.p.two.*" in two.told[-1][1]
+    assert one.count("disconnected") == 0
+    server.reload(PERMISSIONS)
+    two.until(lambda: two.count("connected") == 2)
+    one.do(partial(one.transport.send, "two", b"x"))
+    two.wait("received", "one", b"x")
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"user": "one", "password": "wrong"}, {"token": "one"}], ids=str
 )
