@@ -92,8 +92,9 @@ taken it to skip; what is older than ten of its beats is `passed`, for nobody wa
 series begins, and both give up what they have asked of each other: if there was no room to keep
 all, or an answer to what is older is still waited for; if the first is asked for, and `ours` is not
 the series that was heard last; and if a series begins in which `heard` is another one, for then
-this part was taken for gone there. After each connect, and to each new part, something is said to
-it, be it ``["probe"]``, so that it knows what it has missed. Who waits for an answer says `seen` in
+this part was taken for gone there. Who has taken a part for gone takes nothing more of its series
+of before, and says 1 for `ours`. After each connect, and to each new part, something is said to it,
+be it ``["probe"]``, so that it knows what it has missed. Who waits for an answer says `seen` in
 place of a probe; who has sent more than that says something. A program that does none of this is
 told each thing once, or never.
 

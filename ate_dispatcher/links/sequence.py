@@ -32,6 +32,12 @@ _LONG = 10
 """Beats of ours after which nobody waits for it: who does says what it has heard five times as
 often. Without a connection, and while it is frozen, a part has none; a clock would go on."""
 
+_MOST_GIVEN_UP = 1_000
+"""So many parts that were lost are known by the series in which they were heard."""
+
+_NONE = 1
+"""No series of anybody."""
+
 
 class Taken(Enum):
     """What is to be done with a message."""
@@ -50,11 +56,11 @@ class _Sequence:
     """Both directions between this part and one other."""
 
     __slots__ = (
-        *("anew_at", "asked", "history", "patience", "rests_until", "series", "served", "taken"),
-        *("theirs", "wanted"),
+        *("anew_at", "asked", "given_up", "history", "patience", "rests_until", "series"),
+        *("served", "taken", "theirs", "wanted"),
     )
 
-    def __init__(self, series: int) -> None:
+    def __init__(self, series: int, given_up: int) -> None:
         #: Which of ours this is: each is greater than those before.
         self.series: int = series
         self.history: History[List[bytes]] = History()
@@ -63,6 +69,8 @@ class _Sequence:
         self.taken: int = 0
         #: From when on they may begin another: to lose track of what was said takes long.
         self.anew_at: float = -NEVER
+        #: That of theirs of which some was taken before they were lost: nothing more is.
+        self.given_up: int = given_up
         #: When something missing was asked for, and of which; what is late of an old one, or was
         #: forged, they do not say again.
         self.asked: float = -NEVER
@@ -85,6 +93,7 @@ class Sequences:
         # In milliseconds of the system's clock: nobody has begun so many, also before a restart.
         self._series = uuid1().time // 10_000
         self._by_part: Dict[str, _Sequence] = {}
+        self._given_up: Dict[str, int] = {}
         self._beats = 0
         #: To whom something is said again that has not left yet, perhaps.
         self._served: List[_Sequence] = []
@@ -96,7 +105,7 @@ class Sequences:
 
     def begin(self, part: str) -> None:
         """*part* has come: what is said to it is numbered from 1."""
-        self._by_part[part] = _Sequence(self._next_series())
+        self._by_part[part] = _Sequence(self._next_series(), self._given_up.pop(part, 0))
 
     def begin_anew(self, part: str) -> None:
         """What was said to it is forgotten, and it shall know."""
@@ -104,9 +113,13 @@ class Sequences:
         if sequence is not None:
             sequence.series, sequence.history = self._next_series(), History()
 
-    def end(self, part: str) -> None:
-        """It is gone, and hears nothing of what was said."""
-        self._by_part.pop(part, None)
+    def end(self, part: str, for_good: bool) -> None:
+        """It is gone, and hears nothing of what was said; *for_good*, or it may be back."""
+        sequence = self._by_part.pop(part, None)
+        if sequence is not None and sequence.theirs and not for_good:
+            self._given_up[part] = sequence.theirs
+            if len(self._given_up) > _MOST_GIVEN_UP:
+                del self._given_up[next(iter(self._given_up))]
 
     def numbered(self, part: str, said: List[bytes], size: int) -> bytes:
         """The message in which *said* goes to *part*, which is known; kept for a while."""
@@ -183,7 +196,8 @@ class Sequences:
                 return Taken.YES
         else:
             missing, before = 1, sequence.theirs
-            may_begin = now >= sequence.anew_at and (series > before or series == sequence.wanted)
+            is_kept_out = series == sequence.given_up or now < sequence.anew_at
+            may_begin = not is_kept_out and (series > before or series == sequence.wanted)
             if number == 1 and may_begin:
                 sequence.begins(series, number, now)
                 if before and ours != sequence.series:
@@ -198,7 +212,9 @@ class Sequences:
             # It may be on its way.
             sequence.patience = min(2 * sequence.patience, _LONGEST_PATIENCE)
         sequence.asked = now
-        asks = frames.resend(series, missing, sequence.series)
+        # Who hears of another than it knows begins anew; and it may know of none yet.
+        ours = _NONE if series == sequence.given_up else sequence.series
+        asks = frames.resend(series, missing, ours)
         self._transport.send(part, asks.encode())
         return Taken.TOO_SOON
 
@@ -207,6 +223,8 @@ class Sequences:
         sequence = self._by_part.get(part)
         if sequence is None or series not in (sequence.theirs, sequence.wanted):
             return Taken.BEFORE
+        if series == sequence.given_up:
+            return Taken.TOO_SOON
         if series == sequence.theirs:
             sequence.taken = max(sequence.taken, number)
             return Taken.YES

@@ -493,6 +493,33 @@ def test_nobody_waits_for_who_has_not_heard_of_it_for_long(parts: Parts) -> None
     assert parts.ask("a", 2).results() == [2]
 
 
+def test_who_was_given_up_by_one_it_never_heard_has_nothing_executed_twice(parts: Parts) -> None:
+    """To it that one is as new as when they met; it has begun what it was asked, all the same."""
+    parts.part("a")
+    parts.producer("a", 10_000, name="near", topic="other")
+    parts.part("b", connect=False)
+    begun: List[Any] = []
+    parts.producer("b", 0, lambda topic, value: begun.append(value) or value)
+    parts.wire.delay(10)
+    parts.connect("b", wait=False)
+    parts.clock.advance(5)
+    # It knows of b, but hears nothing that is said to it alone.
+    parts.wire.lose(100_000, "b", "a")
+    parts.clock.advance(50)
+    handle = parts.ask("a", 1, ttl=None)
+    parts.dispatchers["b"].send_request("other", ttl=None)
+    parts.clock.advance(50)
+    assert begun == [1]
+    parts.wire.cut("a")
+    parts.clock.advance(500)
+    assert parts.connections["b"].parts == ()
+    parts.wire.lose(0, "b", "a")
+    parts.wire.heal("a")
+    parts.clock.advance(5_000)
+    assert (verdicts(handle), begun) == ([Verdict.GONE], [1])
+    assert parts.ask("a", 2).results() == [2]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_no_stream_has_a_hole_though_its_asker_is_given_up_while_it_goes_on(
     parts: Parts, at_once: bool
