@@ -73,12 +73,16 @@ class Guests:
         options: Dict[str, Any],
     ) -> None:
         """*asker* has sent a request at *sent* of its clock, with *ttl_ms* left."""
-        now = self._shared.now
+        key, now = (asker.name, number), self._shared.now
+        if key in self._open or key in self._doubted:
+            # The one that is open would not be known any more: not to be cancelled, or taken back.
+            self._shared.count("duplicates")
+            return
         late = asker.delayed(sent, now)
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
         asked = _Asked(asker.name, number, until, topic, keys, args, kwargs, options)
         if late > _LATE and until > now:
-            self._doubted[asker.name, number] = now + _PAUSE, asked
+            self._doubted[key] = now + _PAUSE, asked
         else:
             self._begin(asked, now)
 

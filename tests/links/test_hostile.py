@@ -334,3 +334,24 @@ def test_nobody_has_a_part_say_all_it_has_again_and_again(
         parts.clock.advance(100)
         assert 1 <= sum(frame[0] == "here" for frame in stranger.heard) <= 20
         parts.clock.advance(1_000)
+
+
+@pytest.mark.parametrize("late", [0, 5])
+def test_a_request_that_comes_twice_is_one(parts: Parts, stranger: Stranger, late: float) -> None:
+    """While it is open, or may be over: it is executed once, and its asker can take it back."""
+    begun: List[Any] = []
+
+    def begins(topic: Any, *args: Any) -> Any:
+        begun.append(topic)
+
+    parts.producer("a", 300, begins, topic="slow", name="slow")
+    stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
+    parts.clock.advance(5)
+    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
+    key = next(int(key) for each in names for key, name in each.items() if name == "slow")
+    ask = json.dumps(["ask", 1, None, 100.0 - late, "slow", [key], [], {}, {}]).encode()
+    stranger.wire.send("a", ask)
+    stranger.wire.send("a", ask)
+    parts.clock.advance(2_000)
+    assert begun == ["slow"]
+    assert parts.counted("a", "duplicates") == 1
