@@ -9,6 +9,7 @@ whose they are, by ``"producer"`` and ``"part"``. Values are as ``values`` says.
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from ..errors import BadType, BadValue, RemoteError
@@ -70,7 +71,8 @@ def question_of(payload: bytes, codec: Codec) -> Question:
     args, kwargs, ttl_ms = found.get("args", []), found.get("kwargs", {}), found.get("ttl_ms")
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise BadValue("args is an array, and kwargs an object")
-    if ttl_ms is not None and (type(ttl_ms) not in (int, float) or not ttl_ms >= 0):
+    is_number = type(ttl_ms) in (int, float)
+    if ttl_ms is not None and not (is_number and 0 <= ttl_ms <= sys.float_info.max):
         raise BadValue("ttl_ms is a number of milliseconds")
     args, kwargs = codec.decode_call(args, kwargs)
     return Question(args, kwargs, ttl_ms)

@@ -355,3 +355,12 @@ def test_a_request_that_comes_twice_is_one(parts: Parts, stranger: Stranger, lat
     parts.clock.advance(2_000)
     assert begun == ["slow"]
     assert parts.counted("a", "duplicates") == 1
+
+
+@pytest.mark.parametrize("ttl_ms", ["1e999", "1" + "0" * 400, "-1", "true", "NaN", "[]"])
+def test_a_question_for_no_time_is_malformed(parts: Parts, stranger: Stranger, ttl_ms: str) -> None:
+    """As all else of it that cannot be."""
+    stranger.wire.ask("volts", b'{"ttl_ms": %s}' % ttl_ms.encode(), 1)
+    parts.clock.advance(5)
+    assert parts.counted("a", "malformed") == parts.counted("b", "malformed") == 1
+    works(parts)
