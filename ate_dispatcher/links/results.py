@@ -200,6 +200,9 @@ class Results:
             # It will say who it is; or nobody listens any more.
             return
         if source.is_fresh:
+            if self._shared.sequences.misses(sender):
+                # It has perhaps said from where on, before this.
+                return
             self._starts(source, seq - 1)
         if seq <= source.seq or seq in source.numbers:
             self._shared.count("duplicates")
@@ -221,6 +224,8 @@ class Results:
         """It says that it has sent *seq* until now."""
         source = self._sources.get(sender)
         if source is None:
+            return
+        if source.is_fresh and self._shared.sequences.misses(sender):
             return
         if source.is_fresh or not self._hears:
             self._starts(source, seq)

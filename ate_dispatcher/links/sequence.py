@@ -234,6 +234,13 @@ class Sequences:
         sequence.begins(series, number, now)
         return Taken.ANEW if before else Taken.YES
 
+    def misses(self, part: str) -> bool:
+        """Whether *part* has said something that we have missed, and asked for."""
+        sequence = self._by_part.get(part)
+        if sequence is None or sequence.asked == -NEVER:
+            return False
+        return sequence.wanted == sequence.theirs
+
     def seen(self, part: str) -> str:
         """For *part*: how far we have taken what it says."""
         sequence = self._by_part.get(part)

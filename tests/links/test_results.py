@@ -282,3 +282,27 @@ def test_who_is_cut_off_while_a_value_is_missing_waits_for_the_connection(parts:
     parts.wire.heal("b")
     parts.clock.advance(100)
     assert heard == [0, 1]
+
+
+def test_who_begins_to_listen_misses_nothing_though_the_word_of_that_is_lost_in_a_cut(
+    parts: Parts,
+) -> None:
+    """Who publishes knows of it; what it publishes while it is cut off is heard after that."""
+    for name in ("a", "b", "c"):
+        parts.part(name)
+    parts.listener("c", "news")
+    parts.dispatchers["a"].publish("news", "before")
+    parts.clock.advance(3_000)
+    # What says from where on is on its way as the connection breaks.
+    parts.wire.lose(1, "a", "b")
+    heard = parts.listener("b", "news").heard
+    parts.wire.cut("a")
+    parts.clock.advance(50)
+    for number in range(3):
+        parts.dispatchers["a"].publish("news", number)
+    parts.clock.advance(50)
+    parts.wire.heal("a")
+    parts.clock.settle()
+    parts.dispatchers["a"].publish("news", 3)
+    parts.clock.advance(3_000)
+    assert heard == [0, 1, 2, 3]
