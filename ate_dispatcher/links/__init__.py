@@ -101,8 +101,9 @@ told each thing once, or never.
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000
 producers or topics per part; 10,000 values, or 16 MiB, held behind one gap. A part that
-cannot say all it has in one `here` is not seen. Beats are the square of the number of parts: some
-300 in a namespace.
+cannot say all it has in one `here` is not seen. To one part `here` is said ten times in a second at
+most, at its word; a series begins 50 ms after the one before. Beats are the square of the number of
+parts: some 300 in a namespace.
 
 While it is not connected a part sends nothing, and what its client would send later, after it has
 connected again, is stale: an `ask` must leave with the time that is left, or not at all.
