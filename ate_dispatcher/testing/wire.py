@@ -10,6 +10,7 @@ import heapq
 import itertools
 import threading
 from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
+from weakref import WeakKeyDictionary
 
 from .._core.durations import NEVER, milliseconds
 from .._delivery.patterns import TopicPattern
@@ -176,8 +177,8 @@ class Wire:
             if key in self._delays:
                 delay = self._delays[key]
                 break
-        at = max(self._now() + delay, end.latest.get(id(sender), -NEVER))
-        end.latest[id(sender)] = at
+        at = max(self._now() + delay, end.latest.get(sender, -NEVER))
+        end.latest[sender] = at
         return at
 
 
@@ -208,7 +209,7 @@ class WireTransport:
         #: The questions whose answers are wanted.
         self.asks: Dict[int, bool] = {}
         #: When the last message of each sender comes.
-        self.latest: Dict[int, float] = {}
+        self.latest: WeakKeyDictionary[WireTransport, float] = WeakKeyDictionary()
 
     def __str__(self) -> str:
         return "the wire"
