@@ -94,7 +94,7 @@ def test_leaving_when_all_is_answered(cost_of: CostOf) -> None:
 
         return deed
 
-    grows_linearly(cost_of(prepared), 400)
+    grows_linearly(cost_of(prepared), 150)
 
 
 def test_ends_of_requests_beside_others_that_stay_open(cost_of: CostOf) -> None:

@@ -275,7 +275,11 @@ def test_each_frame_behind_many_gaps_takes_no_longer(
     works(parts)
 
 
-@pytest.mark.parametrize("value", ["x" * 4_000_000, [[]] * 60_000], ids=["long", "lists"])
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 4_000_000, pytest.param([[]] * 60_000, marks=pytest.mark.thorough)],
+    ids=["long", "lists"],
+)
 def test_what_is_held_behind_gaps_is_bounded_in_size(
     parts: Parts, stranger: Stranger, value: Any
 ) -> None:
