@@ -56,8 +56,8 @@ class _Sequence:
     """Both directions between this part and one other."""
 
     __slots__ = (
-        *("anew_at", "asked", "given_up", "history", "patience", "rests_until", "series"),
-        *("served", "taken", "theirs", "wanted"),
+        *("anew_at", "asked", "given_up", "has_refused", "history", "patience", "rests_until"),
+        *("series", "served", "taken", "theirs", "wanted"),
     )
 
     def __init__(self, series: int, given_up: int) -> None:
@@ -71,6 +71,8 @@ class _Sequence:
         self.anew_at: float = -NEVER
         #: That of theirs of which some was taken before they were lost: nothing more is.
         self.given_up: int = given_up
+        #: Whether they were told so: they begin anew, and give up what was said in ours until then.
+        self.has_refused: bool = False
         #: When something missing was asked for, and of which; what is late of an old one, or was
         #: forged, they do not say again.
         self.asked: float = -NEVER
@@ -83,6 +85,7 @@ class _Sequence:
     def begins(self, series: int, number: int, now: float) -> None:
         """They begin that *series*, which was taken up to that *number*."""
         self.theirs, self.taken, self.anew_at = series, number, now + _PAUSE
+        self.has_refused = False
 
 
 class Sequences:
@@ -199,10 +202,12 @@ class Sequences:
             is_kept_out = series == sequence.given_up or now < sequence.anew_at
             may_begin = not is_kept_out and (series > before or series == sequence.wanted)
             if number == 1 and may_begin:
+                is_lost = before or sequence.has_refused
                 sequence.begins(series, number, now)
-                if before and ours != sequence.series:
-                    # It had taken us for gone, and waits for the first of a series.
+                if is_lost and ours != sequence.series:
+                    # It has given up what we said, and waits for the first of a series.
                     self.begin_anew(part)
+                    return Taken.ANEW
                 return Taken.ANEW if before else Taken.YES
         if sequence.asked == -NEVER or series != sequence.wanted:
             sequence.patience, sequence.wanted = _PATIENCE, series
@@ -213,8 +218,9 @@ class Sequences:
             sequence.patience = min(2 * sequence.patience, _LONGEST_PATIENCE)
         sequence.asked = now
         # Who hears of another than it knows begins anew; and it may know of none yet.
-        ours = _NONE if series == sequence.given_up else sequence.series
-        asks = frames.resend(series, missing, ours)
+        refuses = series == sequence.given_up
+        sequence.has_refused |= refuses
+        asks = frames.resend(series, missing, _NONE if refuses else sequence.series)
         self._transport.send(part, asks.encode())
         return Taken.TOO_SOON
 
@@ -230,9 +236,11 @@ class Sequences:
             return Taken.YES
         if now < sequence.anew_at:
             return Taken.TOO_SOON
-        before = sequence.theirs
+        before, is_lost = sequence.theirs, sequence.has_refused
         sequence.begins(series, number, now)
-        return Taken.ANEW if before else Taken.YES
+        if is_lost:
+            self.begin_anew(part)
+        return Taken.ANEW if before or is_lost else Taken.YES
 
     def misses(self, part: str) -> bool:
         """Whether *part* has said something that we have missed, and asked for."""

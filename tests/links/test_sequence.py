@@ -520,6 +520,60 @@ def test_who_was_given_up_by_one_it_never_heard_has_nothing_executed_twice(parts
     assert parts.ask("a", 2).results() == [2]
 
 
+@pytest.mark.parametrize("later", [0, 15])
+def test_what_is_asked_of_who_is_back_and_has_heard_nothing_before_is_executed_once(
+    parts: Parts, later: float
+) -> None:
+    """It does not know that it was given up, and has taken that before it hears so: who asks gives
+    it up then, as that one does, and says nothing of it again.
+    """
+    parts.part("a")
+    parts.part("b", connect=False)
+    begun: List[Any] = []
+    parts.producer("b", 0, lambda topic, value: begun.append(value) or value)
+    parts.wire.delay(10)
+    parts.wire.lose(100_000, "a", "b")
+    parts.connect("b", wait=False)
+    parts.clock.advance(600)
+    parts.wire.lose(0, "a", "b")
+    while not parts.connections["b"].parts:
+        parts.clock.advance(1)
+    # It knows who there is, and asks for what it has missed.
+    parts.wire.lose(100_000, "a", "b")
+    first = parts.ask("a", 1, ttl=None)
+    parts.clock.advance(100)
+    parts.wire.cut("b")
+    parts.clock.advance(500)
+    assert (parts.connections["a"].parts, verdicts(first)) == ((), [Verdict.GONE])
+    parts.wire.lose(0, "a", "b")
+    parts.wire.heal("b")
+    parts.clock.advance(11 + later)
+    assert parts.connections["a"].parts == ("b",)
+    second = parts.ask("a", 2, ttl=None)
+    parts.clock.advance(5_000)
+    assert (verdicts(second), begun) == ([Verdict.GONE], [2])
+    assert parts.ask("a", 3).results() == [3]
+
+
+@pytest.mark.parametrize("is_passed", [False, True])
+def test_who_was_refused_its_series_has_ours_begun_anew(parts: Parts, is_passed: bool) -> None:
+    """With the first of its next one, or when that is too old to be said."""
+    parts.part("a")
+    sequences = Sequences(Stranger(parts).wire)
+    sequences.begin("a")
+    assert sequences.take("a", 5, 1, 0, now=1.0) is Taken.YES
+    sequences.end("a", for_good=False)
+    sequences.begin("a")
+    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9).split(b"\n")[0])[1]
+    assert sequences.take("a", 5, 2, 0, now=2.0) is Taken.TOO_SOON
+    if is_passed:
+        assert sequences.take("a", 6, 3, 0, now=3.0) is Taken.TOO_SOON
+        assert sequences.pass_over("a", 6, 2, now=4.0) is Taken.ANEW
+    else:
+        assert sequences.take("a", 6, 1, 0, now=3.0) is Taken.ANEW
+    assert sequences.is_over("a", series)
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_no_stream_has_a_hole_though_its_asker_is_given_up_while_it_goes_on(
     parts: Parts, at_once: bool
