@@ -6,10 +6,10 @@ from typing import Any, Dict, Hashable, Optional, Sequence, Tuple
 
 from .._core.durations import NEVER
 from .._core.request import Request
+from .._delivery.patterns import TopicPattern, text_of
 from .._engine.engine import Engine
 from .._engine.link import RemoteMember
 from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError, DispatcherStopped
-from .offer import can_travel
 from .outlet import RemoteListeners
 from .parts import RemoteProducer
 from .pending import OTHERS, Packed
@@ -146,9 +146,12 @@ class Link:
     def changed(self, found: Sequence[Tuple[Hashable, object]]) -> None:
         """Who is on a topic, or disabled, is not what it was: each topic, and who."""
         theirs = RemoteProducer, RemoteListeners
-        ours = [each for each, who in found if not isinstance(who, theirs) and can_travel(each)]
-        if ours:
-            self._shared.do(self._session.membership.changed, ours)
+        ours = [each for each, who in found if not isinstance(who, theirs)]
+        # One that equals a text, but is of a class of its own, may name the same channel.
+        texts = [each if isinstance(each, TopicPattern) else text_of(each) for each in ours]
+        topics = [each for each in texts if each is not None]
+        if topics:
+            self._shared.do(self._session.membership.changed, topics)
 
     def stop(self) -> None:
         """Leave, behind what is still to be said."""

@@ -25,7 +25,7 @@ from ..errors import BadValue
 from . import frames
 from .subjects import subject_of, wildcard_of
 
-__all__ = ["NOTHING", "Offer", "Ours", "can_travel", "offer_received"]
+__all__ = ["NOTHING", "Offer", "Ours", "offer_received"]
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Offer(NamedTuple):
 NOTHING = Offer({}, {}, [], {}, [])
 
 
-def can_travel(topic: Hashable) -> bool:
+def _can_travel(topic: Hashable) -> bool:
     """Whether other parts can know of *topic*, or of that pattern."""
     return topic.__class__ is str or isinstance(topic, TopicPattern)
 
@@ -89,13 +89,15 @@ class Ours:
 
     def topics(self) -> List[Hashable]:
         """All that there is something on."""
-        return [each.topic for each in self._registry.all() if can_travel(each.topic)]
+        return [each.topic for each in self._registry.all() if _can_travel(each.topic)]
 
     def look_at(self, topics: Iterable[Hashable]) -> bool:
-        """See what there is on *topics*, which can travel; whether anything has changed."""
+        """See what there is on *topics*, texts and patterns; whether anything has changed."""
         offer, has_changed = self.offer, False
         for topic in topics:
             channel, text = self._registry.on(topic), str(topic)
+            if channel is not None and not _can_travel(channel.topic):
+                channel = None
             plain = not isinstance(topic, TopicPattern)
             members = [] if channel is None else self._members_of(channel)
             if self._put(offer.topics if plain else offer.patterns, text, members):

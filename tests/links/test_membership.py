@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from enum import Enum
 from typing import Any, List
 
 import pytest
@@ -68,6 +69,24 @@ def test_registrations_are_seen_elsewhere_as_they_change(parts: Parts) -> None:
     parts.dispatchers["b"].deregister_result_producer(far)
     parts.clock.advance(1)
     assert parts.dispatchers["a"].send_request("site.7.volts", ttl=100).results() == []
+
+
+class Topic(str, Enum):
+    """The usual way to name topics once."""
+
+    VOLTS = "volts"
+
+
+def test_a_text_of_a_class_of_its_own_names_the_same_topic(parts: Parts) -> None:
+    """Whoever comes or goes by it is seen to elsewhere, where the text itself is known."""
+    parts.part("a")
+    site = parts.part("b")
+    one = parts.producer("b", 0, "one", name="one")
+    parts.producer("b", 0, "two", topic=Topic.VOLTS, name="two")
+    assert [each.producer for each in parts.ask("a").report().members] == ["one", "two"]
+    site.deregister_result_producer(one, Topic.VOLTS)
+    parts.clock.advance(5)
+    assert [each.producer for each in parts.ask("a").report().members] == ["two"]
 
 
 def test_namespaces_do_not_see_each_other(parts: Parts) -> None:
