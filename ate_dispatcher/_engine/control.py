@@ -18,7 +18,6 @@ from .._core.member import Member
 from .._core.request import Request
 from .._delivery.local_member import LocalMember
 from .._delivery.mailbox import CALM, CLOSED
-from .._time.clock import this_thread
 from .backpressure import let_nobody_wait
 from .delivery import Delivery
 from .engine import Engine, Order, Phase
@@ -102,18 +101,14 @@ class ControlLoop:
             if not self._over:
                 parker.park()
             return
-        here = this_thread()
-        before = unhurried.get(here)
-        unhurried[here] = self._engine.observers
+        before, unhurried.observers = unhurried.observers, self._engine.observers
         try:
             self._serve(only_stop)
         finally:
             try:
                 self._finish()
             finally:
-                unhurried.pop(here, None)
-                if before is not None:
-                    unhurried[here] = before
+                unhurried.observers = before
                 self._over = True
                 for parker in list(self._waiting):
                     parker.unpark(None)

@@ -130,8 +130,14 @@ CURRENT_WORKER: ContextVar[Optional[Any]] = ContextVar("ate_dispatcher.worker", 
 """The worker that the calling thread, or whatever runs in its context, works for."""
 
 
-unhurried: Dict[int, Observers] = {}
-"""The observers of each control loop, by the ident of its thread: what may take long goes to them
+class _Unhurried(threading.local):
+    """Of each thread; it ends with that, whose ident another one has then."""
+
+    observers: Optional[Observers] = None
+
+
+unhurried = _Unhurried()
+"""The observers of a control loop, or of a link, on its thread: what may take long goes to them
 from there (P16, P17)."""
 
 
@@ -140,7 +146,7 @@ def release(things: List[Any]) -> None:
 
     Outside the section. The caller has nothing of them any more but this list.
     """
-    observers = unhurried.get(_thread.get_ident())
+    observers = unhurried.observers
     if observers is None:
         things.clear()
     else:
@@ -154,7 +160,7 @@ def lost(message: str, *args: Any, **fields: Any) -> None:
 
 def report(level: int, message: str, *args: Any, **fields: Any) -> None:
     """Likewise, at that *level*."""
-    observers = unhurried.get(_thread.get_ident())
+    observers = unhurried.observers
     (_log.report if observers is None else observers.report)(level, message, *args, **fields)
 
 
@@ -298,7 +304,7 @@ def _after_fork() -> None:
     LINES.clear()
     posts_of(REAL).forked()
     nested.clear()
-    unhurried.clear()
+    unhurried.observers = None
     for dispatcher in living_dispatchers():
         dispatcher._ate_forked()
     started.clear()

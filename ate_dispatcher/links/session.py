@@ -13,7 +13,7 @@ from .._engine.link import Link
 from .._engine.messages import tell_of
 from .._engine.process import lost, unhurried
 from .._engine.publish import hears_no_more
-from .._time.clock import Parker, this_thread
+from .._time.clock import Parker
 from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError
 from . import frames
 from .asks import Asks
@@ -183,7 +183,7 @@ class Session:
         shared = self._shared
         shared.outbox.disarm()
         # Nothing that users let go of here, and no log, may keep deadlines waiting.
-        observers = unhurried.setdefault(this_thread(), shared.engine.observers)
+        observers = unhurried.observers = shared.engine.observers
         self.hand_in()
         until = NEVER
         more = self._see_to_outbox()
@@ -320,7 +320,7 @@ class Session:
         self.membership.lost()
         hears_no_more(shared.outbox, shared.engine.posts)
         shared.release()
-        unhurried.pop(this_thread(), None)
+        unhurried.observers = None
         shared.transport.close()
 
     def watch_no_more(self) -> None:

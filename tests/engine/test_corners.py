@@ -31,7 +31,8 @@ from rig import (
 from seams import Seam
 
 from ate_dispatcher import Completion, Dispatcher, Handle, Reply, Report, Standing, Verdict
-from ate_dispatcher.errors import BadValue
+from ate_dispatcher._engine import process
+from ate_dispatcher.errors import BadValue, ConnectionFailed
 from ate_dispatcher.testing import VirtualClock
 
 # -- what holds a thread -----------------------------------------------------------------------
@@ -906,3 +907,63 @@ def test_a_producer_that_forks_serves_only_in_the_parent() -> None:
     assert results == [0], results
     """
     )
+
+
+# -- threads that are not there any more -------------------------------------------------------
+
+
+class _Ends:
+    """A transport whose thread has had its link step, and ends, as no server is there."""
+
+    largest = 1 << 20
+
+    def __init__(self) -> None:
+        self.ident = 0
+
+    def __str__(self) -> str:
+        return "nothing"
+
+    def open(self, receiver: Any, clock: Any, wait: bool) -> None:
+        def run() -> None:
+            self.ident = threading.get_ident()
+            receiver.step()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        raise ConnectionFailed("nobody is there")
+
+    def unpark(self, _: object = None) -> None:
+        """Nobody is parked."""
+
+    send = close = join = unpark
+
+
+def test_a_thread_is_not_taken_for_that_of_a_connection_that_has_failed() -> None:
+    """Though it has its ident: what it lets go of is gone at once, and what it logs is written."""
+    dispatcher, transport = Dispatcher(), _Ends()
+    dispatcher.start()
+    with pytest.raises(ConnectionFailed):
+        dispatcher.connect(transport)
+    is_gone: List[bool] = []
+    all_there = threading.Barrier(20)
+
+    def lets_go() -> None:
+        all_there.wait(PATIENCE)
+        if threading.get_ident() == transport.ident:
+            thing = Gate()
+            reference, things = weakref.ref(thing), [thing]
+            del thing
+            process.release(things)
+            is_gone.append(reference() is None)
+
+    threads = [threading.Thread(target=lets_go) for _ in range(all_there.parties)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    dispatcher.stop()
+    over(dispatcher)
+    if not is_gone:
+        pytest.skip("the system has given that ident to nobody")
+    assert is_gone == [True]

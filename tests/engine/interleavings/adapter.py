@@ -151,7 +151,6 @@ def installed(stage: Stage) -> Iterator[None]:
     tables: List[Any] = [
         process.started,
         process.alive,
-        process.unhurried,
         process.LINES,
         process.nested,
     ]
