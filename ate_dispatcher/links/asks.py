@@ -32,7 +32,7 @@ from .subjects import subject_of
 
 __all__ = ["Asks"]
 
-_AGO = 1.0
+_AGO = 3_600.0
 """Seconds before it was asked that what has ended is said to have: by no clock is that now."""
 
 _FACTS: Dict[str, Fact] = {

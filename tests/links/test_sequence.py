@@ -153,6 +153,30 @@ def test_what_is_missed_until_it_has_ended_is_known_to_be_skipped(
     assert far.begun == [2]
 
 
+def test_what_has_ended_is_not_begun_when_it_is_said_again_to_who_heard_all_late(
+    parts: Parts,
+) -> None:
+    """It has nothing in it; of the clock of who asks that one knows no more than a late word."""
+    parts.part("b")
+    begun: List[Any] = []
+    parts.producer("b", 0, lambda topic, *values: begun.append(values))
+    parts.wire.delay(3_000, "a", "b")
+    parts.part("a")
+    parts.wire.lose(100_000, "a", "b")
+    parts.clock.advance(3_300)
+    assert parts.connections["b"].parts == ("a",)
+    handle = parts.ask("a", 1, ttl=None)
+    parts.clock.advance(1)
+    handle.cancel()
+    parts.clock.advance(1)
+    parts.wire.lose(0, "a", "b")
+    parts.wire.delay(0, "a", "b")
+    parts.ask("a", 2, ttl=None)
+    parts.clock.advance(600)
+    assert begun == [(2,)]
+    assert verdicts(handle) == [Verdict.CANCELLED]
+
+
 def test_what_is_lost_beyond_what_is_kept_is_given_up(
     parts: Parts, far: Far, caplog: pytest.LogCaptureFixture
 ) -> None:
