@@ -119,8 +119,10 @@ class Sequences:
     def end(self, part: str, for_good: bool) -> None:
         """It is gone, and hears nothing of what was said; *for_good*, or it may be back."""
         sequence = self._by_part.pop(part, None)
-        if sequence is not None and sequence.theirs and not for_good:
-            self._given_up[part] = sequence.theirs
+        # Or that of before, if it was lost again before it has begun another.
+        given_up = 0 if sequence is None else sequence.theirs or sequence.given_up
+        if given_up and not for_good:
+            self._given_up[part] = given_up
             if len(self._given_up) > _MOST_GIVEN_UP:
                 del self._given_up[next(iter(self._given_up))]
 
