@@ -153,8 +153,8 @@ class Sequences:
             return 0
         history = sequence.history
         if first == 1 and sequence.theirs not in (0, theirs):
-            # That of before says nothing more.
-            sequence.theirs = sequence.taken = 0
+            # That of before says nothing more; nor is it said again, also if they are lost now.
+            sequence.given_up, sequence.theirs, sequence.taken = sequence.theirs, 0, 0
             return None
         if first <= history.lost:
             return None

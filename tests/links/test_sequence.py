@@ -604,6 +604,26 @@ def test_who_was_refused_its_series_has_ours_begun_anew(parts: Parts, is_passed:
     assert sequences.is_over("a", series)
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_nothing_more_is_taken_of_a_series_of_who_refuses_ours(
+    parts: Parts, is_lost: bool
+) -> None:
+    """What it says was forgotten with what it had asked: all of it would be executed again."""
+    parts.part("a")
+    sequences = Sequences(Stranger(parts).wire)
+    sequences.begin("a")
+    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9).split(b"\n")[0])[1]
+    assert sequences.take("a", 5, 1, 0, now=1.0) is Taken.YES
+    assert sequences.say_again("a", series, 1, 1, 2.0, bytes) is None
+    sequences.begin_anew("a")
+    if is_lost:
+        sequences.end("a", for_good=False)
+        sequences.begin("a")
+    assert sequences.take("a", 5, 2, 0, now=3.0) is Taken.TOO_SOON
+    assert sequences.take("a", 5, 1, 0, now=4.0) is Taken.TOO_SOON
+    assert sequences.take("a", 6, 1, 0, now=5.0) in (Taken.YES, Taken.ANEW)
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_no_stream_has_a_hole_though_its_asker_is_given_up_while_it_goes_on(
     parts: Parts, at_once: bool
