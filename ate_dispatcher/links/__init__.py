@@ -95,8 +95,9 @@ first is asked for, and `ours` is not the series that was heard last; and if a s
 which `heard` is another one, for then this part was taken for gone there. Who has taken a part for
 gone takes nothing more of its series of before, and says 1 for `ours`. After each connect, and to
 each new part, something is said to it, be it ``["probe"]``, so that it knows what it has missed.
-Who waits for an answer says `seen` in place of a probe; who has sent more than that says something.
-A program that does none of this is told each thing once, or never.
+Who waits for an answer says `seen` in place of a probe, of series 1 if it has taken none yet; who
+has sent more than that says something. A program that does none of this is told each thing once, or
+never.
 
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000

@@ -252,11 +252,11 @@ class Sequences:
         return sequence.wanted == sequence.theirs
 
     def seen(self, part: str) -> str:
-        """For *part*: how far we have taken what it says."""
+        """For *part*: how far we have taken what it says; a series of nobody, if nothing yet."""
         sequence = self._by_part.get(part)
-        if sequence is None or not sequence.theirs:
+        if sequence is None:
             return frames.PROBE
-        return frames.seen(sequence.theirs, sequence.taken)
+        return frames.seen(sequence.theirs or _NONE, sequence.taken or 1)
 
     def has_missed(self, part: str, series: int, number: int) -> bool:
         """Whether *part*, which has taken that *series* up to *number*, does not know of all.

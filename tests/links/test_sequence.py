@@ -365,6 +365,26 @@ def test_what_nobody_waited_for_may_be_lost(
     assert (verdicts(handle), handle.results()) == ([Verdict.OK], [2])
 
 
+def test_an_answer_of_who_was_not_heard_until_then_may_be_lost(parts: Parts) -> None:
+    """With all that was said before it: who waits says that it has heard nothing at all."""
+    parts.part("a")
+    parts.part("b", connect=False)
+    begun: List[Any] = []
+    parts.producer("b", 0, lambda topic, value: begun.append(value) or value)
+    parts.wire.delay(10)
+    parts.connect("b", wait=False)
+    parts.clock.advance(5)
+    # Who there is has been said to all; what is said to it alone is not heard.
+    parts.wire.lose(100_000, "b", "a")
+    parts.clock.advance(50)
+    handle = parts.ask("a", 1, ttl=None)
+    parts.clock.advance(1_500)
+    assert begun == [1]
+    parts.wire.lose(0, "b", "a")
+    parts.clock.advance(1_000)
+    assert (verdicts(handle), begun) == ([Verdict.OK], [1])
+
+
 def test_who_hears_of_no_new_series_is_told(parts: Parts) -> None:
     """The first words of it were lost, and nobody would say more."""
     far = Far(parts, 100)
@@ -605,9 +625,7 @@ def test_who_was_refused_its_series_has_ours_begun_anew(parts: Parts, is_passed:
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_nothing_more_is_taken_of_a_series_of_who_refuses_ours(
-    parts: Parts, is_lost: bool
-) -> None:
+def test_nothing_more_is_taken_of_a_series_of_who_refuses_ours(parts: Parts, is_lost: bool) -> None:
     """What it says was forgotten with what it had asked: all of it would be executed again."""
     parts.part("a")
     sequences = Sequences(Stranger(parts).wire)
