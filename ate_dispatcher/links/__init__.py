@@ -53,7 +53,8 @@ members that are not wanted any more while it goes on. Each member says one of t
 more:
 
 * `ans` or `err`; or `part` for each value of several, and `fin`, or `err`, at the end of those;
-* `not`, if it will not begin, at any time; to members that are unknown ``"declined"`` at once;
+* `not`, if it will not begin, at any time; to members that are unknown ``"declined"`` at once; of
+  an `ask` with an `id` that was begun before and is not open any more ``"gone"``;
 * `skip`, if the request was over, by its deadline or by `can`, before it has begun;
 * `late`, if it has come to its end after that. `ans` or `err` say the same, and are longer.
 
@@ -92,12 +93,12 @@ nothing in it, for who has not taken it to skip; what is older than ten of its b
 for nobody waits for it. Or a new series begins, and both give up what they have asked of each
 other: if there was no room to keep all, or an answer to what is older is still waited for; if the
 first is asked for, and `ours` is not the series that was heard last; and if a series begins in
-which `heard` is another one, for then this part was taken for gone there. Who has taken a part for
-gone takes nothing more of its series of before, and says 1 for `ours`. After each connect, and to
-each new part, something is said to it, be it ``["probe"]``, so that it knows what it has missed.
-Who waits for an answer says `seen` in place of a probe, of series 1 if it has taken none yet; who
-has sent more than that says something. A program that does none of this is told each thing once, or
-never.
+which `heard` is another one, for then this part was taken for gone there. Whoever was lost and is
+back may be said again what it has heard: what it has begun it does not begin again. After each
+connect, and to each new part, something is said to it, be it ``["probe"]``, so that it knows what
+it has missed. Who waits for an answer says `seen` in place of a probe, of series 1 if it has taken
+none yet; who has sent more than that says something. A program that does none of this is told each
+thing once, or never.
 
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000

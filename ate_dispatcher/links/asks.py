@@ -39,10 +39,14 @@ _FACTS: Dict[str, Fact] = {
     "declined": Ledger.declined,
     "withdrawn": Ledger.withdrawn,
     "died": Ledger.died,
+    "gone": Ledger.gone,
 }
 _FINAL = {each.value: each for each in (Verdict.CANCELLED, Verdict.SKIPPED, Verdict.WITHDRAWN)}
 _SKIPPED = (Verdict.SKIPPED, None)
-_DEAD = (Verdict.MISSING, Standing.DEAD)
+_LATE = {
+    "died": (Verdict.MISSING, Standing.DEAD),
+    "gone": (Verdict.MISSING, Standing.AWAY),
+}
 _UNBEGUN = (Verdict.CANCELLED, Verdict.SKIPPED)
 _STANDINGS = {each.value: each for each in Standing}
 
@@ -253,8 +257,7 @@ class Asks:
         """It was not asked, or has not begun, and will not."""
         pending, member = self._find(sender, number, key)
         if pending is not None and member is not None:
-            late = _DEAD if why == "died" else _SKIPPED
-            self._will_not(_FACTS[why], number, pending, member, late)
+            self._will_not(_FACTS[why], number, pending, member, _LATE.get(why, _SKIPPED))
 
     def in_skip(self, sender: str, number: int, key: int) -> None:
         """It will not begin: the request was over."""

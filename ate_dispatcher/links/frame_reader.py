@@ -27,7 +27,7 @@ from .subjects import LONGEST
 __all__ = ["KINDS", "frames_of"]
 
 _LARGEST = (1 << 53) - 1
-_WHY_NOT = frozenset(["declined", "withdrawn", "died"])
+_WHY_NOT = frozenset(["declined", "withdrawn", "died", "gone"])
 
 _INT = frozenset([int])
 

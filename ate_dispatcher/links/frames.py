@@ -19,7 +19,8 @@ value``
 ``fin id member waited_ms ran_ms``     That was its last part
 ``not id member why``                  It has not been asked, or not begun, and never will: its
                                        thread had ended (``"declined"``), or ends before it comes to
-                                       it (``"died"``), or it was stopped (``"withdrawn"``)
+                                       it (``"died"``), or it was stopped (``"withdrawn"``). Or it
+                                       has begun that before, and it is over (``"gone"``)
 ``skip id member``                     It has not begun: the request was over when its turn came
 ``late id member waited_ms ran_ms``    It has come to its end after that of the request
 ``prog id member fraction text``       How far it is, from 0 to 1
@@ -167,7 +168,7 @@ def fin(number: int, member: int, waited_ms: float, ran_ms: float) -> str:
 
 
 def not_(number: int, member: int, why: str) -> str:
-    """*why* is "declined", "withdrawn" or "died"."""
+    """*why* is "declined", "withdrawn", "died" or "gone"."""
     return f'["not",{number},{member},{_text(why)}]'
 
 

@@ -25,6 +25,10 @@ _LATE, _PAUSE = 1.0, 0.25
 waited then for that word, which follows what was asked."""
 
 
+_PAGES, _ASKERS = 16, 1_000
+"""So much is remembered of what one part has asked, some 65,000 requests; and so many parts are."""
+
+
 class _Asked(NamedTuple):
     """What has come, as it was read; but for *until*, the instant of its deadline here."""
 
@@ -36,6 +40,26 @@ class _Asked(NamedTuple):
     args: List[Any]
     kwargs: Dict[str, Any]
     options: Dict[str, Any]
+
+
+class _Begun:
+    """What one instance has asked that was begun here: numbers that mostly follow one another."""
+
+    __slots__ = ("_pages", "instance")
+
+    def __init__(self, instance: str) -> None:
+        self.instance: str = instance
+        # A bit for each number; 4,096 of them are a page.
+        self._pages: Dict[int, int] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return bool(self._pages.get(number >> 12, 0) >> (number & 4095) & 1)
+
+    def add(self, number: int) -> None:
+        page = number >> 12
+        self._pages[page] = self._pages.get(page, 0) | 1 << (number & 4095)
+        if len(self._pages) > _PAGES:
+            del self._pages[min(self._pages)]
 
 
 class Guests:
@@ -50,6 +74,8 @@ class Guests:
         self.parts: Dict[str, Part] = self._answers.parts
         #: Those that may be over where they were asked; each with when that is known here.
         self._doubted: Dict[Tuple[str, int], Tuple[float, _Asked]] = {}
+        #: What was begun, by who has asked; kept also if that is lost, for it may be back.
+        self._begun: Dict[str, _Begun] = {}
         #: Who may be asked, by number; kept up to date by who says so to the others.
         self.members: Dict[int, LocalMember] = {}
         self._index: Index[Channel] = Index(list)
@@ -74,9 +100,12 @@ class Guests:
     ) -> None:
         """*asker* has sent a request at *sent* of its clock, with *ttl_ms* left."""
         key, now = (asker.name, number), self._shared.now
-        if key in self._open or key in self._doubted:
-            # The one that is open would not be known any more: not to be cancelled, or taken back.
+        if key in self._doubted or number in self._begun_for(asker):
             self._shared.count("duplicates")
+            if key not in self._open and key not in self._doubted:
+                # One of the two has taken the other for gone: nothing more comes of it.
+                for each in keys:
+                    self._shared.to(asker.name, frames.not_(number, each, "gone"))
             return
         late = asker.delayed(sent, now)
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
@@ -121,6 +150,7 @@ class Guests:
                 shared.to(asker, frames.err(number, key, 0.0, 0.0, *told))
             return
         if members:
+            self._begun_for(self.parts[asker]).add(number)
             channel, whom = self._channel(topic), tuple(members)
             rest = open_guest(self._engine, guest, channel, whom, values, named, until, order)
             members = members if rest is not None else []
@@ -192,6 +222,14 @@ class Guests:
             guest.is_given_up = True
             if guest.request is not None:
                 guest.request.cancel()
+
+    def _begun_for(self, asker: Part) -> _Begun:
+        found = self._begun.get(asker.name)
+        if found is None or found.instance != asker.instance:
+            found = self._begun[asker.name] = _Begun(asker.instance)
+            if len(self._begun) > _ASKERS:
+                del self._begun[next(iter(self._begun))]
+        return found
 
     def _channel(self, topic: str) -> Channel:
         channel = self._channels.get(topic)

@@ -346,7 +346,7 @@ class Membership:
         self._results.hand_on()
         self._asks.gone(name, for_good)
         self._guests.gone(name)
-        self._shared.sequences.end(name, for_good)
+        self._shared.sequences.end(name)
 
     def lost(self) -> None:
         """All others are gone for this part, which leaves."""

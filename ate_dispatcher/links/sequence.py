@@ -32,9 +32,6 @@ _LONG = 10
 """Beats of ours after which nobody waits for it: who does says what it has heard five times as
 often. Without a connection, and while it is frozen, a part has none; a clock would go on."""
 
-_MOST_GIVEN_UP = 1_000
-"""So many parts that were lost are known by the series in which they were heard."""
-
 _NONE = 1
 """No series of anybody."""
 
@@ -56,11 +53,11 @@ class _Sequence:
     """Both directions between this part and one other."""
 
     __slots__ = (
-        *("anew_at", "asked", "given_up", "has_refused", "history", "patience", "rests_until"),
-        *("series", "served", "taken", "theirs", "wanted"),
+        *("anew_at", "asked", "history", "patience", "rests_until", "series", "served", "taken"),
+        *("theirs", "wanted"),
     )
 
-    def __init__(self, series: int, given_up: int) -> None:
+    def __init__(self, series: int) -> None:
         #: Which of ours this is: each is greater than those before.
         self.series: int = series
         self.history: History[List[bytes]] = History()
@@ -69,10 +66,6 @@ class _Sequence:
         self.taken: int = 0
         #: From when on they may begin another: to lose track of what was said takes long.
         self.anew_at: float = -NEVER
-        #: That of theirs of which some was taken before they were lost: nothing more is.
-        self.given_up: int = given_up
-        #: Whether they were told so: they begin anew, and give up what was said in ours until then.
-        self.has_refused: bool = False
         #: When something missing was asked for, and of which; what is late of an old one, or was
         #: forged, they do not say again.
         self.asked: float = -NEVER
@@ -85,7 +78,6 @@ class _Sequence:
     def begins(self, series: int, number: int, now: float) -> None:
         """They begin that *series*, which was taken up to that *number*."""
         self.theirs, self.taken, self.anew_at = series, number, now + _PAUSE
-        self.has_refused = False
 
 
 class Sequences:
@@ -96,7 +88,6 @@ class Sequences:
         # In milliseconds of the system's clock: nobody has begun so many, also before a restart.
         self._series = uuid1().time // 10_000
         self._by_part: Dict[str, _Sequence] = {}
-        self._given_up: Dict[str, int] = {}
         self._beats = 0
         #: To whom something is said again that has not left yet, perhaps.
         self._served: List[_Sequence] = []
@@ -108,7 +99,7 @@ class Sequences:
 
     def begin(self, part: str) -> None:
         """*part* has come: what is said to it is numbered from 1."""
-        self._by_part[part] = _Sequence(self._next_series(), self._given_up.pop(part, 0))
+        self._by_part[part] = _Sequence(self._next_series())
 
     def begin_anew(self, part: str) -> None:
         """What was said to it is forgotten, and it shall know."""
@@ -116,15 +107,9 @@ class Sequences:
         if sequence is not None:
             sequence.series, sequence.history = self._next_series(), History()
 
-    def end(self, part: str, for_good: bool) -> None:
-        """It is gone, and hears nothing of what was said; *for_good*, or it may be back."""
-        sequence = self._by_part.pop(part, None)
-        # Or that of before, if it was lost again before it has begun another.
-        given_up = 0 if sequence is None else sequence.theirs or sequence.given_up
-        if given_up and not for_good:
-            self._given_up[part] = given_up
-            if len(self._given_up) > _MOST_GIVEN_UP:
-                del self._given_up[next(iter(self._given_up))]
+    def end(self, part: str) -> None:
+        """It is gone, and hears nothing of what was said."""
+        self._by_part.pop(part, None)
 
     def numbered(self, part: str, said: List[bytes], size: int) -> bytes:
         """The message in which *said* goes to *part*, which is known; kept for a while."""
@@ -153,8 +138,8 @@ class Sequences:
             return 0
         history = sequence.history
         if first == 1 and sequence.theirs not in (0, theirs):
-            # That of before says nothing more; nor is it said again, also if they are lost now.
-            sequence.given_up, sequence.theirs, sequence.taken = sequence.theirs, 0, 0
+            # That of before says nothing more.
+            sequence.theirs = sequence.taken = 0
             return None
         if first <= history.lost:
             return None
@@ -201,15 +186,12 @@ class Sequences:
                 return Taken.YES
         else:
             missing, before = 1, sequence.theirs
-            is_kept_out = series == sequence.given_up or now < sequence.anew_at
-            may_begin = not is_kept_out and (series > before or series == sequence.wanted)
+            may_begin = now >= sequence.anew_at and (series > before or series == sequence.wanted)
             if number == 1 and may_begin:
-                is_lost = before or sequence.has_refused
                 sequence.begins(series, number, now)
-                if is_lost and ours != sequence.series:
-                    # It has given up what we said, and waits for the first of a series.
+                if before and ours != sequence.series:
+                    # It had taken us for gone, and waits for the first of a series.
                     self.begin_anew(part)
-                    return Taken.ANEW
                 return Taken.ANEW if before else Taken.YES
         if sequence.asked == -NEVER or series != sequence.wanted:
             sequence.patience, sequence.wanted = _PATIENCE, series
@@ -219,10 +201,7 @@ class Sequences:
             # It may be on its way.
             sequence.patience = min(2 * sequence.patience, _LONGEST_PATIENCE)
         sequence.asked = now
-        # Who hears of another than it knows begins anew; and it may know of none yet.
-        refuses = series == sequence.given_up
-        sequence.has_refused |= refuses
-        asks = frames.resend(series, missing, _NONE if refuses else sequence.series)
+        asks = frames.resend(series, missing, sequence.series)
         self._transport.send(part, asks.encode())
         return Taken.TOO_SOON
 
@@ -231,18 +210,14 @@ class Sequences:
         sequence = self._by_part.get(part)
         if sequence is None or series not in (sequence.theirs, sequence.wanted):
             return Taken.BEFORE
-        if series == sequence.given_up:
-            return Taken.TOO_SOON
         if series == sequence.theirs:
             sequence.taken = max(sequence.taken, number)
             return Taken.YES
         if now < sequence.anew_at:
             return Taken.TOO_SOON
-        before, is_lost = sequence.theirs, sequence.has_refused
+        before = sequence.theirs
         sequence.begins(series, number, now)
-        if is_lost:
-            self.begin_anew(part)
-        return Taken.ANEW if before or is_lost else Taken.YES
+        return Taken.ANEW if before else Taken.YES
 
     def misses(self, part: str) -> bool:
         """Whether *part* has said something that we have missed, and asked for."""

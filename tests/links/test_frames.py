@@ -223,7 +223,7 @@ def test_a_later_version_may_say_more(kind: str) -> None:
         ["can", 7, [2, "3"]],
         ["can", 7, [2, 2**53]],
         ["can", 7, [0, 2]],
-        ["not", 7, 3, "gone"],
+        ["not", 7, 3, "away"],
         ["not", 7, 3, ["declined"]],
         ["err", 7, 3, 0, 0, "E", "m", "x" * 4097],
         ["prog", 7, 3, 1.01, ""],

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parts import NAMESPACE, Parts, parts
 
+from ate_dispatcher import Standing, Verdict
 from ate_dispatcher.links.frame_reader import KINDS
 from ate_dispatcher.testing import WireTransport
 
@@ -359,6 +360,50 @@ def test_a_request_that_comes_twice_is_one(parts: Parts, stranger: Stranger, lat
     parts.clock.advance(2_000)
     assert begun == ["slow"]
     assert parts.counted("a", "duplicates") == 1
+
+
+@pytest.mark.parametrize("between", [1, 5_000, 40_000])
+def test_what_was_begun_is_not_begun_again(parts: Parts, stranger: Stranger, between: int) -> None:
+    """Its asker was taken for gone, say, and says again what it has asked: it is told so, at once.
+
+    However much it has asked meanwhile; another instance may use the same numbers.
+    """
+    begun: List[Any] = []
+    parts.producer("a", 0, lambda topic, *args: begun.append(args), topic="quick", name="quick")
+    stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
+    parts.clock.advance(5)
+    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
+    key = next(int(key) for each in names for key, name in each.items() if name == "quick")
+
+    def asks(number: int) -> None:
+        ask = ["ask", number, None, 100.0, "quick", [key], [number], {}, {}]
+        stranger.wire.send("a", json.dumps(ask).encode())
+        parts.clock.advance(1)
+
+    for number in (1, 1 + between, 1, 2 + between, 1 + between):
+        asks(number)
+    assert begun == [(1,), (1 + between,), (2 + between,)]
+    said = [frame for frame in stranger.heard if frame[0] == "not"]
+    assert said == [["not", number, key, "gone"] for number in (1, 1 + between)]
+    stranger.wire.send("a", here("another", why="new", about={"clock": 100.0}))
+    asks(1)
+    assert begun[3:] == [(1,)]
+
+
+def test_who_was_told_that_it_is_gone_waits_no_more(parts: Parts, stranger: Stranger) -> None:
+    """Whoever has asked that again without knowing: without ttl it would wait for ever."""
+    stranger.wire.send("a", here(topics={"theirs": [1]}, names={"1": "one"}))
+    parts.clock.advance(5)
+    handle = parts.dispatchers["a"].send_request("theirs", ttl=None)
+    late = parts.dispatchers["a"].send_request("theirs", ttl=10)
+    parts.clock.advance(5)
+    stranger.wire.send("a", json.dumps(["not", handle.id, 1, "gone"]).encode())
+    parts.clock.advance(20)
+    stranger.wire.send("a", json.dumps(["not", late.id, 1, "gone"]).encode())
+    parts.clock.advance(5)
+    found = [each.report().members[0] for each in (handle, late)]
+    assert [each.verdict for each in found] == [Verdict.GONE, Verdict.MISSING]
+    assert found[1].standing is Standing.AWAY
 
 
 @pytest.mark.parametrize("ttl_ms", ["1e999", "1" + "0" * 400, "-1", "true", "NaN", "[]"])

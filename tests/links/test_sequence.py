@@ -574,9 +574,7 @@ def test_who_was_given_up_by_one_it_never_heard_has_nothing_executed_twice(
 def test_what_is_asked_of_who_is_back_and_has_heard_nothing_before_is_executed_once(
     parts: Parts, later: float
 ) -> None:
-    """It does not know that it was given up, and has taken that before it hears so: who asks gives
-    it up then, as that one does, and says nothing of it again.
-    """
+    """It does not know that it was given up, and has taken that before it hears so."""
     parts.part("a")
     parts.part("b", connect=False)
     begun: List[Any] = []
@@ -601,45 +599,8 @@ def test_what_is_asked_of_who_is_back_and_has_heard_nothing_before_is_executed_o
     assert parts.connections["a"].parts == ("b",)
     second = parts.ask("a", 2, ttl=None)
     parts.clock.advance(5_000)
-    assert (verdicts(second), begun) == ([Verdict.GONE], [2])
+    assert (verdicts(second), begun) == ([Verdict.OK], [2])
     assert parts.ask("a", 3).results() == [3]
-
-
-@pytest.mark.parametrize("is_passed", [False, True])
-def test_who_was_refused_its_series_has_ours_begun_anew(parts: Parts, is_passed: bool) -> None:
-    """With the first of its next one, or when that is too old to be said."""
-    parts.part("a")
-    sequences = Sequences(Stranger(parts).wire)
-    sequences.begin("a")
-    assert sequences.take("a", 5, 1, 0, now=1.0) is Taken.YES
-    sequences.end("a", for_good=False)
-    sequences.begin("a")
-    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9).split(b"\n")[0])[1]
-    assert sequences.take("a", 5, 2, 0, now=2.0) is Taken.TOO_SOON
-    if is_passed:
-        assert sequences.take("a", 6, 3, 0, now=3.0) is Taken.TOO_SOON
-        assert sequences.pass_over("a", 6, 2, now=4.0) is Taken.ANEW
-    else:
-        assert sequences.take("a", 6, 1, 0, now=3.0) is Taken.ANEW
-    assert sequences.is_over("a", series)
-
-
-@pytest.mark.parametrize("is_lost", [False, True])
-def test_nothing_more_is_taken_of_a_series_of_who_refuses_ours(parts: Parts, is_lost: bool) -> None:
-    """What it says was forgotten with what it had asked: all of it would be executed again."""
-    parts.part("a")
-    sequences = Sequences(Stranger(parts).wire)
-    sequences.begin("a")
-    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9).split(b"\n")[0])[1]
-    assert sequences.take("a", 5, 1, 0, now=1.0) is Taken.YES
-    assert sequences.say_again("a", series, 1, 1, 2.0, bytes) is None
-    sequences.begin_anew("a")
-    if is_lost:
-        sequences.end("a", for_good=False)
-        sequences.begin("a")
-    assert sequences.take("a", 5, 2, 0, now=3.0) is Taken.TOO_SOON
-    assert sequences.take("a", 5, 1, 0, now=4.0) is Taken.TOO_SOON
-    assert sequences.take("a", 6, 1, 0, now=5.0) in (Taken.YES, Taken.ANEW)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
