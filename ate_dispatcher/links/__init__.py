@@ -89,16 +89,16 @@ the one before. Of a part that is not known only `here` is taken, and it is told
 If it is not the next one, it says `resend`, in a message without `seq`, four times a second at
 most. Then all from there on is said again, with the same numbers, from as long a history as one
 keeps; an `ask` whose request has ended with a `ttl_ms` of 0, a `clock_s` of an hour before, and
-nothing in it, for who has not taken it to skip; what is older than ten of its beats is `passed`,
-for nobody waits for it. Or a new series begins, and both give up what they have asked of each
-other: if there was no room to keep all, or an answer to what is older is still waited for; if the
-first is asked for, and `ours` is not the series that was heard last; and if a series begins in
-which `heard` is another one, for then this part was taken for gone there. Whoever was lost and is
-back may be said again what it has heard: what it has begun it does not begin again. After each
-connect, and to each new part, something is said to it, be it ``["probe"]``, so that it knows what
-it has missed. Who waits for an answer says `seen` in place of a probe, of series 1 if it has taken
-none yet; who has sent more than that says something. A program that does none of this is told each
-thing once, or never.
+nothing in it, for who has not taken it to skip; what is older than ten of its beats is `passed`:
+who has asked before that, and waits, gives that up. Or a new series begins, and both give up what
+they have asked of each other: if there was no room to keep all, or an answer to what is older is
+still waited for; if the first is asked for, and `ours` is not the series that was heard last; and
+if a series begins in which `heard` is another one, for then this part was taken for gone there.
+Whoever was lost and is back may be said again what it has heard: what it has begun it does not
+begin again. After each connect, and to each new part, something is said to it, be it ``["probe"]``,
+so that it knows what it has missed. Who waits for an answer says `seen` in place of a probe, of
+series 1 if it has taken none yet; who has sent more than that says something. A program that does
+none of this is told each thing once, or never.
 
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000

@@ -281,13 +281,14 @@ class Asks:
             return
         progressed(self._engine, pending.request, member, fraction, text)
 
-    def gone(self, part_name: str, for_good: bool) -> int:
+    def gone(self, part_name: str, for_good: bool, before: float = NEVER) -> int:
         """Nobody there will answer; who only was silent, *for_good* or not, shall not begin it.
 
-        How many answers are waited for no more.
+        What was asked *before* that. How many answers are waited for no more.
         """
         given_up = 0
-        for number, pending in list(self.pending.items()):
+        asked = [each for each in self.pending.items() if each[1].since < before]
+        for number, pending in asked:
             keys = pending.of(part_name)
             if keys and not for_good and pending.packed is None:
                 self._shared.to(part_name, frames.can(number, [key for _, key in keys]))

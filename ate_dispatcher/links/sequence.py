@@ -15,7 +15,7 @@ from . import frames
 from .history import History
 from .transport import Transport
 
-__all__ = ["Sequences", "Taken"]
+__all__ = ["LONG", "Sequences", "Taken"]
 
 _PATIENCE, _LONGEST_PATIENCE = 0.25, 2.0
 """Seconds after which what is missing is asked for once more; twice as many each time, at most."""
@@ -28,7 +28,7 @@ us do nothing else."""
 _ROOM, _ROOM_FOR_ALL = 16 * 1024 * 1024, 64 * 1024 * 1024
 """So much text at most is kept of what was said to one part, and to all."""
 
-_LONG = 10
+LONG = 10
 """Beats of ours after which nobody waits for it: who does says what it has heard five times as
 often. Without a connection, and while it is frozen, a part has none; a clock would go on."""
 
@@ -167,7 +167,7 @@ class Sequences:
         """
         self._beats += 1
         for sequence in self._by_part.values():
-            sequence.history.forget(self._beats - _LONG, is_waited_for)
+            sequence.history.forget(self._beats - LONG, is_waited_for)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -206,12 +206,14 @@ class Sequences:
         return Taken.TOO_SOON
 
     def pass_over(self, part: str, series: int, number: int, now: float) -> Taken:
-        """Messages up to that *number* do not come any more, and nobody waits for them."""
+        """Messages up to that *number* do not come any more: they are `LONG` ago."""
         sequence = self._by_part.get(part)
         if sequence is None or series not in (sequence.theirs, sequence.wanted):
             return Taken.BEFORE
         if series == sequence.theirs:
-            sequence.taken = max(sequence.taken, number)
+            if number <= sequence.taken:
+                return Taken.BEFORE
+            sequence.taken = number
             return Taken.YES
         if now < sequence.anew_at:
             return Taken.TOO_SOON

@@ -19,9 +19,9 @@ from . import frames
 from .asks import Asks
 from .frame_reader import frames_of
 from .guests import Guests
-from .membership import Membership
+from .membership import BEAT, Membership
 from .results import Results
-from .sequence import Taken
+from .sequence import LONG, Taken
 from .shared import Shared
 
 __all__ = ["Session"]
@@ -283,9 +283,13 @@ class Session:
             shared.to(sender, frames.PROBE)
 
     def _in_passed(self, sender: str, series: int, number: int) -> None:
-        shared = self._shared
-        if shared.sequences.pass_over(sender, series, number, shared.now) is Taken.ANEW:
+        shared, now = self._shared, self._shared.now
+        taken = shared.sequences.pass_over(sender, series, number, now)
+        if taken is Taken.ANEW:
             self._lose_track(sender)
+        elif taken is Taken.YES:
+            # The answer to what was asked before may be among that.
+            self._give_up(sender, now - LONG * BEAT)
 
     def _in_seen(self, sender: str, series: int, number: int) -> None:
         if self._shared.sequences.has_missed(sender, series, number):
@@ -294,9 +298,13 @@ class Session:
 
     def _lose_track(self, part: str) -> None:
         """What this part and that one have said is lost: nobody waits for what may not come."""
-        self.hand_in()
-        given_up = self.asks.gone(part, False)
+        self._give_up(part, NEVER)
         self.guests.gone(part)
+
+    def _give_up(self, part: str, before: float) -> None:
+        """What *part* was asked *before* that is not waited for any more."""
+        self.hand_in()
+        given_up = self.asks.gone(part, False, before)
         if given_up:
             said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"
             lost(said, part, given_up)

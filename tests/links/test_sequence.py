@@ -321,6 +321,28 @@ def test_what_was_said_long_ago_is_not_kept(parts: Parts, far: Far) -> None:
     assert [each for each in stranger.heard if each[0] != "beat"] == [["passed", series, 1]]
 
 
+def test_nobody_waits_for_an_answer_that_may_have_been_passed_over(parts: Parts) -> None:
+    """Whoever was asked before that is GONE; who was asked since then may answer."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"volts": [1]}, names={"1": "far"}))
+    parts.clock.advance(5)
+    stranger.wire.send("a", b'["seq",7,1,0]')
+    first = parts.ask("a", 1, ttl=None)
+    for second in range(13):
+        stranger.say(b'["beat","i",1,0,%d.5]' % second)
+        parts.clock.advance(1000)
+    later = parts.ask("a", 2, ttl=None)
+    # What has come between is lost, and too old to be said again.
+    stranger.wire.send("a", b'["seq",7,4,0]')
+    parts.clock.advance(5)
+    assert verdicts(first) == [None]
+    stranger.wire.send("a", b'["passed",7,3]')
+    stranger.wire.send("a", b'["seq",7,4,0]\n["ans",%d,1,0.0,0.0,"late"]' % later.id)
+    parts.clock.advance(5)
+    assert (verdicts(first), later.results(timeout=0)) == ([Verdict.GONE], ["late"])
+
+
 def test_what_is_said_to_who_has_left_is_not_kept(parts: Parts, far: Far) -> None:
     stranger = Stranger(parts)
     stranger.say(here(), b'["bye","i"]')
