@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Deque, Dict, List, Optional, Set, Tuple
 
 from .. import _log
 from .._core.durations import NEVER
+from .._engine.process import lost, report
 from .._time.clock import REAL, spawn
 from ..errors import ConnectionFailed
 from .nats_arrivals import Arrivals
@@ -157,7 +158,9 @@ class NatsThread:
         if kind not in self._told:
             self._told.add(kind)
             part = self._receiver.part
-            _log.lost(f"NATS, part %s: {message} (told once)", part, *args)
+            lost(f"NATS, part %s: {message} (told once)", part, *args)
+            # A step has that written.
+            self.stir()
 
     # -- the thread --------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ class NatsThread:
                 return
             if lost_at < NEVER:
                 said = f"NATS, part %s: connected{again}, after %.1f s"
-                _log.report(logging.INFO, said, self._receiver.part, REAL.now() - lost_at)
+                report(logging.INFO, said, self._receiver.part, REAL.now() - lost_at)
             self._receiver.connected()
             connection.release()
             self.stir()
