@@ -76,6 +76,8 @@ class Registry:
 
     def add_all(self, side: str, found: Sequence[Tuple[Hashable, Registration]]) -> None:
         """Each for its topic or pattern: all topics that live are looked at once."""
+        if not found:
+            return
         patterns = False
         for topic, registration in found:
             patterns |= self._add(topic, side, registration)
@@ -109,6 +111,8 @@ class Registry:
 
     def discard_all(self, side: str, found: Sequence[Tuple[Hashable, Any]]) -> None:
         """Each from its topic or pattern; likewise."""
+        if not found:
+            return
         patterns = False
         for topic, participant in found:
             table, _ = self._home_of(topic)

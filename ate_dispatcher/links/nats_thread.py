@@ -279,7 +279,7 @@ class NatsThread:
         That it is cancelled may be swallowed on the way, by `asyncio.wait_for` before 3.12 as by
         nats-py: it looks itself whether this is the end.
         """
-        wait, again, lost_at = _FIRST_WAIT, "", NEVER
+        wait, pause, again, lost_at = _FIRST_WAIT, _FIRST_WAIT, "", NEVER
         while not self._closing:
             try:
                 connection = await self._one_of_all()
@@ -291,7 +291,7 @@ class NatsThread:
                 lost_at = min(lost_at, REAL.now())
                 wait = await self._pause(wait)
                 continue
-            since = REAL.now()
+            wait, since = _FIRST_WAIT, REAL.now()
             self._connection = connection
             self.max_payload = connection.max_payload
             if self._closing:
@@ -311,7 +311,7 @@ class NatsThread:
                 self._receiver.disconnected(f"the connection to {self._options} is lost: {why}")
                 self.stir()
             await connection.close()
-            wait = _FIRST_WAIT if lost_at > since + _SHORT else await self._pause(wait)
+            pause = _FIRST_WAIT if lost_at > since + _SHORT else await self._pause(pause)
 
     async def _pause(self, wait: float) -> float:
         """Before the next attempt; how long the pause after that one may be."""

@@ -104,11 +104,12 @@ class PendingRequests(Dict[int, Pending]):
     def debtors(self, before: float) -> List[str]:
         """The parts that owe an answer to what was asked *before* that, and has not ended."""
         found: Dict[str, None] = {}
-        for pending in self.values():
+        for number in self.open:
+            pending = self[number]
             if pending.since < before and not pending.request.is_over and pending.packed is None:
                 found.update(dict.fromkeys(pending.parts()))
         return list(found)
 
     def owe(self, part: str) -> bool:
-        """Whether that part owes an answer; who was asked just now is looked at first."""
-        return any(each.owes(part) for each in reversed(self.values()))
+        """Whether that part owes an answer."""
+        return any(self[number].owes(part) for number in self.open)
