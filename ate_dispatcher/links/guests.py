@@ -32,7 +32,7 @@ _PAGES, _ASKERS = 16, 1_000
 class _Asked(NamedTuple):
     """What has come, as it was read; but for *until*, the instant of its deadline here."""
 
-    asker: str
+    asker: Part
     number: int
     until: float
     topic: str
@@ -49,17 +49,20 @@ class _Begun:
 
     def __init__(self, instance: str) -> None:
         self.instance: str = instance
-        # A bit for each number; 4,096 of them are a page.
-        self._pages: Dict[int, int] = {}
+        # A byte for each number; 4,096 of them are a page.
+        self._pages: Dict[int, bytearray] = {}
 
     def __contains__(self, number: int) -> bool:
-        return bool(self._pages.get(number >> 12, 0) >> (number & 4095) & 1)
+        page = self._pages.get(number >> 12)
+        return page is not None and page[number & 4095] == 1
 
     def add(self, number: int) -> None:
-        page = number >> 12
-        self._pages[page] = self._pages.get(page, 0) | 1 << (number & 4095)
-        if len(self._pages) > _PAGES:
-            del self._pages[min(self._pages)]
+        page = self._pages.get(number >> 12)
+        if page is None:
+            page = self._pages[number >> 12] = bytearray(4096)
+            if len(self._pages) > _PAGES:
+                del self._pages[min(self._pages)]
+        page[number & 4095] = 1
 
 
 class Guests:
@@ -109,7 +112,7 @@ class Guests:
             return
         late = asker.delayed(sent, now)
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
-        asked = _Asked(asker.name, number, until, topic, keys, args, kwargs, options)
+        asked = _Asked(asker, number, until, topic, keys, args, kwargs, options)
         if late > _LATE and until > now:
             self._doubted[key] = now + _PAUSE, asked
         else:
@@ -131,13 +134,13 @@ class Guests:
             self._shared.to(asker, frames.skip(number, key))
 
     def _begin(self, asked: _Asked, now: float) -> None:
-        asker, number, until, topic, keys, args, kwargs, options = asked
-        shared = self._shared
+        part, number, until, topic, keys, args, kwargs, options = asked
+        shared, asker = self._shared, part.name
         if until < now:
             self._skip(asker, number, keys)
             return
         members = [self.members[key] for key in keys if key in self.members]
-        guest = Guest(self._answers, asker, number, self.parts[asker].instance)
+        guest = Guest(self._answers, asker, number, part.instance)
         try:
             values, named = shared.codec.decode_call(args, kwargs)
             order = shared.codec.decode(options["key"]) if "key" in options else None
@@ -150,7 +153,7 @@ class Guests:
                 shared.to(asker, frames.err(number, key, 0.0, 0.0, *told))
             return
         if members:
-            self._begun_for(self.parts[asker]).add(number)
+            self._begun_for(part).add(number)
             channel, whom = self._channel(topic), tuple(members)
             rest = open_guest(self._engine, guest, channel, whom, values, named, until, order)
             members = members if rest is not None else []
