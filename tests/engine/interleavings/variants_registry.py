@@ -74,7 +74,7 @@ REGISTRY: Tuple[Variant, ...] = (
         "a registration does not look whether its topic was taken away",
         "P10",
         "_delivery/registry.py",
-        "Registry.add",
+        "Registry._add",
         (
             (
                 "last registration being gone.\n        table.setdefault(topic, channel)\n",
@@ -98,12 +98,12 @@ REGISTRY: Tuple[Variant, ...] = (
         "what patterns make of topics is past before a registration by name",
         "P10",
         "_delivery/registry.py",
-        "Registry.add",
+        "Registry.add_all",
         (
             ("        self._index.changed()\n", ""),
             (
-                "        table, living = self._home_of(topic)\n",
-                "        self._index.changed()\n        table, living = self._home_of(topic)\n",
+                "        patterns = False\n",
+                "        patterns = False\n        self._index.changed()\n",
             ),
         ),
         ("a_matched_topic_gets_a_name", "register_by_pattern_then_send"),
