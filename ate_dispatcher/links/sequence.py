@@ -185,15 +185,14 @@ class Sequences:
                 sequence.taken, sequence.asked = number, -NEVER
                 return Taken.YES
         else:
-            missing, before, wanted = 1, sequence.theirs, sequence.wanted
-            may_begin = now >= sequence.anew_at and (series > before or series == wanted)
+            missing, before = 1, sequence.theirs
+            may_begin = now >= sequence.anew_at and (series > before or series == sequence.wanted)
             if number == 1 and may_begin:
                 sequence.begins(series, number, now)
                 if before and ours != sequence.series:
                     # It had taken us for gone, and waits for the first of a series.
                     self.begin_anew(part)
-                # Or one is over of which we have heard that there is one, and nothing else.
-                return Taken.ANEW if before or wanted not in (0, series) else Taken.YES
+                return Taken.ANEW if before else Taken.YES
         if sequence.asked == -NEVER or series != sequence.wanted:
             sequence.patience, sequence.wanted = _PATIENCE, series
         elif now < sequence.asked + sequence.patience:

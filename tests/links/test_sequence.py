@@ -343,25 +343,6 @@ def test_nobody_waits_for_an_answer_that_may_have_been_passed_over(parts: Parts)
     assert (verdicts(first), later.results(timeout=0)) == ([Verdict.GONE], ["late"])
 
 
-def test_nobody_waits_for_what_was_said_in_a_series_of_which_nothing_was_heard(
-    parts: Parts,
-) -> None:
-    """But that there was one: when another one begins, nothing more comes of it."""
-    parts.part("a")
-    stranger = Stranger(parts)
-    stranger.say(here(topics={"volts": [1]}, names={"1": "far"}))
-    parts.clock.advance(5)
-    handle = parts.ask("a", 1, ttl=None)
-    parts.clock.advance(5)
-    ours = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
-    stranger.wire.send("a", b'["seq",7,3,%d]' % ours)
-    parts.clock.advance(5)
-    assert stranger.heard[-1] == ["resend", 7, 1, ours]
-    stranger.wire.send("a", b'["seq",8,1,%d]' % ours)
-    parts.clock.advance(5)
-    assert verdicts(handle) == [Verdict.GONE]
-
-
 def test_what_is_said_to_who_has_left_is_not_kept(parts: Parts, far: Far) -> None:
     stranger = Stranger(parts)
     stranger.say(here(), b'["bye","i"]')
