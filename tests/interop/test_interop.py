@@ -240,7 +240,7 @@ def test_a_producer_in_node_answers(lab: Lab) -> None:
     """With a value, among others; it is a producer with a name on a part."""
     meter = lab.run("producer")
     lab.producer("mine", lambda topic, rail, ms=0: "mine")
-    handle = lab.ask("3V3", ms=1)
+    handle = lab.ask("3V3", ms=20)
     assert {each.producer.name: each.value for each in handle.replies} == {
         "meter": {"rail": "3V3", "volts": 3.31},
         "mine": "mine",
@@ -248,7 +248,8 @@ def test_a_producer_in_node_answers(lab: Lab) -> None:
     assert verdicts(handle) == [Verdict.OK] * 2
     (line,) = [each for each in handle.report().members if each.part == "producer"]
     assert line.ran_ms is not None
-    assert 0.5 <= line.ran_ms <= 1000
+    # Timers of Node may be a millisecond early.
+    assert 15 <= line.ran_ms <= 1000
     assert meter.leave() == []
 
 
