@@ -143,9 +143,7 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
     began, stamp = each.began, each.stamp
     if outcome is not None and each.answered is not None:
         began, stamp = each.answered
-    times = _times(sent, stamp, began, each.spent)
-    if _runs_there(each.member, each.standing, began):
-        times["waited_ms"] = None
+    times = _times_there(_times(sent, stamp, began, each.spent), each.member, each.standing)
     return MemberReport(
         producer=each.member.name,
         verdict=outcome or each.verdict,
@@ -160,9 +158,13 @@ def _missed(each: Unanswered, sent: float, at_the_end: bool) -> MemberReport:
     )
 
 
-def _runs_there(member: Member, standing: Optional[Standing], began: Optional[float]) -> bool:
-    """Whether its part has said that it runs, and not since when."""
-    return bool(member.part) and standing is Standing.RUNNING and began is None
+def _times_there(
+    times: Dict[str, Any], member: Member, standing: Optional[Standing]
+) -> Dict[str, Any]:
+    """*times*, without how long it waited if its part has said that it runs, and not since when."""
+    if member.part and standing is Standing.RUNNING and times["ran_ms"] is None:
+        times["waited_ms"] = None
+    return times
 
 
 def _open(request: Request, member: Member, now: float, seen: Optional[Record]) -> MemberReport:
@@ -179,9 +181,7 @@ def _open(request: Request, member: Member, now: float, seen: Optional[Record]) 
                 return _answered(record, request.sent)
     standing = member.standing_on(request) if began is None else Standing.RUNNING
     spent = (None, None) if claim is None or began is not None else claim.spent(now)
-    times = _times(request.sent, now, began, spent)
-    if _runs_there(member, standing, began):
-        times["waited_ms"] = None
+    times = _times_there(_times(request.sent, now, began, spent), member, standing)
     return MemberReport(
         producer=member.name,
         verdict=None,

@@ -51,17 +51,16 @@ class Pending:
         self.late: List[Tuple[str, int, int, float, float]] = []
 
     def parts(self) -> List[str]:
-        """Those that owe an answer."""
+        """Those of whose members something may still come."""
         return list(dict.fromkeys(part for part, _ in self.left if part))
 
     def of(self, part: str) -> List[Tuple[str, int]]:
         """Those of it."""
         return [each for each in self.left if each[0] == part]
 
-    def owes(self, part: str) -> bool:
-        """Whether that part owes an answer to it, having been asked."""
-        is_asked = self.packed is None and not self.request.is_over
-        return is_asked and any(each == part for each, _ in self.left)
+    def debtors(self) -> List[str]:
+        """Those that owe an answer to it, having been asked."""
+        return self.parts() if self.packed is None and not self.request.is_over else []
 
 
 class PendingRequests(Dict[int, Pending]):
@@ -106,10 +105,10 @@ class PendingRequests(Dict[int, Pending]):
         found: Dict[str, None] = {}
         for number in self.open:
             pending = self[number]
-            if pending.since < before and not pending.request.is_over and pending.packed is None:
-                found.update(dict.fromkeys(pending.parts()))
+            if pending.since < before:
+                found.update(dict.fromkeys(pending.debtors()))
         return list(found)
 
     def owe(self, part: str) -> bool:
         """Whether that part owes an answer."""
-        return any(self[number].owes(part) for number in self.open)
+        return any(part in self[number].debtors() for number in self.open)

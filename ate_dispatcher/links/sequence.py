@@ -75,9 +75,11 @@ class _Sequence:
         self.served: float = -NEVER
         self.rests_until: float = -NEVER
 
-    def begins(self, series: int, number: int, now: float) -> None:
-        """They begin that *series*, which was taken up to that *number*."""
+    def begins(self, series: int, number: int, now: float) -> Taken:
+        """They begin that *series*, taken up to that *number*; ANEW in place of another."""
+        taken = Taken.ANEW if self.theirs else Taken.YES
         self.theirs, self.taken, self.anew_at = series, number, now + _PAUSE
+        return taken
 
 
 class Sequences:
@@ -185,14 +187,14 @@ class Sequences:
                 sequence.taken, sequence.asked = number, -NEVER
                 return Taken.YES
         else:
-            missing, before = 1, sequence.theirs
-            may_begin = now >= sequence.anew_at and (series > before or series == sequence.wanted)
+            missing, is_newer = 1, series > sequence.theirs
+            may_begin = now >= sequence.anew_at and (is_newer or series == sequence.wanted)
             if number == 1 and may_begin:
-                sequence.begins(series, number, now)
-                if before and ours != sequence.series:
+                taken = sequence.begins(series, number, now)
+                if taken is Taken.ANEW and ours != sequence.series:
                     # It had taken us for gone, and waits for the first of a series.
                     self.begin_anew(part)
-                return Taken.ANEW if before else Taken.YES
+                return taken
         if sequence.asked == -NEVER or series != sequence.wanted:
             sequence.patience, sequence.wanted = _PATIENCE, series
         elif now < sequence.asked + sequence.patience:
@@ -217,9 +219,7 @@ class Sequences:
             return Taken.YES
         if now < sequence.anew_at:
             return Taken.TOO_SOON
-        before = sequence.theirs
-        sequence.begins(series, number, now)
-        return Taken.ANEW if before else Taken.YES
+        return sequence.begins(series, number, now)
 
     def misses(self, part: str) -> bool:
         """Whether *part* has said something that we have missed, and asked for."""
