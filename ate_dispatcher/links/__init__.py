@@ -94,6 +94,9 @@ who has asked before that, and waits, gives that up. Or a new series begins, and
 they have asked of each other: if there was no room to keep all, or an answer to what is older is
 still waited for; if the first is asked for, and `ours` is not the series that was heard last; and
 if a series begins in which `heard` is another one, for then this part was taken for gone there.
+If it begins instead of one of which no more was heard than that there is one, each `ask` that is
+open there is said again, likewise with a `ttl_ms` of 0 and nothing in it: what was answered in the
+one that is over is ``"gone"`` then.
 Whoever was lost and is back may be said again what it has heard: what it has begun it does not
 begin again. After each connect, and to each new part, something is said to it, be it ``["probe"]``,
 so that it knows what it has missed. Who waits for an answer says `seen` in place of a probe, of

@@ -33,7 +33,8 @@ from .subjects import subject_of
 __all__ = ["Asks"]
 
 _AGO = 3_600.0
-"""Seconds before it was asked that what has ended is said to have: by no clock is that now."""
+"""Seconds before it was asked that what nobody is to begin is said to have ended: by no clock is
+that now."""
 
 _FACTS: Dict[str, Fact] = {
     "declined": Ledger.declined,
@@ -119,11 +120,14 @@ class Asks:
         pending = None if number is None else self.pending.get(number)
         if number is None or (pending is not None and not pending.request.is_over):
             return frame
-        keys = [] if pending is None else [key for _, key in pending.of(part_name)]
-        if pending is None or not keys:
-            return b""
-        topic, clock_s = str(pending.request.topic), pending.since - _AGO
-        return frames.ask(number, 0.0, clock_s, topic, keys, "[]", "{}").encode()
+        return b"" if pending is None else _again(number, pending, part_name).encode()
+
+    def remind(self, part_name: str) -> None:
+        """Ask that part again, which may have answered unheard: what it has no more is GONE."""
+        for number in self.pending.open:
+            pending = self.pending[number]
+            if part_name in pending.debtors():
+                self._shared.to(part_name, _again(number, pending, part_name))
 
     def wait_for(self, said: List[bytes]) -> bool:
         """Whether something was asked with what was *said* that has not ended."""
@@ -357,3 +361,10 @@ class Asks:
         }
         if settled:
             settle(self._engine, request, settled)
+
+
+def _again(number: int, pending: Pending, part_name: str) -> str:
+    """What that part was asked, once more for who has begun it: nobody begins it any more."""
+    keys = [key for _, key in pending.of(part_name)]
+    topic, clock_s = str(pending.request.topic), pending.since - _AGO
+    return frames.ask(number, 0.0, clock_s, topic, keys, "[]", "{}") if keys else ""

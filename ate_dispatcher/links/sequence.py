@@ -43,10 +43,12 @@ class Taken(Enum):
     YES = 1
     #: It begins a series: of what was said before nothing more will come.
     ANEW = 2
+    #: It begins a series, but not the one that was asked for: of that nothing will come.
+    INSTEAD = 3
     #: It has come before.
-    BEFORE = 3
+    BEFORE = 4
     #: Something before it has not, which is asked for.
-    TOO_SOON = 4
+    TOO_SOON = 5
 
 
 class _Sequence:
@@ -76,8 +78,10 @@ class _Sequence:
         self.rests_until: float = -NEVER
 
     def begins(self, series: int, number: int, now: float) -> Taken:
-        """They begin that *series*, taken up to that *number*; ANEW in place of another."""
+        """They begin that *series*, taken up to that *number*; ANEW or INSTEAD of another."""
         taken = Taken.ANEW if self.theirs else Taken.YES
+        if taken is Taken.YES and self.wanted not in (0, series):
+            taken = Taken.INSTEAD
         self.theirs, self.taken, self.anew_at = series, number, now + _PAUSE
         return taken
 

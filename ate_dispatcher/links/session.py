@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
 from .._core.durations import NEVER
@@ -19,9 +18,9 @@ from . import frames
 from .asks import Asks
 from .frame_reader import frames_of
 from .guests import Guests
-from .membership import BEAT, Membership
+from .membership import Membership
+from .recovery import Recovery
 from .results import Results
-from .sequence import LONG, Taken
 from .shared import Shared
 
 __all__ = ["Session"]
@@ -71,6 +70,7 @@ class Session:
         #: While it leaves, when it goes in any case.
         self._leave_by = NEVER
         membership = self.membership
+        self._recovery = Recovery(shared, self.asks, self.guests)
         # What may be in one message with others of its kind, and is handed in together.
         self._answers: Dict[str, Callable[..., None]] = {
             "ans": self.asks.in_ans,
@@ -92,9 +92,9 @@ class Session:
             "bye": membership.in_bye,
             "again": self.results.again,
             "lost": self.results.lost,
-            "resend": self._in_resend,
-            "seen": self._in_seen,
-            "passed": self._in_passed,
+            "resend": self._recovery.in_resend,
+            "seen": self._recovery.in_seen,
+            "passed": self._recovery.in_passed,
         }
 
     # -- what the transport tells --------------------------------------------------------------
@@ -122,8 +122,17 @@ class Session:
             shared.count("malformed", malformed)
         shared.counts["messages_in"] += 1
         self.membership.heard_of(sender)
-        if found and found[0][0] == "seq" and not self._is_next(sender, found):
-            return
+        if found and found[0][0] == "seq":
+            numbered = found.pop(0)
+            if sender not in shared.sequences:
+                # Who it is comes first, and out of its turn.
+                self._take(sender, [each for each in found if each[0] == "here"])
+                found = [each for each in found if each[0] != "here"]
+            if sender not in shared.sequences:
+                self.membership.meet(sender)
+                return
+            if not self._recovery.is_next(sender, *numbered[1:]):
+                return
         self._take(sender, found)
         self._taken += len(found)
         if self._taken >= _MANY:
@@ -250,64 +259,6 @@ class Session:
                 self._shared.to(sender, frames.not_(number, key, "declined"))
             return
         self.guests.ask(asker, number, *rest)
-
-    def _is_next(self, sender: str, found: List[List[Any]]) -> bool:
-        """Whether the numbered message that was *found* is to be read now."""
-        shared, (_, series, number, ours) = self._shared, found.pop(0)
-        if sender not in shared.sequences:
-            # Who it is comes first, and out of its turn.
-            self._take(sender, [each for each in found if each[0] == "here"])
-            found[:] = [each for each in found if each[0] != "here"]
-            if sender not in shared.sequences:
-                self.membership.meet(sender)
-                return False
-        taken = shared.sequences.take(sender, series, number, ours, shared.now)
-        if taken is Taken.ANEW:
-            self._lose_track(sender)
-        elif taken is not Taken.YES:
-            shared.count("duplicates" if taken is Taken.BEFORE else "gaps")
-            return False
-        return True
-
-    def _in_resend(self, sender: str, series: int, first: int, theirs: int) -> None:
-        shared, again = self._shared, partial(self.asks.again, sender)
-        number = shared.sequences.say_again(sender, series, first, theirs, shared.now, again)
-        if number is None:
-            shared.sequences.begin_anew(sender)
-            shared.to(sender, frames.PROBE)
-            self._lose_track(sender)
-        elif number:
-            shared.count("sent_again", number)
-        elif shared.sequences.is_over(sender, series):
-            # From the number of this it knows.
-            shared.to(sender, frames.PROBE)
-
-    def _in_passed(self, sender: str, series: int, number: int) -> None:
-        shared, now = self._shared, self._shared.now
-        taken = shared.sequences.pass_over(sender, series, number, now)
-        if taken is Taken.ANEW:
-            self._lose_track(sender)
-        elif taken is Taken.YES:
-            # The answer to what was asked before may be among that.
-            self._give_up(sender, now - LONG * BEAT)
-
-    def _in_seen(self, sender: str, series: int, number: int) -> None:
-        if self._shared.sequences.has_missed(sender, series, number):
-            # From the number of this it knows.
-            self._shared.to(sender, frames.PROBE)
-
-    def _lose_track(self, part: str) -> None:
-        """What this part and that one have said is lost: nobody waits for what may not come."""
-        self._give_up(part, NEVER)
-        self.guests.gone(part)
-
-    def _give_up(self, part: str, before: float) -> None:
-        """What *part* was asked *before* that is not waited for any more."""
-        self.hand_in()
-        given_up = self.asks.gone(part, False, before)
-        if given_up:
-            said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"
-            lost(said, part, given_up)
 
     # -- leaving -------------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ NAMESPACE = "lab"
 class Parts:
     """The cast: parts by name, each a started dispatcher; whatever it has is stopped at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Optional[Wire] = None) -> None:
         self.clock = VirtualClock()
-        self.wire = Wire()
+        self.wire = wire or Wire()
         self.dispatchers: Dict[str, Dispatcher] = {}
         self.connections: Dict[str, Connection] = {}
         self._all: List[Dispatcher] = []

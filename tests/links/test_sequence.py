@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from functools import partial
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +16,7 @@ from test_hostile import Stranger, here
 from ate_dispatcher import Completion, Handle, Producer, Verdict
 from ate_dispatcher.links import frames
 from ate_dispatcher.links.sequence import Sequences, Taken
+from ate_dispatcher.testing import Wire, WireTransport
 
 __all__ = ["parts"]
 
@@ -36,6 +37,20 @@ class Far:
     def _answers(self, topic: Any, number: Any) -> Any:
         self.begun.append(number)
         return number
+
+
+class DeafeningWire(Wire):
+    """On which a part may hear what is said to all, and not what another says to it alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deaf: Set[Tuple[str, str]] = set()
+
+    def carry(
+        self, sender: WireTransport, to: Optional[str], payload: bytes, hears: bool = False
+    ) -> None:
+        if to is None or (sender.part, to) not in self.deaf:
+            super().carry(sender, to, payload, hears)
 
 
 @pytest.fixture
@@ -407,6 +422,42 @@ def test_an_answer_of_who_was_not_heard_until_then_may_be_lost(parts: Parts) -> 
     assert (verdicts(handle), begun) == ([Verdict.OK], [1])
 
 
+def test_nobody_waits_for_what_was_said_in_a_series_of_which_nothing_was_heard() -> None:
+    """But that there was one: what was answered in it is GONE, what was not is answered."""
+    wire = DeafeningWire()
+    parts = Parts(wire)
+    try:
+        parts.part("a")
+        begun: List[Any] = []
+        parts.producer("a", 0, "here", name="here")
+        wire.deaf.add(("b", "a"))
+        parts.part("b")
+        parts.producer("b", 0, lambda topic, value: begun.append(value) or value, name="far")
+        parts.producer("b", 20_000, "slow", name="slow", topic="slow")
+        wire.delay(10)
+        parts.clock.advance(50)
+        # It is kept as long as it is waited for, but for what is too old.
+        own = parts.ask("b", 0, ttl=None, only=["a/here"])
+        handle = parts.ask("a", 1, ttl=None, only=["b/far"])
+        parts.clock.advance(100)
+        wire.deaf.clear()
+        while not parts.counted("a", "gaps"):
+            parts.clock.advance(1)
+        wire.deaf.add(("b", "a"))
+        parts.clock.advance(14_000)
+        wire.deaf.clear()
+        while not own.done():
+            parts.clock.advance(1)
+        # It has begun anew, which is not known yet.
+        assert (verdicts(own), verdicts(handle)) == ([Verdict.GONE], [None])
+        slow = parts.dispatchers["a"].send_request("slow", ttl=None)
+        parts.clock.advance(25_000)
+        assert (verdicts(handle), begun) == ([Verdict.GONE], [1])
+        assert verdicts(slow) == [Verdict.OK]
+    finally:
+        parts.tidy()
+
+
 def test_who_hears_of_no_new_series_is_told(parts: Parts) -> None:
     """The first words of it were lost, and nobody would say more."""
     far = Far(parts, 100)
@@ -667,7 +718,8 @@ class Three:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
-        self.parts = Parts()
+        self.wire = DeafeningWire()
+        self.parts = Parts(self.wire)
         self.begun: Dict[Any, int] = {}
         self.asked: List[Any] = []
         self.cancelled: List[Handle] = []
@@ -683,11 +735,11 @@ class Three:
         self.begun[name, number] = self.begun.get((name, number), 0) + 1
         return [name, number]
 
-    def trouble(self, silence: bool) -> None:
-        dice, wire = self.dice, self.parts.wire
+    def trouble(self, worst: str) -> None:
+        dice, wire = self.dice, self.wire
         kinds = ["ask"] * 5 + ["sweep"] * 2 + ["lose"] * 3 + ["repeat", "delay", "cut", "cancel"]
         for _ in range(dice.randrange(3, 30)):
-            what = dice.choice([*kinds, "heal", "heal", *(["silence"] if silence else [])])
+            what = dice.choice([*kinds, "heal", "heal", worst])
             x, y = dice.sample("abc", 2)
             if what == "ask":
                 self.asked.append((what, self.parts.ask(x, len(self.asked), ttl=None)))
@@ -703,10 +755,14 @@ class Three:
                 wire.repeat(dice.choice([1, 3]), x, y)
             elif what == "delay":
                 wire.delay(dice.choice([0, 0, 1, 5, 30, 200]), x, y)
+            elif what == "deafness":
+                wire.deaf ^= {(x, y)}
             elif what in ("cut", "silence", "heal"):
                 getattr(wire, what)(x)
-            longest = [1200, 2900, 3500, 11_000] if silence and dice.random() < 0.15 else []
+            is_long = worst != "cut" and dice.random() < 0.15
+            longest = [1200, 2900, 3500, 11_000] if is_long else []
             self.parts.clock.advance(dice.choice(longest or [0, 1, 3, 7, 20, 60, 260]))
+        wire.deaf.clear()
         for x in "abc":
             wire.heal(x)
             for y in "abc":
@@ -723,8 +779,8 @@ class Three:
     ],
     ids=lambda seeds: seeds[0],
 )
-@pytest.mark.parametrize("silence", [False, True])
-def test_three_in_trouble_lose_and_double_nothing(seeds: range, silence: bool) -> None:
+@pytest.mark.parametrize("worst", ["cut", "silence", "deafness"])
+def test_three_in_trouble_lose_and_double_nothing(seeds: range, worst: str) -> None:
     """Nobody waits for ever, nothing is begun twice, no stream has a hole, and all is well after.
 
     Though some may have been gone for others: then what they were asked is GONE.
@@ -732,7 +788,7 @@ def test_three_in_trouble_lose_and_double_nothing(seeds: range, silence: bool) -
     for seed in seeds:
         three = Three(seed)
         try:
-            three.trouble(silence)
+            three.trouble(worst)
             for what, handle in three.asked:
                 assert handle.done(), (seed, str(handle.report()))
                 by: Dict[Any, List[Any]] = {}

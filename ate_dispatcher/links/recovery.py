@@ -1,0 +1,86 @@
+"""What is done where something was lost between two parts: it is said again, or given up.
+
+On the link's thread.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .._core.durations import NEVER
+from .._engine.process import lost
+from . import frames
+from .asks import Asks
+from .guests import Guests
+from .membership import BEAT
+from .sequence import LONG, Taken
+from .shared import Shared
+
+__all__ = ["Recovery"]
+
+
+class Recovery:
+    """With all parts, as their `Sequences` say."""
+
+    def __init__(self, shared: Shared, asks: Asks, guests: Guests) -> None:
+        self._shared = shared
+        self._asks = asks
+        self._guests = guests
+
+    def is_next(self, sender: str, series: int, number: int, ours: int) -> bool:
+        """Whether a message with that number is to be read now; *sender* is known."""
+        shared = self._shared
+        taken = shared.sequences.take(sender, series, number, ours, shared.now)
+        if taken is Taken.ANEW:
+            self._lose_track(sender)
+        elif taken is Taken.INSTEAD:
+            # What that part has answered before is lost; what it was asked just now it may have.
+            self._asks.remind(sender)
+        elif taken is not Taken.YES:
+            shared.count("duplicates" if taken is Taken.BEFORE else "gaps")
+            return False
+        return True
+
+    def in_resend(self, sender: str, series: int, first: int, theirs: int) -> None:
+        """It has missed all from *first* on; *theirs* is the series in which it speaks."""
+        shared, again = self._shared, partial(self._asks.again, sender)
+        number = shared.sequences.say_again(sender, series, first, theirs, shared.now, again)
+        if number is None:
+            shared.sequences.begin_anew(sender)
+            shared.to(sender, frames.PROBE)
+            self._lose_track(sender)
+        elif number:
+            shared.count("sent_again", number)
+        elif shared.sequences.is_over(sender, series):
+            # From the number of this it knows.
+            shared.to(sender, frames.PROBE)
+
+    def in_passed(self, sender: str, series: int, number: int) -> None:
+        """It does not say again what it has said up to that *number*."""
+        shared, now = self._shared, self._shared.now
+        taken = shared.sequences.pass_over(sender, series, number, now)
+        if taken is Taken.ANEW:
+            self._lose_track(sender)
+        elif taken is Taken.YES:
+            # The answer to what was asked before may be among that.
+            self._give_up(sender, now - LONG * BEAT)
+
+    def in_seen(self, sender: str, series: int, number: int) -> None:
+        """It has taken what we have said up to that *number*."""
+        if self._shared.sequences.has_missed(sender, series, number):
+            # From the number of this it knows.
+            self._shared.to(sender, frames.PROBE)
+
+    def _lose_track(self, part: str) -> None:
+        """What this part and that one have said is lost: nobody waits for what may not come."""
+        self._give_up(part, NEVER)
+        self._guests.gone(part)
+
+    def _give_up(self, part: str, before: float) -> None:
+        """What *part* was asked *before* that is not waited for any more."""
+        # What has come of it has.
+        self._asks.hand_in()
+        given_up = self._asks.gone(part, False, before)
+        if given_up:
+            said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"
+            lost(said, part, given_up)
