@@ -83,6 +83,8 @@ class Parts:
             dispatcher.stop(immediate=True)
         for dispatcher in self._all:
             dispatcher.join()
+        # Whoever sleeps, or is about to end, has no time to wait for.
+        self.clock.stop()
 
 
 @pytest.fixture

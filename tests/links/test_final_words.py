@@ -169,6 +169,9 @@ def dropped(
     found = asker.last_words()
     parts.connections["a"].disconnect()
     a.stop(immediate=True)
+    for each in producers:
+        # Who is not registered any more is not stopped with its dispatcher.
+        each.stop()
     parts.clock.advance(100)
     return found
 

@@ -525,10 +525,17 @@ def test_one_may_wait_for_parts(parts: Parts) -> None:
     began = parts.clock.now()
     assert not parts.connections["a"].wait_for("b", timeout=0.5)
     assert parts.clock.now() == pytest.approx(began + 0.5)
-    late = parts.clock.thread(lambda: (parts.clock.sleep(2), parts.connect("b")))
+
+    def connect_late() -> None:
+        parts.clock.sleep(2)
+        transport = parts.wire.transport()
+        parts.dispatchers["b"].connect(transport, namespace=NAMESPACE, name="b")
+
+    late = parts.clock.thread(connect_late)
     late.start()
     assert parts.connections["a"].wait_for("b", timeout=10)
     assert parts.clock.now() < began + 3
+    late.join()
     with pytest.raises(BadType, match="names"):
         parts.connections["a"].wait_for(7)  # type: ignore[arg-type]
     parts.connections["a"].disconnect(drain=0)
