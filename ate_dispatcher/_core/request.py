@@ -8,6 +8,7 @@ fields are replaced whole (P8).
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import (
     Any,
     Dict,
@@ -20,6 +21,7 @@ from typing import (
     Sequence,
     Set,
     Tuple,
+    cast,
 )
 
 from typing_extensions import Protocol, Self
@@ -50,6 +52,12 @@ start line that has not started, or is no request at all."""
 EVALUATED = 1 << 40
 """So far below zero begins the count of a request whose policy is asked at each fact: one look at
 the sign, which every reply takes anyway, tells it from all others."""
+
+_FEW = 8
+"""Among so many answers one is looked for without a set."""
+
+_NO_ONE: Dict[Any, Any] = cast("Dict[Any, Any]", MappingProxyType({}))
+"""To be read: whoever writes has one of its own first."""
 
 Places = Sequence[Tuple[str, int, str]]
 
@@ -178,7 +186,11 @@ class Ending:
 
 
 class Extras:
-    """What few requests have: verdicts without a reply, errors, done callbacks, options."""
+    """What few requests have: verdicts without a reply, errors, done callbacks, options.
+
+    Each of its tables is made when there is something in it: what travels has extras, and every
+    object less is one less for the collector of cycles to look at.
+    """
 
     __slots__ = (
         *("answered", "answered_until", "away", "callbacks", "disabled"),
@@ -198,16 +210,16 @@ class Extras:
         #: The ordering key, which may be compared by identity.
         self.key: Any = None
         #: By the identity of the member. It only grows, and only inside the section.
-        self.unanswered: Dict[int, Unanswered] = {}
+        self.unanswered: Dict[int, Unanswered] = _NO_ONE
         #: How many of them have which verdict.
-        self.tally: Dict[Verdict, int] = {}
+        self.tally: Dict[Verdict, int] = _NO_ONE
         self.errors: int = 0
         #: Those who have answered, by identity, up to that record; see `Request.has_answered`.
-        self.answered: Set[int] = set()
+        self.answered: Optional[Set[int]] = None
         self.answered_until: Optional[Record] = None
         #: Those whose stream has brought a value, by identity.
-        self.valued: Set[int] = set()
-        self.callbacks: List[Any] = []
+        self.valued: Optional[Set[int]] = None
+        self.callbacks: Optional[List[Any]] = None
         #: Those of its members that are elsewhere, if any are; who has asked from elsewhere.
         self.away: Optional[Away] = None
         self.guest: Optional[Guest] = None
@@ -365,41 +377,54 @@ class Request:
         extras = self.extras
         if extras is None:
             return {id(member) for member in self.answered()}
-        self._count_answers(extras)
-        return extras.answered.union(extras.unanswered)
+        return self._count_answers(extras).union(extras.unanswered)
 
     def has_answered(self, member: Member) -> bool:
         """Whether *member* is among them; quick, however often it is asked. Inside the section."""
         extras = self.extras or self.more()
-        self._count_answers(extras)
-        return id(member) in extras.answered
+        if extras.answered is None and len(self.roster) <= _FEW:
+            # None of a stream: no more than the roster.
+            record = self.chain
+            while record is not None:
+                if record[MEMBER] is member:
+                    return True
+                record = record[PREVIOUS]
+            return False
+        return id(member) in self._count_answers(extras)
 
     def note_part(self, member: Member, is_value: bool = True) -> None:
         """The newest record is a part of *member*'s stream: the end need not look at it again."""
         extras = self.more()
         if is_value:
+            if extras.valued is None:
+                extras.valued = set()
             extras.valued.add(id(member))
         self._count_answers(extras)
 
     def has_value_of(self, member: Member) -> bool:
         """Whether *member*'s stream has given it a value so far."""
-        return self.extras is not None and id(member) in self.extras.valued
+        return self.extras is not None and id(member) in (self.extras.valued or ())
 
     def misses(self, each: Unanswered) -> None:
         """A member has that verdict, and gives no answer. Inside the section."""
         extras = self.more()
+        if extras.unanswered is _NO_ONE:
+            extras.unanswered, extras.tally = {}, {}
         extras.unanswered[id(each.member)] = each
         extras.tally[each.verdict] = extras.tally.get(each.verdict, 0) + 1
         self.pending -= 1
 
-    def _count_answers(self, extras: Extras) -> None:
-        record, until = self.chain, extras.answered_until
+    def _count_answers(self, extras: Extras) -> Set[int]:
+        record, until, answered = self.chain, extras.answered_until, extras.answered
+        if answered is None:
+            answered = extras.answered = set()
         # As `newest_first`, in place.
         while record is not None and record is not until:
             if record.__class__ is not Part:
-                extras.answered.add(id(record[MEMBER]))
+                answered.add(id(record[MEMBER]))
             record = record[PREVIOUS]
         extras.answered_until = self.chain
+        return answered
 
     @property
     def left(self) -> int:

@@ -63,6 +63,8 @@ def is_judged(request: Request, member: Member) -> bool:
 def judge_some(request: Request, ending: Ending, budget: int, witness: Witness) -> int:
     """Judge the absent, as far as *budget* goes: what is left of it, 0 for nothing."""
     extras, looks = request.more(), budget * _LOOKS
+    if extras.answered is None:
+        extras.answered = set()
     for record in itertools.islice(ending.answers, looks):
         looks -= 1
         if record.__class__ is not Part:

@@ -260,7 +260,10 @@ class ControlLoop:
             return
         with SECTION:
             if request.completion is None:
-                request.more().callbacks.append(callback)
+                extras = request.more()
+                if extras.callbacks is None:
+                    extras.callbacks = []
+                extras.callbacks.append(callback)
             else:
                 self._engine.observers.call(callback, request)
 

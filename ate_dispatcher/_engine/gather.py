@@ -206,7 +206,7 @@ def _behind(each: Unanswered, tell: Callable[..., object], *told: Any) -> None:
 
 def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:
     if extras.callbacks:
-        callbacks, extras.callbacks = extras.callbacks, []
+        callbacks, extras.callbacks = extras.callbacks, None
         for callback in callbacks:
             engine.observers.call(callback, request)
     if extras.line is not None:

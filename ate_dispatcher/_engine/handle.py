@@ -76,7 +76,8 @@ class Handle(Request, Tabular):
                 if said is not None and said[:2] == mine and worker.running is self:
                     found.append(Progress(self.name_of(member), *said[2:]))
             away = None if self.extras is None else self.extras.away
-            far = away.progress.get(id(member)) if isinstance(away, Elsewhere) else None
+            elsewhere = away.progress if isinstance(away, Elsewhere) else None
+            far = None if elsewhere is None else elsewhere.get(id(member))
             if far is not None and self.completion is None and not is_judged(self, member):
                 found.append(Progress(self.name_of(member), *far))
         return tuple(found)
@@ -219,9 +220,10 @@ class Handle(Request, Tabular):
         One that was added just now may be called all the same.
         """
         removed = 0
-        while self.extras is not None:
+        callbacks = None if self.extras is None else self.extras.callbacks
+        while callbacks:
             try:
-                self.extras.callbacks.remove(callback)
+                callbacks.remove(callback)
             except ValueError:
                 break
             removed += 1

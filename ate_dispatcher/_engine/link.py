@@ -125,7 +125,7 @@ def unreached(links: Sequence[Link]) -> Optional[str]:
 class RemoteMember(Member):
     """A producer on another machine: its own worker, for the moment in which it answers."""
 
-    __slots__ = ("_part", "key", "link", "stands_for_many")
+    __slots__ = ("link", "place", "stands_for_many")
 
     def __init__(
         self, producer: Any, link: Link, part: str, key: int, stands_for_many: bool = False
@@ -134,15 +134,20 @@ class RemoteMember(Member):
         super().__init__(producer)
         self.stands_for_many: bool = stands_for_many
         self.link: Link = link
-        self._part = part
-        self.key: int = key
+        #: Its part, and what that calls it.
+        self.place: Tuple[str, int] = part, key
         self.workers: Tuple[Worker, ...] = ()
         self.standing = Standing.AWAY
 
     @property
     def part(self) -> str:
         """Where it is."""
-        return self._part
+        return self.place[0]
+
+    @property
+    def key(self) -> int:
+        """What it is called there."""
+        return self.place[1]
 
     def standing_of(self, worker: Optional[Worker], request: Request) -> Standing:
         """Where it is; it runs if it has said how far it is, or given a value of several."""
@@ -150,7 +155,7 @@ class RemoteMember(Member):
         if standing is not Standing.AWAY or self.stands_for_many:
             return standing
         away = None if request.extras is None else request.extras.away
-        said = isinstance(away, Elsewhere) and id(self) in away.progress
+        said = isinstance(away, Elsewhere) and id(self) in (away.progress or ())
         return Standing.RUNNING if said or request.has_value_of(self) else standing
 
     @property
@@ -168,7 +173,7 @@ class Elsewhere:
         #: Each link, what the request carries as that sends it, and whom it asks.
         self._asked = asked
         #: By identity of the member; its link's thread alone writes.
-        self.progress: Dict[int, Tuple[float, str]] = {}
+        self.progress: Optional[Dict[int, Tuple[float, str]]] = None
 
     def ask(self, request: Request, spared: AbstractSet[int] = frozenset()) -> None:
         """Ask them, but for *spared* identities."""

@@ -166,7 +166,8 @@ def progressed(
     """*member* says how far it is with *request*, which is open."""
     away = None if request.extras is None else request.extras.away
     if isinstance(away, Elsewhere):
-        away.progress[id(member)] = fraction, text
+        progress = away.progress = away.progress or {}
+        progress[id(member)] = fraction, text
         if engine.hooks:
             told = request, member, engine.now(), fraction, text
             engine.observers.tell(event_progressed, *told)
@@ -228,7 +229,7 @@ def open_guest(
             engine.post(Order.ABANDON, request)
             return None
     else:
-        hand_out(engine, request, set())
+        hand_out(engine, request)
         if engine.disabled:
             engine.crossed(request)
     if request.deadline < engine.wakeup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Hashable, Optional, Set, Tuple
+from typing import AbstractSet, Any, Dict, Hashable, Optional, Tuple
 
 from .._core.durations import milliseconds
 from .._core.member import Member
@@ -164,7 +164,7 @@ def send(
     return request
 
 
-def hand_out(engine: Engine, request: Request, spared: Set[int]) -> None:
+def hand_out(engine: Engine, request: Request, spared: AbstractSet[int] = frozenset()) -> None:
     """Hand a request that was held to its roster but for *spared* identities. The control loop."""
     for member in request.roster:
         if isinstance(member, LocalMember) and id(member) not in spared:

@@ -37,7 +37,8 @@ class Guest:
     """One request of another part; what it tells goes to the link's outbox."""
 
     __slots__ = (
-        *("_answers", "_off", "_seen", "asker", "id", "instance", "is_given_up", "request"),
+        *("_answers", "_off", "_seen", "among", "asker"),
+        *("id", "instance", "is_given_up", "request"),
     )
 
     def __init__(self, answers: Answers, asker: str, number: int, instance: str = "") -> None:
@@ -47,6 +48,8 @@ class Guest:
         self.instance: str = instance
         self.id: int = number
         self.request: Optional[Handle] = None
+        #: Those of its asker that are open, by their ids, while it is one of them.
+        self.among: Optional[Dict[int, Guest]] = None
         #: Whether nobody waits any more for what it answers.
         self.is_given_up: bool = False
         #: Those who shall not begin it any more, by identity; replaced whole.
@@ -117,8 +120,6 @@ class Answers:
         self.shared: Shared = shared
         #: Who is there, by name; kept up to date by who hears of that.
         self.parts: Dict[str, Part] = {}
-        #: Those that are not over.
-        self.open: Dict[Tuple[str, int], Guest] = {}
 
     def to(self, guest: Guest, frame: str) -> None:
         """Say *frame* to who has asked; not to another one that has its name now, and its ids."""
@@ -198,8 +199,9 @@ class Answers:
 
     def ended(self, guest: Guest, request: Request) -> None:
         """It is over here: where those stood who have not answered."""
-        if self.open.get((guest.asker, guest.id)) is guest:
-            del self.open[guest.asker, guest.id]
+        among, guest.among = guest.among, None
+        if among is not None and among.get(guest.id) is guest:
+            del among[guest.id]
         # They know each other: without this nobody lets go of them before cycles are looked for.
         guest.request = None
         left = [

@@ -153,11 +153,11 @@ class Asks:
             for part_name in pending.parts():
                 self._shared.to(part_name, frames.can(request.id))
         self.pending.ends(request.id, self._shared.now)
-        said, pending.said = pending.said, {}
+        said, pending.said = pending.said or {}, None
         for member, each in said.items():
-            if (member.part, member.key) in pending.left:
+            if member.place in pending.left:
                 self._says(request.id, pending, member, each)
-        for late in pending.late:
+        for late in pending.late or ():
             self.in_late(*late)
         self.hand_in()
         if not pending.left:
@@ -166,7 +166,7 @@ class Asks:
     def withdraw(self, member: RemoteMember) -> None:
         """It was disabled: what it has not begun shall not be begun."""
         for number, pending in list(self.pending.items()):
-            if (member.part, member.key) not in pending.left or pending.request.is_over:
+            if member.place not in pending.left or pending.request.is_over:
                 continue
             if pending.packed is None:
                 self._shared.to(member.part, frames.can(number, [member.key]))
@@ -198,8 +198,10 @@ class Asks:
             return
         if pending.request.completion is not None:
             self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms)
-        elif len(pending.late) < len(pending.left):
-            pending.late.append((sender, number, key, waited_ms, ran_ms))
+        else:
+            late = pending.late = pending.late or []
+            if len(late) < len(pending.left):
+                late.append((sender, number, key, waited_ms, ran_ms))
 
     def _answer(
         self,
@@ -214,7 +216,8 @@ class Asks:
     ) -> None:
         # As `_find`, in place, and below as `PendingRequests.answered`.
         pending = self.pending.get(number)
-        member = None if pending is None else pending.left.get((sender, key))
+        place = sender, key
+        member = None if pending is None else pending.left.get(place)
         if pending is None or member is None:
             self._shared.count("duplicates")
             return
@@ -225,7 +228,7 @@ class Asks:
             error = RemoteError("BadValue", str(refused), "", sender)
             value, fact = None, Ledger.replied
         if fact is not part:
-            del pending.left[sender, key]
+            del pending.left[place]
             if not pending.left:
                 self.pending.forget(number)
         times = waited_ms / 1e3, ran_ms / 1e3
@@ -248,7 +251,7 @@ class Asks:
         if not payload:
             # Those who have come before first.
             self.hand_in()
-            self.pending.answered(number, pending, *OTHERS)
+            self.pending.answered(number, pending, OTHERS)
             self._shared.transport.ask_no_more(number)
             nobody_else(self._engine, pending.request, others)
             return
@@ -335,7 +338,7 @@ class Asks:
         """That *fact* of who does not begin it; *late* is what it comes to behind the end."""
         request = pending.request
         if request.completion is None and tell(self._engine, fact, request, member) & NOTED:
-            self.pending.answered(number, pending, member.part, member.key)
+            self.pending.answered(number, pending, member.place)
         else:
             # Its deadline has come first, perhaps just now.
             self._says(number, pending, member, late)
@@ -343,13 +346,14 @@ class Asks:
     def _says(self, number: int, pending: Pending, member: RemoteMember, said: Said) -> None:
         if pending.request.completion is None:
             # A little early by our clock: it comes to that.
-            before = pending.said.get(member, said)
-            pending.said[member] = said[0], said[1] or before[1]
+            early = pending.said = pending.said or {}
+            before = early.get(member, said)
+            early[member] = said[0], said[1] or before[1]
             return
         self._settle(pending.request, {member: said})
         verdict, standing = said
         if verdict is not Verdict.MISSING or standing is Standing.DEAD:
-            self.pending.answered(number, pending, member.part, member.key)
+            self.pending.answered(number, pending, member.place)
 
     def _settle(self, request: Request, settled: Dict[RemoteMember, Said]) -> None:
         # Who has not begun it: the word to stop is the same, whatever the caller's end was.

@@ -12,6 +12,7 @@ from typing import (
     Callable,
     Dict,
     FrozenSet,
+    Iterator,
     List,
     Mapping,
     NamedTuple,
@@ -27,6 +28,7 @@ from .subjects import LONGEST
 __all__ = ["KINDS", "frames_of"]
 
 _LARGEST = (1 << 53) - 1
+_MAX = sys.float_info.max
 _WHY_NOT = frozenset(["declined", "withdrawn", "died", "gone"])
 
 _INT = frozenset([int])
@@ -99,7 +101,7 @@ def _is_about(field: Dict[str, Any]) -> bool:
         and _are_topics(patterns)
         and _are_strings(hears)
         and type(clock) in (int, float)
-        and abs(clock) <= sys.float_info.max
+        and abs(clock) <= _MAX
     )
 
 
@@ -111,8 +113,8 @@ _ARRAY = _Field(frozenset([list]))
 _OBJECT = _Field(frozenset([dict]))
 _NUMBER = _Field(_INT, 1, _LARGEST)
 _COUNT = _Field(_INT, 0, _LARGEST)
-_MS = _Field(frozenset([int, float]), 0, sys.float_info.max)
-_SECONDS = _Field(frozenset([int, float]), -sys.float_info.max, sys.float_info.max)
+_MS = _Field(frozenset([int, float]), 0, _MAX)
+_SECONDS = _Field(frozenset([int, float]), -_MAX, _MAX)
 _FRACTION = _Field(frozenset([int, float]), 0, 1)
 _MEMBERS = _Field(frozenset([list]), check=_are_members)
 _JUDGED = _Field(frozenset([list]), check=_are_judged)
@@ -151,9 +153,45 @@ _SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
 KINDS = frozenset(_SHAPES)
 """The first of each frame that is read."""
 
+
+def _is_usual_ask(frame: List[Any]) -> bool:
+    _, number, ttl_ms, clock_s, topic, members, args, kwargs, options = frame
+    return (
+        type(number) is int
+        and 0 < number <= _LARGEST
+        and (ttl_ms is None or (type(ttl_ms) is float and 0.0 <= ttl_ms <= _MAX))
+        and type(clock_s) is float
+        and -_MAX <= clock_s <= _MAX
+        and type(topic) is str
+        and len(topic) <= LONGEST
+        and type(members) is list
+        and len(members) == 1
+        and _is_number(members[0])
+        and type(args) is list
+        and type(kwargs) is type(options) is dict
+    )
+
+
+def _is_usual_answer(frame: List[Any]) -> bool:
+    _, number, key, waited_ms, ran_ms, _ = frame
+    return (
+        type(number) is type(key) is int
+        and 0 < number <= _LARGEST
+        and 0 < key <= _LARGEST
+        and type(waited_ms) is type(ran_ms) is float
+        and 0.0 <= waited_ms <= _MAX
+        and 0.0 <= ran_ms <= _MAX
+    )
+
+
+_USUAL = {"ask": _is_usual_ask, "ans": _is_usual_answer, "part": _is_usual_answer}
+"""Of those that are many: whether one of the right length is as they mostly are; then it is as the
+table says, and needs no other look. That takes a third of the time."""
+
 _CHECKS = {
     kind: (
         len(shape) + 1,
+        _USUAL.get(kind),
         [
             (index, field.types, field.least, field.most, field.check)
             for index, field in enumerate(shape, 1)
@@ -162,13 +200,13 @@ _CHECKS = {
     )
     for kind, shape in _SHAPES.items()
 }
-"""How long a frame is, and which of its fields must be looked at, and how."""
+"""How long a frame is, how it mostly is, and which of its fields must be looked at, and how."""
 
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
-    """The frames of a message, in their order, and how many were malformed.
+def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
+    """The frames of a message, in their order, each read as it is wanted; None for a malformed one.
 
     Each is a list of its kind, one of `KINDS`, and its fields, exactly as the table says. Raises
     nothing, whatever the payload is, and takes time as that is long. Values are as `json.loads`
@@ -178,11 +216,10 @@ def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
         lines = payload.decode().split("\n")
     except UnicodeDecodeError:
         lines = [_line(each) for each in payload.split(b"\n")]
-    frames: List[List[Any]] = []
-    malformed = 0
     for line in lines:
         if line[:1] != "[":
-            malformed += line != ""
+            if line:
+                yield None
             continue
         try:
             if len(line) > LONGEST_NUMBER and may_have_long_number(line):
@@ -193,20 +230,23 @@ def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
                 # A pair of them is one character, and one alone no text.
                 _rewrite(frame).encode()
         except (ValueError, RecursionError):
-            malformed += 1
+            yield None
             continue
         if length != len(line) or not frame or type(frame[0]) is not str:
-            malformed += 1
+            yield None
             continue
         known = _CHECKS.get(frame[0])
         if known is None:
             continue
-        length, checks = known
+        length, is_usual, checks = known
         if len(frame) != length:
             if len(frame) < length:
-                malformed += 1
+                yield None
                 continue
             del frame[length:]
+        if is_usual is not None and is_usual(frame):
+            yield frame
+            continue
         for index, types, least, most, check in checks:
             field = frame[index]
             if type(field) not in types:
@@ -217,10 +257,9 @@ def frames_of(payload: bytes) -> Tuple[List[List[Any]], int]:
             elif check is not None and not check(field):
                 break
         else:
-            frames.append(frame)
+            yield frame
             continue
-        malformed += 1
-    return frames, malformed
+        yield None
 
 
 def _line(line: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from .._core.durations import NEVER
+from .._core.snapshots import copied
 from .._delivery.channel import Channel
 from .._delivery.local_member import LocalMember
 from .._delivery.patterns import Index
@@ -72,7 +73,8 @@ class Guests:
         self._shared = shared
         self._engine: Engine = shared.engine
         self._answers = Answers(shared)
-        self._open = self._answers.open
+        #: The requests that are open, by whose they are and their ids there.
+        self._open: Dict[str, Dict[int, Guest]] = {}
         #: Who is there, by name; kept up to date by who hears of that.
         self.parts: Dict[str, Part] = self._answers.parts
         #: Those that may be over where they were asked; each with when that is known here.
@@ -87,7 +89,7 @@ class Guests:
 
     def __len__(self) -> int:
         """How many are open."""
-        return len(self._open) + len(self._doubted)
+        return sum(map(len, copied(self._open.values()))) + len(self._doubted)
 
     def ask(
         self,
@@ -102,21 +104,22 @@ class Guests:
         options: Dict[str, Any],
     ) -> None:
         """*asker* has sent a request at *sent* of its clock, with *ttl_ms* left."""
-        key, now = (asker.name, number), self._shared.now
-        if key in self._doubted or number in self._begun_for(asker):
+        now = self._shared.now
+        is_doubted = bool(self._doubted) and (asker.name, number) in self._doubted
+        if is_doubted or number in self._begun_for(asker):
             self._shared.count("duplicates")
-            if key not in self._open and key not in self._doubted:
+            if not is_doubted and number not in self._open.get(asker.name, ()):
                 # One of the two has taken the other for gone: nothing more comes of it.
                 for each in keys:
                     self._shared.to(asker.name, frames.not_(number, each, "gone"))
             return
         late = asker.delayed(sent, now)
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
-        asked = _Asked(asker, number, until, topic, keys, args, kwargs, options)
         if late > _LATE and until > now:
-            self._doubted[key] = now + _PAUSE, asked
+            asked = _Asked(asker, number, until, topic, keys, args, kwargs, options)
+            self._doubted[asker.name, number] = now + _PAUSE, asked
         else:
-            self._begin(asked, now)
+            self._begin(now, asker, number, until, topic, keys, args, kwargs, options)
 
     def look(self, now: float) -> float:
         """Begin what is doubted no more; when to look again."""
@@ -125,7 +128,7 @@ class Guests:
             if at > now:
                 return at
             del self._doubted[key]
-            self._begin(asked, now)
+            self._begin(now, *asked)
         return NEVER
 
     def _skip(self, asker: str, number: int, keys: Iterable[int]) -> None:
@@ -133,18 +136,29 @@ class Guests:
         for key in keys:
             self._shared.to(asker, frames.skip(number, key))
 
-    def _begin(self, asked: _Asked, now: float) -> None:
-        part, number, until, topic, keys, args, kwargs, options = asked
+    def _begin(
+        self,
+        now: float,
+        part: Part,
+        number: int,
+        until: float,
+        topic: str,
+        keys: List[int],
+        args: List[Any],
+        kwargs: Dict[str, Any],
+        options: Dict[str, Any],
+    ) -> None:
         shared, asker = self._shared, part.name
         if until < now:
             self._skip(asker, number, keys)
             return
         members = [self.members[key] for key in keys if key in self.members]
-        guest = Guest(self._answers, asker, number, part.instance)
+        order = None
         try:
             values, named = shared.codec.decode_call(args, kwargs)
-            order = shared.codec.decode(options["key"]) if "key" in options else None
-            hash(order)
+            if "key" in options:
+                order = shared.codec.decode(options["key"])
+                hash(order)
         except (BadType, BadValue, TypeError) as error:
             # Perhaps a type that is not known here: who asks is told, and so is who looks here.
             shared.unreadable(asker, topic, error)
@@ -154,12 +168,17 @@ class Guests:
             return
         if members:
             self._begun_for(part).add(number)
+            guest = Guest(self._answers, asker, number, part.instance)
             channel, whom = self._channel(topic), tuple(members)
             rest = open_guest(self._engine, guest, channel, whom, values, named, until, order)
             members = members if rest is not None else []
             guest.request = rest
             if rest is not None and rest.completion is None:
-                self._open[asker, number] = guest
+                found = self._open.get(asker)
+                if found is None:
+                    found = self._open[asker] = {}
+                found[number] = guest
+                guest.among = found
         if shared.codec.has_types:
             shared.let_go((values, named, order))
         if len(members) < len(keys):
@@ -203,7 +222,7 @@ class Guests:
                 # Their request goes on.
                 self._shared.to(asker, frames.not_(number, key, "withdrawn"))
             return
-        guest = self._open.get((asker, number))
+        guest = self._open.get(asker, {}).get(number)
         if guest is None or guest.request is None:
             return
         if keys is None:
@@ -220,8 +239,8 @@ class Guests:
         """Nobody waits any more for what it has asked."""
         for key in [each for each in self._doubted if each[0] == asker]:
             del self._doubted[key]
-        for key in [each for each in self._open if each[0] == asker]:
-            guest = self._open.pop(key)
+        for guest in self._open.pop(asker, {}).values():
+            guest.among = None
             guest.is_given_up = True
             if guest.request is not None:
                 guest.request.cancel()

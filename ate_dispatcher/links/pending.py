@@ -43,12 +43,12 @@ class Pending:
         self.request: Request = request
         #: What it carries, until that was sent.
         self.packed: Optional[Packed] = packed
-        self.left: Dict[Tuple[str, int], RemoteMember] = {(m.part, m.key): m for m in members}
+        self.left: Dict[Tuple[str, int], RemoteMember] = {m.place: m for m in members}
         self.since: float = now
         #: What was said of members before it had ended here: clocks differ a little.
-        self.said: Dict[RemoteMember, Said] = {}
+        self.said: Optional[Dict[RemoteMember, Said]] = None
         #: Likewise, of those who were late there.
-        self.late: List[Tuple[str, int, int, float, float]] = []
+        self.late: Optional[List[Tuple[str, int, int, float, float]]] = None
 
     def parts(self) -> List[str]:
         """Those of whose members something may still come."""
@@ -83,9 +83,9 @@ class PendingRequests(Dict[int, Pending]):
         self.open.discard(number)
         self._ended.append((now, number))
 
-    def answered(self, number: int, pending: Pending, sender: str, key: int) -> None:
-        """Nothing more comes of that member."""
-        del pending.left[sender, key]
+    def answered(self, number: int, pending: Pending, place: Tuple[str, int]) -> None:
+        """Nothing more comes of the member at that *place*."""
+        del pending.left[place]
         if not pending.left:
             self.forget(number)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Dict, List, Optional
+from itertools import chain
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from .._core.durations import NEVER
 from .._delivery.sentinels import IDLE
@@ -117,32 +118,36 @@ class Session:
         shared = self._shared
         # A step follows: nobody has to have one called.
         shared.outbox.disarm()
-        found, malformed = frames_of(payload)
-        if malformed:
-            shared.count("malformed", malformed)
+        frames = frames_of(payload)
         shared.counts["messages_in"] += 1
         self.membership.heard_of(sender)
-        if found and found[0][0] == "seq":
-            numbered = found.pop(0)
+        first = next(frames, None)
+        if first is None or first[0] != "seq":
+            frames = chain([first], frames)
+        else:
             if sender not in shared.sequences:
                 # Who it is comes first, and out of its turn.
-                self._take(sender, [each for each in found if each[0] == "here"])
-                found = [each for each in found if each[0] != "here"]
+                found = list(frames)
+                self._take(sender, [each for each in found if each and each[0] == "here"])
+                frames = iter([each for each in found if not each or each[0] != "here"])
             if sender not in shared.sequences:
                 self.membership.meet(sender)
                 return
-            if not self._recovery.is_next(sender, *numbered[1:]):
+            if not self._recovery.is_next(sender, *first[1:]):
                 return
-        self._take(sender, found)
-        self._taken += len(found)
+        self._take(sender, frames)
         if self._taken >= _MANY:
             self.hand_in()
 
-    def _take(self, sender: str, found: List[List[Any]]) -> None:
+    def _take(self, sender: str, frames: Iterable[Optional[List[Any]]]) -> None:
         shared = self._shared
         has_types = shared.codec.has_types
-        shared.counts["frames_in"] += len(found)
-        for frame in found:
+        taken = 0
+        for frame in frames:
+            if frame is None:
+                shared.count("malformed")
+                continue
+            taken += 1
             kind = frame[0]
             take = self._answers.get(kind)
             if take is None or has_types:
@@ -156,6 +161,8 @@ class Session:
                 except Exception as error:
                     shared.count("malformed")
                     lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)
+        shared.counts["frames_in"] += taken
+        self._taken += taken
 
     def hand_in(self) -> None:
         """Hand on what was received."""

@@ -162,7 +162,7 @@ def everything(ledger: Ledger, *requests: Request) -> List[Any]:
         found += [list(newest_first(request.chain)), *map(fields, request.unanswered())]
         extras = request.extras
         if extras is not None:
-            found += [extras.errors, list(extras.callbacks)]
+            found += [extras.errors, list(extras.callbacks or ())]
             found += [*fields(extras.need), *fields(extras.line)]
         for member in request.roster:
             found += [member.standing, {k: list(v) for k, v in member.unjudged.items()}]

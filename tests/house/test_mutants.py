@@ -166,9 +166,21 @@ MUTANTS = [
     ),
     Mutant(
         f"{REQUEST}.judged",
-        "extras.answered.union(extras.unanswered)",
+        "self._count_answers(extras).union(extras.unanswered)",
         "set(extras.unanswered)",
         "who answered is judged again",
+    ),
+    Mutant(
+        f"{REQUEST}.has_answered",
+        "if record[MEMBER] is member",
+        "if False",
+        "among a few nobody has answered",
+    ),
+    Mutant(
+        f"{REQUEST}.has_answered",
+        "record = record[PREVIOUS]",
+        "record = None",
+        "among a few only the last one has answered",
     ),
     Mutant(
         f"{LEDGER}.declined",

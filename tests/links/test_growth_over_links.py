@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Callable
 
 import pytest
 from counting import Watch, grows_linearly, watch
-from parts import Parts
+from parts import Parts, parts
 from test_hostile import Stranger, here
 
-__all__ = ["watch"]
+__all__ = ["parts", "watch"]
 
 Prepared = Callable[[Parts, int], Callable[[], Any]]
 """Makes ready with so many, and returns what is to be counted."""
@@ -212,3 +213,21 @@ def test_values_behind_a_gap(cost_of: CostOf) -> None:
         return deed
 
     grows_linearly(cost_of(prepared), 30)
+
+
+def test_an_open_request_keeps_few_objects_for_the_collector_of_cycles(parts: Parts) -> None:
+    """On both sides together: it comes when there are many, and stops all threads meanwhile."""
+    a = parts.part("a")
+    parts.part("b")
+    parts.producer("b", 10_000)
+
+    def kept(n: int) -> int:
+        for _ in range(n):
+            a.send_request("volts", {"site": 7, "volts": 3.3}, ttl=None)
+        parts.clock.advance(5)
+        gc.collect()
+        return len(gc.get_objects())
+
+    kept(10)
+    before = kept(1)
+    assert kept(200) - before <= 17 * 200
