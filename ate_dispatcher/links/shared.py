@@ -37,6 +37,29 @@ def own_name() -> str:
     return f"{host}-{os.getpid()}"
 
 
+class _Message:
+    """One that is being put together: what for, for whom, its frames, and their size so far."""
+
+    __slots__ = ("frames", "kind", "room", "size", "to")
+
+    def __init__(self, kind: int, to: str, data: bytes, room: int) -> None:
+        self.kind: int = kind
+        self.to: str = to
+        self.frames: List[bytes] = [data]
+        self.size: int = len(data)
+        #: Of which it may be.
+        self.room: int = room
+
+    def joins(self, data: bytes) -> bool:
+        """Take that as well, if there is room."""
+        size = self.size + len(data) + 1
+        if size > self.room:
+            return False
+        self.frames.append(data)
+        self.size = size
+        return True
+
+
 class Shared:
     """The engine, the codec, who we are, and what is on its way out."""
 
@@ -52,9 +75,8 @@ class Shared:
         self.connected: bool = False
         #: What was said to be unreadable, and where it came from.
         self._unreadable: Set[Tuple[str, str]] = set()
-        # Messages that are being put together: what for, for whom, the frames, their size.
-        self._batches: List[Tuple[int, str, List[bytes], List[int]]] = []
-        self._by_part: Dict[str, int] = {}
+        self._messages: List[_Message] = []
+        self._by_part: Dict[str, _Message] = {}
         self._spent: List[Any] = []
         #: Their bytes.
         self.said: int = 0
@@ -84,13 +106,10 @@ class Shared:
 
     def to(self, part: str, frame: str) -> None:
         """Say *frame* to one part, behind what was said to it before."""
-        place = self._by_part.get(part)
-        data = frame.encode()
+        data, message = frame.encode(), self._by_part.get(part)
+        if message is None or not message.joins(data):
+            self._by_part[part] = self._begin(_PART, part, data)
         self.said += len(data)
-        if place is not None and self._joins(place, data):
-            return
-        self._by_part[part] = len(self._batches)
-        self._batches.append((_PART, part, [data], [len(data)]))
 
     def to_behind(self, part: str, frame: str) -> None:
         """Say *frame* to one part, behind what was said before to all, or on topics, as well."""
@@ -100,49 +119,46 @@ class Shared:
     def to_all(self, frame: str) -> None:
         """Say it to everybody."""
         data = frame.encode()
+        self._begin(_ALL, "", data)
         self.said += len(data)
-        self._batches.append((_ALL, "", [data], [len(data)]))
 
     def on(self, subject: str, frame: str) -> None:
         """Say it to who hears; only what comes in a row on one *subject* is joined."""
-        data, last = frame.encode(), len(self._batches) - 1
+        data, last = frame.encode(), self._messages[-1] if self._messages else None
+        is_next = last is not None and last.kind == _TOPIC and last.to == subject
+        if last is None or not is_next or not last.joins(data):
+            self._begin(_TOPIC, subject, data)
         self.said += len(data)
-        if last >= 0 and self._batches[last][:2] == (_TOPIC, subject) and self._joins(last, data):
-            return
-        self._batches.append((_TOPIC, subject, [data], [len(data)]))
 
     def flush(self) -> None:
         """Let out what was said; what cannot arrive is kept for its part, or counted as dropped."""
-        if not self._batches:
+        if not self._messages:
             return
-        batches, self._batches, self.said = self._batches, [], 0
+        messages, self._messages, self.said = self._messages, [], 0
         self._by_part.clear()
-        for kind, to, frames, size in batches:
-            is_kept = kind == _PART and to in self.sequences
+        for each in messages:
+            is_kept = each.kind == _PART and each.to in self.sequences
             if is_kept:
-                payload = self.sequences.numbered(to, frames, size[0])
+                payload = self.sequences.numbered(each.to, each.frames, each.size)
             else:
-                payload = b"\n".join(frames)
+                payload = b"\n".join(each.frames)
             if not self.connected:
                 if not is_kept:
-                    self.count("dropped", len(frames))
+                    self.count("dropped", len(each.frames))
                 continue
             self.counts["messages_out"] += 1
-            self.counts["frames_out"] += len(frames)
-            if kind == _ALL:
+            self.counts["frames_out"] += len(each.frames)
+            if each.kind == _ALL:
                 self.transport.send_all(payload)
-            elif kind == _PART:
-                self.transport.send(to, payload)
+            elif each.kind == _PART:
+                self.transport.send(each.to, payload)
             else:
-                self.transport.send_on(to, payload)
+                self.transport.send_on(each.to, payload)
 
-    def _joins(self, place: int, data: bytes) -> bool:
-        _, _, frames, size = self._batches[place]
-        if size[0] + len(data) + 1 > min(_JOINED, self.transport.largest):
-            return False
-        frames.append(data)
-        size[0] += len(data) + 1
-        return True
+    def _begin(self, kind: int, to: str, data: bytes) -> _Message:
+        message = _Message(kind, to, data, min(_JOINED, self.transport.largest))
+        self._messages.append(message)
+        return message
 
     def let_go(self, thing: Any, is_known: bool = True) -> None:
         """It was the last of *thing* here: what users' code makes of that keeps nobody (P16).
