@@ -24,6 +24,7 @@ from .._engine.remote import (
 )
 from ..errors import BadType, BadValue, RemoteError
 from . import frames
+from .frame_reader import Coded
 from .parts import PartMember, RemoteProducer
 from .pending import OTHERS, Packed, Pending, PendingRequests, Said
 from .questions import answer_of, question_text
@@ -221,12 +222,13 @@ class Asks:
         if pending is None or member is None:
             self._shared.count("duplicates")
             return
-        try:
-            value = self._shared.codec.decode(value)
-        except (BadType, BadValue) as refused:
-            self._shared.count("malformed")
-            error = RemoteError("BadValue", str(refused), "", sender)
-            value, fact = None, Ledger.replied
+        if value.__class__ is Coded:
+            try:
+                value = self._shared.codec.decode(value.found)
+            except (BadType, BadValue) as refused:
+                self._shared.count("malformed")
+                error = RemoteError("BadValue", str(refused), "", sender)
+                value, fact = None, Ledger.replied
         if fact is not part:
             del pending.left[place]
             if not pending.left:

@@ -24,14 +24,24 @@ from typing import (
 from .frames import LONGEST_TRACE
 from .json_text import CAREFUL_DECODER, DECODER, LONGEST_NUMBER, may_have_long_number
 from .subjects import LONGEST
+from .value_types import DEEPEST
 
-__all__ = ["KINDS", "frames_of"]
+__all__ = ["KINDS", "Coded", "frames_of"]
 
 _LARGEST = (1 << 53) - 1
 _MAX = sys.float_info.max
 _WHY_NOT = frozenset(["declined", "withdrawn", "died", "gone"])
 
 _INT = frozenset([int])
+
+
+class Coded(NamedTuple):
+    """A value, or arguments, in whose text tags may be, or that may be deep: to be decoded.
+
+    Hardly any is; and to look at the text takes a part of the time of a look at all that is in it.
+    """
+
+    found: Any
 
 
 class _Field(NamedTuple):
@@ -123,7 +133,7 @@ _TOPICS = _Field(frozenset([dict]), check=_are_topics)
 _NAMES = _Field(frozenset([dict]), check=_are_names)
 _ABOUT = _Field(frozenset([dict]), check=_is_about)
 _VALUE = None
-"""Whatever JSON has: to be decoded."""
+"""Whatever JSON has; perhaps `Coded`."""
 
 _SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
     "ask": (_NUMBER, _MS.or_null(), _SECONDS, _TOPIC, _MEMBERS, _ARRAY, _OBJECT, _OBJECT),
@@ -188,10 +198,24 @@ _USUAL = {"ask": _is_usual_ask, "ans": _is_usual_answer, "part": _is_usual_answe
 """Of those that are many: whether one of the right length is as they mostly are; then it is as the
 table says, and needs no other look. That takes a third of the time."""
 
-_CHECKS = {
+_VALUES = {"ask": 6, "ans": 5, "part": 5, "res": 3}
+"""Where a value is, or arguments, with which the keywords are, too."""
+
+_Checks = List[
+    Tuple[
+        int,
+        FrozenSet[Type[Any]],
+        float,
+        Optional[float],
+        Optional[Callable[[Any], bool]],
+    ]
+]
+
+_CHECKS: Dict[str, Tuple[int, Optional[Callable[[List[Any]], bool]], Optional[int], _Checks]] = {
     kind: (
         len(shape) + 1,
         _USUAL.get(kind),
+        _VALUES.get(kind),
         [
             (index, field.types, field.least, field.most, field.check)
             for index, field in enumerate(shape, 1)
@@ -200,7 +224,7 @@ _CHECKS = {
     )
     for kind, shape in _SHAPES.items()
 }
-"""How long a frame is, how it mostly is, and which of its fields must be looked at, and how."""
+"""How long a frame is, how it mostly is, where its value is; which fields must be, and how."""
 
 # -- reading ---------------------------------------------------------------------------------------
 
@@ -210,7 +234,7 @@ def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
 
     Each is a list of its kind, one of `KINDS`, and its fields, exactly as the table says. Raises
     nothing, whatever the payload is, and takes time as that is long. Values are as `json.loads`
-    makes them.
+    makes them, and are `Coded` if they have to be decoded.
     """
     try:
         lines = payload.decode().split("\n")
@@ -226,7 +250,8 @@ def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
                 frame, length = _decode_carefully(line)
             else:
                 frame, length = _decode(line)
-            if "\\" in line and ("\\ud" in line or "\\uD" in line):
+            is_escaped = "\\" in line
+            if is_escaped and ("\\ud" in line or "\\uD" in line):
                 # A pair of them is one character, and one alone no text.
                 _rewrite(frame).encode()
         except (ValueError, RecursionError):
@@ -238,28 +263,33 @@ def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
         known = _CHECKS.get(frame[0])
         if known is None:
             continue
-        length, is_usual, checks = known
+        length, is_usual, value, checks = known
         if len(frame) != length:
             if len(frame) < length:
                 yield None
                 continue
             del frame[length:]
-        if is_usual is not None and is_usual(frame):
-            yield frame
+        if not (is_usual is not None and is_usual(frame)) and not _is_as_it_must_be(frame, checks):
+            yield None
             continue
-        for index, types, least, most, check in checks:
-            field = frame[index]
-            if type(field) not in types:
-                break
-            if most is not None:
-                if field is not None and not least <= field <= most:
-                    break
-            elif check is not None and not check(field):
-                break
-        else:
-            yield frame
-            continue
-        yield None
+        if value is not None and (
+            "$" in line or is_escaped or line.count("[") + line.count("{") > DEEPEST
+        ):
+            frame[value] = Coded(frame[value])
+        yield frame
+
+
+def _is_as_it_must_be(frame: List[Any], checks: _Checks) -> bool:
+    for index, types, least, most, check in checks:
+        field = frame[index]
+        if type(field) not in types:
+            return False
+        if most is not None:
+            if field is not None and not least <= field <= most:
+                return False
+        elif check is not None and not check(field):
+            return False
+    return True
 
 
 def _line(line: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from .._core.durations import NEVER
 from .._core.snapshots import copied
@@ -14,6 +14,7 @@ from .._engine.remote import open_guest, withdraw_guest
 from ..errors import BadType, BadValue
 from . import frames
 from .answers import Answers, Anybody, Guest
+from .frame_reader import Coded
 from .parts import Part
 from .questions import question_of
 from .shared import Shared
@@ -38,7 +39,7 @@ class _Asked(NamedTuple):
     until: float
     topic: str
     keys: List[int]
-    args: List[Any]
+    args: Union[List[Any], Coded]
     kwargs: Dict[str, Any]
     options: Dict[str, Any]
 
@@ -99,7 +100,7 @@ class Guests:
         sent: float,
         topic: str,
         keys: List[int],
-        args: List[Any],
+        args: Union[List[Any], Coded],
         kwargs: Dict[str, Any],
         options: Dict[str, Any],
     ) -> None:
@@ -144,7 +145,7 @@ class Guests:
         until: float,
         topic: str,
         keys: List[int],
-        args: List[Any],
+        args: Union[List[Any], Coded],
         kwargs: Dict[str, Any],
         options: Dict[str, Any],
     ) -> None:
@@ -155,7 +156,8 @@ class Guests:
         members = [self.members[key] for key in keys if key in self.members]
         order = None
         try:
-            values, named = shared.codec.decode_call(args, kwargs)
+            if isinstance(args, Coded):
+                args, kwargs = shared.codec.decode_call(args.found, kwargs)
             if "key" in options:
                 order = shared.codec.decode(options["key"])
                 hash(order)
@@ -170,7 +172,7 @@ class Guests:
             self._begun_for(part).add(number)
             guest = Guest(self._answers, asker, number, part.instance)
             channel, whom = self._channel(topic), tuple(members)
-            rest = open_guest(self._engine, guest, channel, whom, values, named, until, order)
+            rest = open_guest(self._engine, guest, channel, whom, args, kwargs, until, order)
             members = members if rest is not None else []
             guest.request = rest
             if rest is not None and rest.completion is None:
@@ -180,7 +182,7 @@ class Guests:
                 found[number] = guest
                 guest.among = found
         if shared.codec.has_types:
-            shared.let_go((values, named, order))
+            shared.let_go((args, kwargs, order))
         if len(members) < len(keys):
             there = {each.number for each in members}
             for key in keys:

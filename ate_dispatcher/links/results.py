@@ -16,6 +16,7 @@ from .._engine.process import lost
 from .._engine.remote import Heard, let_hear
 from ..errors import BadType, BadValue
 from . import frames
+from .frame_reader import Coded
 from .history import History
 from .shared import Shared
 from .subjects import subject_of
@@ -302,11 +303,12 @@ class Results:
         if channel is None:
             return
         try:
-            decoded = shared.codec.decode(value)
+            if value.__class__ is Coded:
+                value = shared.codec.decode(value.found)
         except (BadType, BadValue) as error:
             shared.unreadable(sender, topic, error)
             return
-        self._heard.append(Heard(channel, topic, decoded, request))
+        self._heard.append(Heard(channel, topic, value, request))
 
     def _ask_for_missing(self, sender: str, source: _Source) -> None:
         if source.told <= source.seq:

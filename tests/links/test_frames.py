@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ate_dispatcher.links import frames
-from ate_dispatcher.links.frame_reader import KINDS, frames_of
+from ate_dispatcher.links.frame_reader import KINDS, Coded, frames_of
 from ate_dispatcher.links.frames import payload_of
+from ate_dispatcher.links.values import Codec
 
 LARGEST = 2**53 - 1
 
@@ -83,9 +84,14 @@ def text_of(frame: Any) -> bytes:
 
 
 def read_of(payload: bytes) -> Tuple[List[List[Any]], int]:
-    """The frames of it, and how many were malformed."""
+    """The frames of it, with values as they were found, and how many were malformed."""
     found = list(frames_of(payload))
-    return [each for each in found if each is not None], found.count(None)
+    read = [
+        [field.found if isinstance(field, Coded) else field for field in each]
+        for each in found
+        if each is not None
+    ]
+    return read, found.count(None)
 
 
 def test_every_kind_is_here() -> None:
@@ -471,3 +477,37 @@ def test_time_grows_with_what_arrives_and_no_faster(name: str) -> None:
     began = time.process_time()
     read_of(HOSTILE[name])
     assert time.process_time() - began < 10
+
+
+TAGS = ["a", "b", "$set", "$", "a$b"]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(0, 1) | st.sampled_from(["$", "x"]),
+    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.sampled_from(TAGS), each),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200)
+@given(json_values, st.integers(0, 70), st.sampled_from(["$", "\\u0024"]))
+def test_a_value_that_has_to_be_decoded_is_told_from_one_that_has_not(
+    value: Any, deep: int, dollar: str
+) -> None:
+    """However a tag is written, and wherever it is; and what is deeper than values may be."""
+    text = "[" * deep + json.dumps(value) + "]" * deep
+    text = text.replace("$", dollar)
+    values = {
+        "ask": f'["ask",1,null,0.5,"t",[7],[{text}],{{}},{{}}]',
+        "ans": f'["ans",1,1,0.5,0.5,{text}]',
+        "part": f'["part",1,1,0.5,0.5,{text}]',
+        "res": f'["res",1,"t",{text},null]',
+    }
+    for kind, line in values.items():
+        (frame,) = frames_of(line.encode())
+        assert frame is not None
+        (found,) = [each for each in frame[3:] if isinstance(each, Coded)] or [None]
+        if found is None:
+            bare = frame[{"ask": 6, "res": 3}.get(kind, 5)]
+            assert Codec().decode(bare) is bare
+        else:
+            assert "$" in json.dumps(value) or line.count("[") + line.count("{") > 64
