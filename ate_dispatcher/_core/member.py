@@ -37,7 +37,7 @@ class Start(float):
 
     def __new__(cls, instant: float, spent: Spent, network: Optional[float] = None) -> Self:
         """At *instant*."""
-        start = super().__new__(cls, instant)
+        start = float.__new__(cls, instant)
         start.spent = spent
         start.network = network
         return start

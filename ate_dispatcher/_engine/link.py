@@ -203,7 +203,10 @@ def elsewhere_of(
     by_link: Dict[Link, List[RemoteMember]] = {}
     for member in members:
         if isinstance(member, RemoteMember):
-            by_link.setdefault(member.link, []).append(member)
+            found = by_link.get(member.link)
+            if found is None:
+                found = by_link[member.link] = []
+            found.append(member)
     if not by_link:
         return None
     if together:

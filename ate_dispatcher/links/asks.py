@@ -105,8 +105,12 @@ class Asks:
             shared.transport.ask(subject_of(topic), question, request.id)
         by_part: Dict[str, List[int]] = {}
         for part_name, key in pending.left:
-            if part_name:
-                by_part.setdefault(part_name, []).append(key)
+            if not part_name:
+                continue
+            keys = by_part.get(part_name)
+            if keys is None:
+                keys = by_part[part_name] = []
+            keys.append(key)
         said = frames.asks(request.id, ttl_ms, now, topic, by_part.values(), *packed)
         for part_name, frame in zip(by_part, said):
             shared.to(part_name, frame)

@@ -62,7 +62,8 @@ type that is said. Lone surrogates in other texts become ``?``.
 
 from __future__ import annotations
 
-from typing import Iterable, List, Mapping, Optional, Tuple
+from functools import lru_cache
+from typing import Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .json_text import is_unicode, json_of
 
@@ -113,7 +114,7 @@ def ask(
     ttl_ms: Optional[float],
     clock_s: float,
     topic: str,
-    members: Iterable[int],
+    members: Sequence[int],
     args: str,
     kwargs: str,
     options: str = "{}",
@@ -127,15 +128,16 @@ def asks(
     ttl_ms: Optional[float],
     clock_s: float,
     topic: str,
-    members: Iterable[Iterable[int]],
+    members: Iterable[Sequence[int]],
     args: str,
     kwargs: str,
     options: str = "{}",
 ) -> List[str]:
     """As `ask`, one for each of *members*, which are those of one part."""
     ttl = "null" if ttl_ms is None else f"{ttl_ms:.3f}"
-    head = f'["ask",{number},{ttl},{clock_s:.6f},{_text(topic)},'
-    return [f"{head}{_numbers(each)},{args},{kwargs},{options}]" for each in members]
+    head = f'["ask",{number},{ttl},{clock_s:.6f},{_text_of_topic(topic)},'
+    rest = f"],{args},{kwargs},{options}]"
+    return [f"{head}[{each[0] if len(each) == 1 else _joined(each)}{rest}" for each in members]
 
 
 def ans(number: int, member: int, waited_ms: float, ran_ms: float, value: str) -> str:
@@ -236,7 +238,8 @@ def bye(instance: str) -> str:
 
 def res(seq: int, topic: str, value: str, request: Optional[int] = None) -> str:
     """*value* is text; *request* the id of what it answers."""
-    return f'["res",{seq},{_text(topic)},{value},{"null" if request is None else request}]'
+    said = _text_of_topic(topic)
+    return f'["res",{seq},{said},{value},{"null" if request is None else request}]'
 
 
 def again(first: int, last: int) -> str:
@@ -278,6 +281,10 @@ def _text(text: str) -> str:
     return json_of(text if is_unicode(text) else text.encode("utf-8", "replace").decode())
 
 
+_text_of_topic = lru_cache(1024)(_text)
+"""Of the same few, again and again."""
+
+
 def _table(topics: Mapping[str, Iterable[int]]) -> str:
     return f"{{{','.join([f'{_text(topic)}:{_numbers(some)}' for topic, some in topics.items()])}}}"
 
@@ -287,4 +294,8 @@ def _texts(texts: Iterable[str]) -> str:
 
 
 def _numbers(numbers: Iterable[int]) -> str:
-    return f"[{','.join(map(str, numbers))}]"
+    return f"[{_joined(numbers)}]"
+
+
+def _joined(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))

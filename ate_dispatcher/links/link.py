@@ -122,11 +122,11 @@ class Link:
             *codec.encode_call(args, kwargs),
             "{}" if key is None else f'{{"key":{codec.encode("ordering_key", key)}}}',
         )
-        size, room = sum(map(len, packed)) + _HEAD, self._transport.largest
+        room = self._transport.largest - _HEAD
+        size = len(packed.args) + len(packed.kwargs) + len(packed.options)
         if size > room:
             raise BadValue(
-                f"the arguments are {size - _HEAD} bytes as text, and a message has room for "
-                f"{room - _HEAD}"
+                f"the arguments are {size} bytes as text, and a message has room for {room}"
             )
         return packed
 

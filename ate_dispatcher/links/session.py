@@ -142,6 +142,7 @@ class Session:
     def _take(self, sender: str, frames: Iterable[Optional[List[Any]]]) -> None:
         shared = self._shared
         has_types = shared.codec.has_types
+        answers, others = self._answers, self._others
         taken = 0
         for frame in frames:
             if frame is None:
@@ -149,15 +150,16 @@ class Session:
                 continue
             taken += 1
             kind = frame[0]
-            take = self._answers.get(kind)
+            take = answers.get(kind)
             if take is None or has_types:
                 # As `_before_users`, in place.
                 self.hand_in()
             if take is None:
-                take = self._others.get(kind)
+                take = others.get(kind)
             if take is not None and not self.is_over:
+                frame[0] = sender
                 try:
-                    take(sender, *frame[1:])
+                    take(*frame)
                 except Exception as error:
                     shared.count("malformed")
                     lost("a frame %.60r of part %s is dropped: %r", kind, sender, error)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 import reprlib
+from functools import lru_cache
 from typing import Any, Hashable, Match
 
 from .._delivery.patterns import TopicPattern, text_of
@@ -71,6 +72,12 @@ def subject_of(topic: Hashable) -> str:
     text = text_of(topic)
     if text is None:
         raise BadType(f"a topic must be a str to be known elsewhere, not {topic!r}")
+    return _subject_of_text(text)
+
+
+# Of the same few, again and again.
+@lru_cache(1024)
+def _subject_of_text(text: str) -> str:
     subject = text
     if not _ALL_ITSELF(text):
         try:

@@ -131,11 +131,13 @@ def test_whatever_is_written_is_read(
     """To the microsecond, and any text that can be UTF-8."""
     told = text.encode("utf-8", "replace").decode()
     written = [
-        frames.ask(number, waited, clock, text, some, "[]", "{}"),
+        frames.ask(number, waited, clock, text, sorted(some), "[]", "{}"),
         frames.ans(number, member, waited, ran, "0"),
         frames.err(number, member, waited, ran, text, text, text),
         frames.prog(number, member, 1 / (1 + ran), text),
-        frames.here(text, text, number, member, {text: some}, {member: text}, [text], [text], text),
+        frames.here(
+            text, text, number, member, {text: sorted(some)}, {member: text}, [text], [text], text
+        ),
         frames.res(number, text, "0", member),
     ]
     read, malformed = read_of(payload_of(written))
