@@ -433,7 +433,8 @@ class Request:
 
     def unanswered(self) -> List[Unanswered]:
         """Verdicts that are not replies, in the order in which they came. On any thread."""
-        return [] if self.extras is None else copied(self.extras.unanswered.values())
+        unanswered = None if self.extras is None else self.extras.unanswered
+        return copied(unanswered.values()) if unanswered else []
 
     @property
     def errors(self) -> int:

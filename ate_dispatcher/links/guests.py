@@ -94,7 +94,7 @@ class Guests:
 
     def ask(
         self,
-        asker: Part,
+        sender: str,
         number: int,
         ttl_ms: Optional[float],
         sent: float,
@@ -104,8 +104,13 @@ class Guests:
         kwargs: Dict[str, Any],
         options: Dict[str, Any],
     ) -> None:
-        """*asker* has sent a request at *sent* of its clock, with *ttl_ms* left."""
-        now = self._shared.now
+        """*sender* has sent a request at *sent* of its clock, with *ttl_ms* left."""
+        asker, now = self.parts.get(sender), self._shared.now
+        if asker is None:
+            # Not heard of, or gone: it shall say who it is, and ask again.
+            for each in keys:
+                self._shared.to(sender, frames.not_(number, each, "declined"))
+            return
         is_doubted = bool(self._doubted) and (asker.name, number) in self._doubted
         if is_doubted or number in self._begun_for(asker):
             self._shared.count("duplicates")

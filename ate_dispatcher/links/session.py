@@ -81,7 +81,7 @@ class Session:
             "res": self.results.came,
         }
         self._others: Dict[str, Callable[..., None]] = {
-            "ask": self._in_ask,
+            "ask": self.guests.ask,
             "not": self.asks.in_not,
             "skip": self.asks.in_skip,
             "late": self.asks.in_late,
@@ -234,11 +234,11 @@ class Session:
     def _see_to_outbox(self) -> bool:
         """A part of what waits; whether there is more."""
         shared, outbox, outlet = self._shared, self._shared.outbox, self.membership.outlet
-        has_types = shared.codec.has_types
+        has_types, oldest = shared.codec.has_types, outbox.oldest
         for _ in range(_FEW):
             if shared.said > _MUCH:
                 break
-            item: Any = outbox.oldest()
+            item: Any = oldest()
             if item is IDLE:
                 return False
             if self.is_over:
@@ -259,15 +259,6 @@ class Session:
             except Exception as error:
                 tell_of(outlet, item, error)
         return True
-
-    def _in_ask(self, sender: str, number: int, *rest: Any) -> None:
-        asker = self.membership.parts.get(sender)
-        if asker is None:
-            # Not heard of, or gone: it shall say who it is, and ask again.
-            for key in rest[3]:
-                self._shared.to(sender, frames.not_(number, key, "declined"))
-            return
-        self.guests.ask(asker, number, *rest)
 
     # -- leaving -------------------------------------------------------------------------------
 
