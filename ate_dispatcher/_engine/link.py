@@ -167,24 +167,26 @@ class RemoteMember(Member):
 class Elsewhere:
     """Those of a request's members that are on other machines, and how far they say they are."""
 
-    __slots__ = ("_asked", "progress")
+    __slots__ = ("_links", "_to_ask", "progress")
 
-    def __init__(self, asked: Sequence[Tuple[Link, Any, List[RemoteMember]]]) -> None:
-        #: Each link, what the request carries as that sends it, and whom it asks.
-        self._asked = asked
+    def __init__(self, to_ask: Sequence[Tuple[Link, Any, List[RemoteMember]]]) -> None:
+        self._links = tuple([link for link, _, _ in to_ask])
+        #: Each link, what the request carries as that sends it, and whom it asks: until it has.
+        self._to_ask = to_ask
         #: By identity of the member; its link's thread alone writes.
         self.progress: Optional[Dict[int, Tuple[float, str]]] = None
 
     def ask(self, request: Request, spared: AbstractSet[int] = frozenset()) -> None:
-        """Ask them, but for *spared* identities."""
-        for link, packed, members in self._asked:
+        """Ask them, but for *spared* identities. Once."""
+        to_ask, self._to_ask = self._to_ask, ()
+        for link, packed, members in to_ask:
             if spared:
                 members = [each for each in members if id(each) not in spared]
             link.ask(request, packed, members)
 
     def over(self, request: Request) -> None:
         """It has ended. Inside the section."""
-        for link, _, _ in self._asked:
+        for link in self._links:
             link.over(request)
 
 
