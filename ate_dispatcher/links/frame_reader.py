@@ -201,6 +201,9 @@ table says, and needs no other look. That takes a third of the time."""
 _VALUES = {"ask": 6, "ans": 5, "part": 5, "res": 3}
 """Where a value is, or arguments, with which the keywords are, too."""
 
+_SHORT = 2 * DEEPEST
+"""No line that is not longer has more brackets than values may be deep: each is closed."""
+
 _Checks = List[
     Tuple[
         int,
@@ -273,7 +276,9 @@ def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
             yield None
             continue
         if value is not None and (
-            "$" in line or is_escaped or line.count("[") + line.count("{") > DEEPEST
+            "$" in line
+            or is_escaped
+            or (len(line) > _SHORT and line.count("[") + line.count("{") > DEEPEST)
         ):
             frame[value] = Coded(frame[value])
         yield frame
