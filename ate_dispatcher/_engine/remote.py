@@ -127,7 +127,11 @@ def hand_in(engine: Engine, answers: Sequence[Answer]) -> None:
                 effects = fact(engine.ledger, request, member, value, error, stamp)
                 member.running = None
                 if effects & ACCEPTED:
-                    forward(request, value)
+                    # As `forward`, in place, as long as nobody listens.
+                    side = request.channel.listeners
+                    heard = side.roster
+                    if heard.plain is not None or heard.apart or heard.version is not side.version:
+                        forward(request, value)
                 if effects != ACCEPTED or engine.hooks:
                     apply(engine, request, effects, member)
                 done.append((request, effects))

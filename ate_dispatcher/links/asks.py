@@ -237,8 +237,8 @@ class Asks:
             del pending.left[place]
             if not pending.left:
                 self.pending.forget(number)
-        times = waited_ms / 1e3, ran_ms / 1e3
-        self._answers.append((fact, pending.request, member, value, error, *times))
+        waited, ran = waited_ms / 1e3, ran_ms / 1e3
+        self._answers.append((fact, pending.request, member, value, error, waited, ran))
 
     def hand_in(self) -> None:
         """What has come so far, to the ledger."""

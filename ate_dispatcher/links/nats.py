@@ -6,7 +6,7 @@ from typing import Any, Dict, FrozenSet, Optional, Sequence, Union
 
 from .._time.clock import REAL, Clock
 from ..errors import BadValue, DispatcherError
-from .nats_options import Options, address_in
+from .nats_options import Options, address_in, servers_of
 from .nats_subjects import Subjects
 from .nats_thread import USUAL_PAYLOAD, NatsThread
 from .transport import Receiver
@@ -175,4 +175,4 @@ class NatsTransport:
 
 def transport_for(address: Union[str, Sequence[str]], options: Dict[str, Any]) -> NatsTransport:
     """A transport to *address*, with those *options*."""
-    return NatsTransport(address, **options)
+    return NatsTransport(servers_of(address, "address"), **options)

@@ -19,7 +19,7 @@ from .._core.durations import NEVER, milliseconds
 from ..errors import BadType, BadValue, DispatcherError
 from .transport import without_login
 
-__all__ = ["Options", "address_in", "shown"]
+__all__ = ["Options", "address_in", "servers_of", "shown"]
 
 _OURS = frozenset(
     [
@@ -72,7 +72,7 @@ class Options:
         uvloop: Any,
         more: Dict[str, Any],
     ) -> None:
-        self._servers = _servers(servers)
+        self._servers = servers_of(servers)
         self._discovered: Dict[str, str] = {}
         self.timeout: float = milliseconds("connect_timeout", connect_timeout)
         if not 0 < self.timeout < NEVER:
@@ -140,18 +140,18 @@ def address_in(environment: Mapping[str, str]) -> Optional[str]:
     return f"nats://{host or '127.0.0.1'}:{port or 4222}"
 
 
-def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
-    """The addresses, from the environment if there are none."""
+def servers_of(given: Union[str, Sequence[str], None], called: str = "servers") -> List[str]:
+    """The addresses that are *given* as what is so *called*; from the environment without any."""
     if given is None:
         given = address_in(os.environ) or "nats://127.0.0.1:4222"
     if not isinstance(given, (str, list, tuple)):
-        raise BadType(f"servers must be an address, or a list of them, not {given!r}")
+        raise BadType(f"{called} must be an address, or a list of them, not {given!r}")
     every: List[Any] = [given] if isinstance(given, str) else list(given)
     # One text may name several, as a list of NATS servers in an environment does.
     parts: Tuple[str, ...] = ()
     for each in every:
         if not isinstance(each, str):
-            raise BadType(f"servers must be addresses like nats://host:4222, not {each!r}")
+            raise BadType(f"{called} must be like nats://host:4222, not {each!r}")
         parts += tuple(filter(None, map(str.strip, each.split(","))))
     for each in parts:
         try:
@@ -161,9 +161,9 @@ def _servers(given: Union[str, Sequence[str], None]) -> List[str]:
             good = False
         if not good:
             wrong = without_login(each)
-            raise BadValue(f"servers must be addresses like nats://host:4222, not {wrong}")
+            raise BadValue(f"{called} must be like nats://host:4222, not {wrong}")
     if not parts:
-        raise BadValue(f"servers must name at least one, not {given!r}")
+        raise BadValue(f"{called} must name at least one, not {given!r}")
     return list(parts)
 
 

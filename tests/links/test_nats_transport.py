@@ -1206,7 +1206,7 @@ def test_the_environment_says_where_the_server_is(monkeypatch: pytest.MonkeyPatc
     ("arguments", "error", "message"),
     [
         ({"servers": 5}, BadType, "servers must be"),
-        ({"servers": [5]}, BadType, "servers must be addresses"),
+        ({"servers": [5]}, BadType, "servers must be like nats://host:4222, not 5"),
         ({"servers": []}, BadValue, "at least one"),
         ({"servers": "http://a"}, BadValue, "http://a"),
         ({"servers": "nats://a:x"}, BadValue, "nats://a:x"),
@@ -1252,6 +1252,13 @@ def test_what_refuses_an_address_or_an_option_tells_no_password(
     with pytest.raises((BadType, BadValue)) as caught:
         Dispatcher().connect(address, **options)
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", ["nats://h:70000", "nats://h:x"])
+def test_an_address_that_cannot_be_is_called_so(wrong: str) -> None:
+    """And not by what the transport calls it."""
+    with pytest.raises(BadValue, match=f"address must be like nats://host:4222, not '{wrong}'"):
+        Dispatcher().connect(wrong)
 
 
 def test_uvloop_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
