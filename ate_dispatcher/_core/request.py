@@ -226,6 +226,12 @@ class Extras:
         #: Once its end has begun with members absent.
         self.ending: Optional[Ending] = None
 
+    def calls(self, callback: Any) -> None:
+        """At its end. Inside the section."""
+        if self.callbacks is None:
+            self.callbacks = []
+        self.callbacks.append(callback)
+
     def are_all_ok(self) -> bool:
         """Whether who has come to a verdict is OK, and its end needs no other look."""
         return not (self.unanswered or self.errors or self.need)

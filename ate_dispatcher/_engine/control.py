@@ -260,10 +260,7 @@ class ControlLoop:
             return
         with SECTION:
             if request.completion is None:
-                extras = request.more()
-                if extras.callbacks is None:
-                    extras.callbacks = []
-                extras.callbacks.append(callback)
+                request.more().calls(callback)
             else:
                 self._engine.observers.call(callback, request)
 

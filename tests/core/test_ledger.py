@@ -566,7 +566,7 @@ def test_ordinary_ends(books: Books) -> None:
     books.declined(noted, a, 1.0)
     assert books.answers(noted, b, 2.0) == ORDINARY
     assert noted.extras is not None
-    wanted.more().callbacks = [print]
+    wanted.more().calls(print)
     books.answers(wanted, a, 2.0)
     assert books.answers(wanted, b, 2.0) == ORDINARY
     assert wanted.extras is not None

@@ -798,7 +798,7 @@ class Engines(RuleBasedStateMachine):
 
     def have_watched(self, request: Case) -> None:
         """Somebody wants to be called when it is done."""
-        request.real.more().callbacks.append(instant)
+        request.real.more().calls(instant)
         request.watched = True
 
     @rule(engine=ENGINE)
