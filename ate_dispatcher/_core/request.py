@@ -379,11 +379,9 @@ class Request:
         return [r[MEMBER] for r in newest_first(self.chain) if r.__class__ is not Part]
 
     def judged(self) -> Set[int]:
-        """Those who have a verdict, by identity."""
-        extras = self.extras
-        if extras is None:
-            return {id(member) for member in self.answered()}
-        return self._count_answers(extras).union(extras.unanswered)
+        """Those who have a verdict, by identity. On any thread: nothing is written."""
+        judged = {id(member) for member in self.answered()}
+        return judged.union([id(each.member) for each in self.unanswered()])
 
     def has_answered(self, member: Member) -> bool:
         """Whether *member* is among them; quick, however often it is asked. Inside the section."""

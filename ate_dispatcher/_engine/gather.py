@@ -207,7 +207,8 @@ def _behind(each: Unanswered, tell: Callable[..., object], *told: Any) -> None:
 def _end_extras(engine: Engine, request: Request, extras: Extras) -> None:
     if extras.callbacks:
         callbacks, extras.callbacks = extras.callbacks, None
-        for callback in callbacks:
+        # Of a copy: one that is removed just now shall not make another one be passed over.
+        for callback in tuple(callbacks):
             engine.observers.call(callback, request)
     if extras.line is not None:
         _line_is_gone(engine, extras.line)

@@ -5,7 +5,18 @@ A handle *is* the ledger's request, with methods: one object for both.
 
 from __future__ import annotations
 
-from typing import Any, AsyncIterator, Callable, Dict, Generator, Iterator, List, Optional, Tuple
+from typing import (
+    Any,
+    AsyncIterator,
+    Callable,
+    Dict,
+    Generator,
+    Iterator,
+    List,
+    Optional,
+    Set,
+    Tuple,
+)
 
 from typing_extensions import Literal
 
@@ -16,7 +27,6 @@ from .._core.report import Progress, Reply, Report
 from .._core.reporting import replies_between, report_of
 from .._core.request import Request
 from .._core.tables import Table, Tabular
-from .._core.verdicts import is_judged
 from .._delivery.local_member import LocalWorker
 from ..errors import BadValue, RequestTimeout
 from .engine import Engine, Order
@@ -70,6 +80,7 @@ class Handle(Request, Tabular):
     def progress(self) -> Tuple[Progress, ...]:
         """What producers that are at it say of how far they are, in roster order."""
         found, mine = [], (id(self.engine), self.id)
+        judged: Optional[Set[int]] = None
         for member in self.roster:
             for worker in member.workers:
                 said = worker.progress if isinstance(worker, LocalWorker) else None
@@ -78,8 +89,10 @@ class Handle(Request, Tabular):
             away = None if self.extras is None else self.extras.away
             elsewhere = away.progress if isinstance(away, Elsewhere) else None
             far = None if elsewhere is None else elsewhere.get(id(member))
-            if far is not None and self.completion is None and not is_judged(self, member):
-                found.append(Progress(self.name_of(member), *far))
+            if far is not None and self.completion is None:
+                judged = self.judged() if judged is None else judged
+                if id(member) not in judged:
+                    found.append(Progress(self.name_of(member), *far))
         return tuple(found)
 
     @property
@@ -220,8 +233,11 @@ class Handle(Request, Tabular):
         One that was added just now may be called all the same.
         """
         removed = 0
-        callbacks = None if self.extras is None else self.extras.callbacks
-        while callbacks:
+        while True:
+            # Each time: it is another's as soon as the request has ended.
+            callbacks = None if self.extras is None else self.extras.callbacks
+            if not callbacks:
+                break
             try:
                 callbacks.remove(callback)
             except ValueError:

@@ -275,7 +275,12 @@ class Asks:
     def in_skip(self, sender: str, number: int, key: int) -> None:
         """It will not begin: the request was over."""
         pending, member = self._find(sender, number, key)
-        if pending is not None and member is not None:
+        if pending is None or member is None:
+            return
+        if pending.request.deadline == NEVER and pending.request.completion is None:
+            # It never was: what it had said of that is lost, and it was asked again (`remind`).
+            self._will_not(Ledger.gone, number, pending, member)
+        else:
             self._says(number, pending, member, _SKIPPED)
 
     def in_end(self, sender: str, number: int, left: List[List[Any]]) -> None:
@@ -369,8 +374,7 @@ class Asks:
             member: (unbegun if verdict in _UNBEGUN else verdict, standing)
             for member, (verdict, standing) in settled.items()
         }
-        if settled:
-            settle(self._engine, request, settled)
+        settle(self._engine, request, settled)
 
 
 def _again(number: int, pending: Pending, part_name: str) -> str:

@@ -13,6 +13,7 @@ from . import frames
 from .asks import Asks
 from .guests import Guests
 from .membership import BEAT
+from .results import Results
 from .sequence import LONG, Taken
 from .shared import Shared
 
@@ -22,10 +23,11 @@ __all__ = ["Recovery"]
 class Recovery:
     """With all parts, as their `Sequences` say."""
 
-    def __init__(self, shared: Shared, asks: Asks, guests: Guests) -> None:
+    def __init__(self, shared: Shared, asks: Asks, guests: Guests, results: Results) -> None:
         self._shared = shared
         self._asks = asks
         self._guests = guests
+        self._results = results
 
     def is_next(self, sender: str, series: int, number: int, ours: int) -> bool:
         """Whether a message with that number is to be read now; *sender* is known."""
@@ -78,8 +80,9 @@ class Recovery:
 
     def _give_up(self, part: str, before: float) -> None:
         """What *part* was asked *before* that is not waited for any more."""
-        # What has come of it has.
+        # What has come before that comes before the ends.
         self._asks.hand_in()
+        self._results.hand_on()
         given_up = self._asks.gone(part, False, before)
         if given_up:
             said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"

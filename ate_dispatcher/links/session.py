@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
 from .._core.durations import NEVER
 from .._delivery.sentinels import IDLE
@@ -71,7 +71,7 @@ class Session:
         #: While it leaves, when it goes in any case.
         self._leave_by = NEVER
         membership = self.membership
-        self._recovery = Recovery(shared, self.asks, self.guests)
+        self._recovery = Recovery(shared, *everything)
         # What may be in one message with others of its kind, and is handed in together.
         self._answers: Dict[str, Callable[..., None]] = {
             "ans": self.asks.in_ans,
@@ -121,15 +121,19 @@ class Session:
         frames = frames_of(payload)
         shared.counts["messages_in"] += 1
         self.membership.heard_of(sender)
-        first = next(frames, None)
-        if first is None or first[0] != "seq":
+        first = self._first_of(frames)
+        if first is None:
+            return
+        if first[0] != "seq":
             frames = chain([first], frames)
         else:
             if sender not in shared.sequences:
                 # Who it is comes first, and out of its turn.
                 found = list(frames)
-                self._take(sender, [each for each in found if each and each[0] == "here"])
-                frames = iter([each for each in found if not each or each[0] != "here"])
+                # Before it is taken: what is taken is not what it was.
+                others = [each for each in found if each is not None and each[0] != "here"]
+                self._take(sender, [each for each in found if each is None or each[0] == "here"])
+                frames = iter(others)
             if sender not in shared.sequences:
                 self.membership.meet(sender)
                 return
@@ -138,6 +142,14 @@ class Session:
         self._take(sender, frames)
         if self._taken >= _MANY:
             self.hand_in()
+
+    def _first_of(self, frames: Iterator[Optional[List[Any]]]) -> Optional[List[Any]]:
+        """The first that is one; None without any."""
+        for frame in frames:
+            if frame is not None:
+                return frame
+            self._shared.count("malformed")
+        return None
 
     def _take(self, sender: str, frames: Iterable[Optional[List[Any]]]) -> None:
         shared = self._shared

@@ -20,6 +20,7 @@ from ledger_books import (
     absent,
     begins,
     counted,
+    fields,
     member,
     standings,
     unanswered,
@@ -959,3 +960,16 @@ def test_a_report_does_not_take_the_next_request_for_this_one(books: Books) -> N
     told = report_of(first, 2.0).members[0]
     assert (told.verdict, told.waited_ms, told.ran_ms) == (Verdict.OK, 1000, 2000)
     assert report_of(second, 4.0).members[0].ran_ms == 1000
+
+
+def test_a_look_at_who_is_judged_from_any_thread_writes_nothing(books: Books) -> None:
+    """What is counted of answers is the section's."""
+    members = [member(str(n)) for n in range(12)]
+    request = books.opened(*members)
+    books.declined(request, members[0], 1.0)
+    books.answers(request, members[1], 2.0)
+    kept = fields(request.extras)
+    assert request.judged() == {id(members[0]), id(members[1])}
+    assert fields(request.extras) == kept
+    assert request.has_answered(members[1])
+    assert not request.has_answered(members[2])

@@ -166,8 +166,8 @@ MUTANTS = [
     ),
     Mutant(
         f"{REQUEST}.judged",
-        "self._count_answers(extras).union(extras.unanswered)",
-        "set(extras.unanswered)",
+        "{id(member) for member in self.answered()}",
+        "set()",
         "who answered is judged again",
     ),
     Mutant(

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
-from ate_dispatcher import Completion, Handle, Producer, Verdict
+from ate_dispatcher import Completion, Handle, Producer, ResultListener, Verdict
 from ate_dispatcher.links import frames
 from ate_dispatcher.links.sequence import Sequences, Taken
 from ate_dispatcher.testing import Wire, WireTransport
@@ -37,6 +37,20 @@ class Far:
     def _answers(self, topic: Any, number: Any) -> Any:
         self.begun.append(number)
         return number
+
+
+class Recorder(ResultListener):
+    """What it hears, and that there was an end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: List[Any] = []
+
+    def process_dispatcher_result(self, topic: Any, response: Any) -> None:
+        self.heard.append(response)
+
+    def process_dispatcher_completion(self, topic: Any, report: Any) -> None:
+        self.heard.append("the end")
 
 
 class DeafeningWire(Wire):
@@ -422,8 +436,14 @@ def test_an_answer_of_who_was_not_heard_until_then_may_be_lost(parts: Parts) -> 
     assert (verdicts(handle), begun) == ([Verdict.OK], [1])
 
 
-def test_nobody_waits_for_what_was_said_in_a_series_of_which_nothing_was_heard() -> None:
-    """But that there was one: what was answered in it is GONE, what was not is answered."""
+@pytest.mark.parametrize("begins", [True, False])
+def test_nobody_waits_for_what_was_said_in_a_series_of_which_nothing_was_heard(
+    begins: bool,
+) -> None:
+    """But that there was one: what was answered in it is GONE, what was not is answered.
+
+    Whether the answer was one, or that it was not begun.
+    """
     wire = DeafeningWire()
     parts = Parts(wire)
     try:
@@ -432,13 +452,15 @@ def test_nobody_waits_for_what_was_said_in_a_series_of_which_nothing_was_heard()
         parts.producer("a", 0, "here", name="here")
         wire.deaf.add(("b", "a"))
         parts.part("b")
-        parts.producer("b", 0, lambda topic, value: begun.append(value) or value, name="far")
+        far = parts.producer("b", 0, lambda topic, value: begun.append(value) or value, name="far")
         parts.producer("b", 20_000, "slow", name="slow", topic="slow")
         wire.delay(10)
         parts.clock.advance(50)
         # It is kept as long as it is waited for, but for what is too old.
         own = parts.ask("b", 0, ttl=None, only=["a/here"])
         handle = parts.ask("a", 1, ttl=None, only=["b/far"])
+        if not begins:
+            parts.dispatchers["b"].deregister_result_producer(far, "volts")
         parts.clock.advance(100)
         wire.deaf.clear()
         while not parts.counted("a", "gaps"):
@@ -452,10 +474,59 @@ def test_nobody_waits_for_what_was_said_in_a_series_of_which_nothing_was_heard()
         assert (verdicts(own), verdicts(handle)) == ([Verdict.GONE], [None])
         slow = parts.dispatchers["a"].send_request("slow", ttl=None)
         parts.clock.advance(25_000)
-        assert (verdicts(handle), begun) == ([Verdict.GONE], [1])
+        assert (verdicts(handle), begun) == ([Verdict.GONE], [1] if begins else [])
         assert verdicts(slow) == [Verdict.OK]
     finally:
         parts.tidy()
+
+
+def test_what_came_before_a_new_series_is_heard_before_the_ends_that_this_brings(
+    parts: Parts,
+) -> None:
+    """Also if it was read with it in one go."""
+    listener = Recorder()
+    parts.part("a").register_result_listener(listener, "volts", start=True)
+    parts.clock.advance(10)
+    stranger = Stranger(parts)
+    stranger.wire.send("a", b'["seq",9,1,0]\n' + here(topics={"volts": [1]}, names={"1": "x"}))
+    parts.clock.advance(20)
+    parts.dispatchers["a"].send_request("volts", ttl=None)
+    parts.clock.advance(60)
+    stranger.wire.send("a", b'["seq",9,2,0]\n["res",1,"volts",42,null]')
+    stranger.wire.send("a", b'["seq",10,1,0]\n["probe"]')
+    parts.clock.advance(50)
+    assert listener.heard == [42, "the end"]
+
+
+@pytest.mark.parametrize("name", ["x", "late"])
+def test_who_introduces_itself_in_a_numbered_message_is_met_once(parts: Parts, name: str) -> None:
+    """Whatever it is called."""
+    parts.part("a")
+    stranger = Stranger(parts, name)
+    stranger.wire.send("a", b'["seq",9,1,0]\n' + here())
+    parts.clock.advance(10)
+    assert (parts.counted("a", "frames_in"), parts.counted("a", "malformed")) == (1, 0)
+
+
+def test_what_is_malformed_hides_no_number(parts: Parts) -> None:
+    """What is behind it is as missing as without it."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here())
+    parts.clock.advance(10)
+    stranger.wire.send("a", b'x\n["seq",9,2,0]\n["probe"]')
+    parts.clock.advance(10)
+    assert (parts.counted("a", "malformed"), parts.counted("a", "gaps")) == (1, 1)
+
+
+@pytest.mark.parametrize("message", [b"", b"\n", b'["probe"]', b'["of a later version",1]'])
+def test_what_says_nothing_is_not_malformed(parts: Parts, message: bytes) -> None:
+    """To ask whether somebody is there is one such."""
+    parts.part("a")
+    Stranger(parts).wire.send("a", message)
+    parts.clock.advance(10)
+    assert parts.counted("a", "malformed") == 0
+    assert parts.counted("a", "messages_in") == 1
 
 
 def test_who_hears_of_no_new_series_is_told(parts: Parts) -> None:
