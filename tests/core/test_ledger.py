@@ -973,3 +973,13 @@ def test_a_look_at_who_is_judged_from_any_thread_writes_nothing(books: Books) ->
     assert fields(request.extras) == kept
     assert request.has_answered(members[1])
     assert not request.has_answered(members[2])
+
+
+def test_whoever_of_a_few_has_answered_is_known_to_have(books: Books) -> None:
+    """The first of them as well as the last; nobody else."""
+    a, b, c = (member(name) for name in "abc")
+    request = books.opened(a, b, c)
+    request.more()
+    books.answers(request, a, 1.0)
+    books.answers(request, b, 2.0)
+    assert [request.has_answered(each) for each in (a, b, c)] == [True, True, False]

@@ -175,12 +175,14 @@ MUTANTS = [
         "if record[MEMBER] is member",
         "if False",
         "among a few nobody has answered",
+        EXAMPLES,
     ),
     Mutant(
         f"{REQUEST}.has_answered",
         "record = record[PREVIOUS]",
         "record = None",
         "among a few only the last one has answered",
+        EXAMPLES,
     ),
     Mutant(
         f"{LEDGER}.declined",
