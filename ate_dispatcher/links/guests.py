@@ -108,22 +108,20 @@ class Guests:
         asker, now = self.parts.get(sender), self._shared.now
         if asker is None:
             # Not heard of, or gone: it shall say who it is, and ask again.
-            for each in keys:
-                self._shared.to(sender, frames.not_(number, each, "declined"))
+            self._will_not(sender, number, keys, "declined")
             return
-        is_doubted = bool(self._doubted) and (asker.name, number) in self._doubted
+        is_doubted = bool(self._doubted) and (sender, number) in self._doubted
         if is_doubted or number in self._begun_for(asker):
             self._shared.count("duplicates")
-            if not is_doubted and number not in self._open.get(asker.name, ()):
+            if not is_doubted and number not in self._open.get(sender, ()):
                 # One of the two has taken the other for gone: nothing more comes of it.
-                for each in keys:
-                    self._shared.to(asker.name, frames.not_(number, each, "gone"))
+                self._will_not(sender, number, keys, "gone")
             return
         late = asker.delayed(sent, now)
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
         if late > _LATE and until > now:
             asked = _Asked(asker, number, until, topic, keys, args, kwargs, options)
-            self._doubted[asker.name, number] = now + _PAUSE, asked
+            self._doubted[sender, number] = now + _PAUSE, asked
         else:
             self._begin(now, asker, number, until, topic, keys, args, kwargs, options)
 
@@ -136,6 +134,10 @@ class Guests:
             del self._doubted[key]
             self._begin(now, *asked)
         return NEVER
+
+    def _will_not(self, asker: str, number: int, keys: Iterable[int], why: str) -> None:
+        for key in keys:
+            self._shared.to(asker, frames.not_(number, key, why))
 
     def _skip(self, asker: str, number: int, keys: Iterable[int]) -> None:
         self._shared.count("stale")
@@ -190,9 +192,7 @@ class Guests:
             shared.let_go((args, kwargs, order))
         if len(members) < len(keys):
             there = {each.number for each in members}
-            for key in keys:
-                if key not in there:
-                    shared.to(asker, frames.not_(number, key, "declined"))
+            self._will_not(asker, number, [key for key in keys if key not in there], "declined")
 
     def ask_anybody(self, subject: str, payload: bytes, reply: str) -> None:
         """Somebody asks whoever is on the topic of that *subject*."""
@@ -225,9 +225,8 @@ class Guests:
                 del self._doubted[asker, number]
             if keys is None:
                 self._skip(asker, number, asked.keys)
-            for key in keys or ():
-                # Their request goes on.
-                self._shared.to(asker, frames.not_(number, key, "withdrawn"))
+            # Their request goes on.
+            self._will_not(asker, number, keys or (), "withdrawn")
             return
         guest = self._open.get(asker, {}).get(number)
         if guest is None or guest.request is None:
