@@ -113,6 +113,7 @@ class Roster:
         "made_for",
         "members",
         "plain",
+        "routes",
         "size",
         "version",
     )
@@ -136,6 +137,8 @@ class Roster:
         self.any_remote: bool = None in mailboxes
         self.version: Optional[object] = None if disabled or self.any_remote else version
         self.members: Tuple[Any, ...] = members
+        #: To those elsewhere, kept for who sends: whoever needs them first has made them.
+        self.routes: Optional[Tuple[Any, ...]] = None
         self.size: int = len(members)
         #: The identities of their mailboxes.
         self.keys: Tuple[int, ...] = tuple(map(id, mailboxes))

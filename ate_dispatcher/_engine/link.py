@@ -24,11 +24,21 @@ from typing_extensions import Protocol
 from .._core.member import Member, Worker
 from .._core.outcomes import Standing
 from .._core.request import Request
-from .._delivery.channel import Outlet
+from .._delivery.channel import Outlet, Roster
 from .._delivery.local_member import LocalMember
 from ..errors import BadValue, DispatcherError
 
-__all__ = ["Elsewhere", "Link", "RemoteMember", "elsewhere_of", "outlets_to", "unreached"]
+__all__ = [
+    "Elsewhere",
+    "Link",
+    "RemoteMember",
+    "Route",
+    "elsewhere_of",
+    "groups_of",
+    "outlets_to",
+    "routes_to",
+    "unreached",
+]
 
 
 class Link(Protocol):
@@ -88,8 +98,8 @@ class Link(Protocol):
         """
         ...
 
-    def ask(self, request: Request, packed: Any, members: Sequence[RemoteMember]) -> None:
-        """Ask *members*."""
+    def ask(self, request: Request, packed: Any, route: Route) -> None:
+        """Ask those on *route*."""
         ...
 
     def over(self, request: Request) -> None:
@@ -164,61 +174,96 @@ class RemoteMember(Member):
         return self.link.part
 
 
+class Route:
+    """Those of a request's members that one link reaches, as their parts know them. Immutable."""
+
+    __slots__ = ("groups", "link", "places")
+
+    def __init__(self, link: Link, members: Iterable[RemoteMember]) -> None:
+        self.link: Link = link
+        #: By part, and what that calls them.
+        self.places: Dict[Tuple[str, int], RemoteMember] = {each.place: each for each in members}
+        #: What several parts call theirs alike, and these parts.
+        self.groups: Dict[Tuple[int, ...], List[str]] = groups_of(self.places)
+
+    def without(self, spared: AbstractSet[int]) -> Route:
+        """The same, but for *spared* identities."""
+        return Route(self.link, [each for each in self.places.values() if id(each) not in spared])
+
+
+def groups_of(places: Iterable[Tuple[str, int]]) -> Dict[Tuple[int, ...], List[str]]:
+    """By keys the parts that have those at *places*, in their order."""
+    by_part: Dict[str, List[int]] = {}
+    for part, key in places:
+        by_part.setdefault(part, []).append(key)
+    groups: Dict[Tuple[int, ...], List[str]] = {}
+    for part, keys in by_part.items():
+        groups.setdefault(tuple(keys), []).append(part)
+    return groups
+
+
+def routes_to(roster: Roster, members: Tuple[Member, ...]) -> Sequence[Route]:
+    """To those of *members* that are elsewhere; made once for those of the *roster*."""
+    if members is not roster.members:
+        return _routes(members)
+    if roster.routes is None:
+        roster.routes = _routes(members)
+    return roster.routes
+
+
+def _routes(members: Tuple[Member, ...]) -> Tuple[Route, ...]:
+    by_link: Dict[Link, List[RemoteMember]] = {}
+    for member in members:
+        if isinstance(member, RemoteMember):
+            by_link.setdefault(member.link, []).append(member)
+    return tuple([Route(link, found) for link, found in by_link.items()])
+
+
 class Elsewhere:
     """Those of a request's members that are on other machines, and how far they say they are."""
 
-    __slots__ = ("_links", "_to_ask", "progress")
+    __slots__ = ("_packed", "_routes", "progress")
 
-    def __init__(self, to_ask: Sequence[Tuple[Link, Any, List[RemoteMember]]]) -> None:
-        self._links = tuple([link for link, _, _ in to_ask])
-        #: Each link, what the request carries as that sends it, and whom it asks: until it has.
-        self._to_ask = to_ask
+    def __init__(self, routes: Sequence[Route], packed: Sequence[Any]) -> None:
+        self._routes = routes
+        #: For each what the request carries as its link sends it; until it has.
+        self._packed = packed
         #: By identity of the member; its link's thread alone writes.
         self.progress: Optional[Dict[int, Tuple[float, str]]] = None
 
     def ask(self, request: Request, spared: AbstractSet[int] = frozenset()) -> None:
         """Ask them, but for *spared* identities. Once."""
-        to_ask, self._to_ask = self._to_ask, ()
-        for link, packed, members in to_ask:
-            if spared:
-                members = [each for each in members if id(each) not in spared]
-            link.ask(request, packed, members)
+        packed, self._packed = self._packed, ()
+        for route, each in zip(self._routes, packed):
+            route.link.ask(request, each, route.without(spared) if spared else route)
 
     def over(self, request: Request) -> None:
         """It has ended. Inside the section."""
-        for link in self._links:
-            link.over(request)
+        for route in self._routes:
+            route.link.over(request)
 
 
 def elsewhere_of(
-    members: Iterable[Member],
+    routes: Sequence[Route],
     topic: Hashable,
     args: Tuple[Any, ...],
     kwargs: Dict[str, Any],
     key: Any,
     together: bool,
 ) -> Optional[Elsewhere]:
-    """Those of *members* that are on other machines, with what is asked; None without any.
+    """Those who are asked by *routes*, with what is asked; None without any.
 
-    Who shall begin *together* with others must be on this one.
+    Who shall begin *together* with others must be on this machine.
     """
-    by_link: Dict[Link, List[RemoteMember]] = {}
-    for member in members:
-        if isinstance(member, RemoteMember):
-            found = by_link.get(member.link)
-            if found is None:
-                found = by_link[member.link] = []
-            found.append(member)
-    if not by_link:
+    if not routes:
         return None
     if together:
-        far = next(iter(by_link.values()))[0]
+        far = next(iter(routes[0].places.values()))
         raise BadValue(
             f"barrier: {far.name} is on {far.part}, and members on several machines cannot begin "
             "together"
         )
-    asked = by_link.items()
-    return Elsewhere([(link, link.pack(topic, args, kwargs, key), each) for link, each in asked])
+    return Elsewhere(routes, [each.link.pack(topic, args, kwargs, key) for each in routes])
 
 
 def outlets_to(members: Sequence[Member]) -> Optional[Outlet]:

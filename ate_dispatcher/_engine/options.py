@@ -17,7 +17,7 @@ from .._delivery.ordering_keys import Key
 from ..errors import BadType, BadValue, DispatcherError
 from ..policies import All, Policy, policy_of
 from .context import InContext
-from .link import Elsewhere, Link, elsewhere_of, unreached
+from .link import Elsewhere, Link, Route, elsewhere_of, unreached
 
 __all__ = ["NONE", "Options", "check_keywords", "options_of"]
 
@@ -78,14 +78,14 @@ class Options:
 
     def pack(
         self,
-        members: Tuple[Member, ...],
+        routes: Sequence[Route],
         topic: Hashable,
         args: Tuple[Any, ...],
         kwargs: Dict[str, Any],
     ) -> Optional[Elsewhere]:
-        """Those of *members* that are on other machines, with what they are asked."""
+        """Those who are asked by *routes*, with what they are asked."""
         key = None if self._key is None else self._key.value
-        return elsewhere_of(members, topic, args, kwargs, key, self.after is not None)
+        return elsewhere_of(routes, topic, args, kwargs, key, self.after is not None)
 
     def prepare(self, request: Request, links: Sequence[Link] = ()) -> Optional[Completion]:
         """Give *request* its options, before anybody else knows it. Why it is over, if it is."""

@@ -17,7 +17,7 @@ from .._observing.translate import event_opened
 from ..errors import DispatcherStopped
 from .engine import Engine, Order
 from .handle import Handle
-from .link import Elsewhere, outlets_to, unreached
+from .link import Elsewhere, outlets_to, routes_to, unreached
 from .options import NONE, Options
 from .process import SECTION
 from .sweep import withdrawn
@@ -107,7 +107,7 @@ def send(
             if named is not None:
                 request.more().names = named
         if roster.any_remote or options.is_open:
-            away = options.pack(members, topic, args, kwargs)
+            away = options.pack(routes_to(roster, members), topic, args, kwargs)
             if away is not None:
                 request.more().away = away
         over = options.prepare(request, engine.links)

@@ -6,7 +6,7 @@ A guest is told inside the section, and only appends; all else is on the link's 
 from __future__ import annotations
 
 import traceback
-from typing import Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from .. import _log
 from .._core.effects import DISCARDED, ENDED, NOTED
@@ -58,21 +58,25 @@ class Guest:
 
     def told(self, request: Request, effects: int, member: Optional[Member]) -> None:
         """As `_core.request.Guest`; the others likewise."""
-        do, answers = self._answers.shared.do, self._answers
-        newest, extras = request.chain, request.extras
+        answers, newest = self._answers, request.chain
         over = request if effects & ENDED else None
         if newest is not None and newest is not self._seen:
-            self._seen = newest
             # Nearly every answer is the last.
-            do(answers.answered, self, newest, request.sent, over)
+            self._seen = newest if over is None else None
+            answers.put((answers.answered, (self, newest, request.sent, over)))
             over = None
-        if member is not None and extras is not None and effects & (NOTED | DISCARDED):
+        if effects & (NOTED | DISCARDED):
+            self._told_otherwise(request, effects, member)
+        if over is not None:
+            self._seen = None
+            answers.shared.do(answers.ended, self, over)
+
+    def _told_otherwise(self, request: Request, effects: int, member: Optional[Member]) -> None:
+        """Of *member* without an answer in time."""
+        do, answers, extras = self._answers.shared.do, self._answers, request.extras
+        if member is not None and extras is not None:
             each = extras.unanswered[id(member)]
             do(answers.noted if effects & NOTED else answers.late, self, request.sent, each)
-        if over is not None:
-            do(answers.ended, self, over)
-        if effects & ENDED:
-            self._seen = None
 
     def skipped(self, unanswered: Unanswered) -> None:
         """It will not be begun."""
@@ -118,6 +122,8 @@ class Answers:
 
     def __init__(self, shared: Shared) -> None:
         self.shared: Shared = shared
+        #: `Shared.do`, for what is many: one call, and what it is called with.
+        self.put: Callable[[Any], None] = shared.outbox.put
         #: Who is there, by name; kept up to date by who hears of that.
         self.parts: Dict[str, Part] = {}
 
@@ -125,7 +131,7 @@ class Answers:
         """Say *frame* to who has asked; not to another one that has its name now, and its ids."""
         there = self.parts.get(guest.asker)
         if there is None or there.instance == guest.instance:
-            self.shared.to(guest.asker, frame)
+            self.shared.to(frame, guest.asker)
 
     def answered(self, guest: Guest, record: Record, sent: float, over: Optional[Request]) -> None:
         """A value, an error, or the end of a stream; with that the request may be *over*."""
@@ -149,7 +155,8 @@ class Answers:
                     _cannot_travel(record, f"part {guest.asker}", error, topic)
                 frame = frames.err(guest.id, key, waited, ran, *_told(error))
         if not guest.is_given_up:
-            self.to(guest, frame)
+            # Whoever has its asker's name now is its asker.
+            shared.to(frame, guest.asker)
         elif record.__class__ is not StreamPart:
             self.to(guest, frames.late(guest.id, key, waited, ran))
         if over is not None:
@@ -162,7 +169,7 @@ class Answers:
         shared, whose = self.shared, (record[MEMBER].name, self.shared.part)
         value, error = self._text_of(record)
         payload = value_text(value, *whose) if error is None else b""
-        if len(payload) > shared.transport.largest:
+        if len(payload) > shared.largest:
             error = self._too_long(len(payload))
         if error is not None:
             if error is not record[ERROR]:
@@ -181,7 +188,7 @@ class Answers:
         return "", error
 
     def _too_long(self, size: int) -> BadValue:
-        room = self.shared.transport.largest
+        room = self.shared.largest
         return BadValue(f"the answer is {size} bytes as text, and a message has room for {room}")
 
     def noted(self, guest: Guest, sent: float, each: Unanswered) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .._core.durations import NEVER
 from .._core.effects import NOTED
@@ -11,7 +11,7 @@ from .._core.ledger import Ledger
 from .._core.outcomes import Completion, Standing, Verdict
 from .._core.request import Request
 from .._engine.gather import Fact, tell
-from .._engine.link import RemoteMember
+from .._engine.link import RemoteMember, Route, groups_of
 from .._engine.remote import (
     Answer,
     hand_in,
@@ -62,10 +62,9 @@ class Asks:
         #: By their ids.
         self.pending: PendingRequests = PendingRequests()
         self._answers: List[Answer] = []
-        # A value; one of a stream; the end of that.
-        self.in_ans: Callable[..., None] = partial(self._answer, Ledger.replied)
-        self.in_part: Callable[..., None] = partial(self._answer, part)
-        self.in_fin: Callable[..., None] = partial(self._answer, stream_ended)
+        # One of a stream; the end of that.
+        self.in_part: Callable[..., None] = partial(self.in_ans, fact=part)
+        self.in_fin: Callable[..., None] = partial(self.in_ans, fact=stream_ended)
 
     def __len__(self) -> int:
         """How many are open. From anywhere."""
@@ -73,25 +72,28 @@ class Asks:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def ask(self, request: Request, packed: Packed, members: Sequence[RemoteMember]) -> None:
-        """Ask *members*, now or when that is possible again."""
-        pending = Pending(request, packed, members, self._shared.now)
+    def ask(self, request: Request, packed: Packed, route: Route) -> None:
+        """Ask those on *route*, now or when that is possible again."""
+        pending = Pending(request, packed, route, self._shared.now)
         if request.completion is not None:
-            self._settle(request, dict.fromkeys(members, _SKIPPED))
+            self._settle(request, dict.fromkeys(pending.left.values(), _SKIPPED))
             return
         self.pending.begins(pending)
-        for member in members:
+        for member in route.places.values():
             if isinstance(member, PartMember) and member.home.is_gone:
                 # It has left while this was on its way here.
                 self._will_not(Ledger.gone, request.id, pending, member)
-        self._send(pending)
+        self._send(pending, route.groups if len(pending.left) == len(route.places) else None)
 
     def send_rest(self) -> None:
         """We are connected again: ask what is still to be asked, of those who are still there."""
         for pending in list(self.pending.values()):
             self._send(pending)
 
-    def _send(self, pending: Pending) -> None:
+    def _send(
+        self, pending: Pending, groups: Optional[Mapping[Tuple[int, ...], List[str]]] = None
+    ) -> None:
+        """*groups* are of all that are left."""
         shared, request, packed = self._shared, pending.request, pending.packed
         if packed is None or request.is_over or not shared.connected:
             return
@@ -101,19 +103,14 @@ class Asks:
         topic = request.topic
         assert isinstance(topic, str)
         if OTHERS in pending.left:
+            # Nobody is asked by name.
             question = question_text(packed.args, packed.kwargs, ttl_ms)
             shared.transport.ask(subject_of(topic), question, request.id)
-        by_part: Dict[str, List[int]] = {}
-        for part_name, key in pending.left:
-            if not part_name:
-                continue
-            keys = by_part.get(part_name)
-            if keys is None:
-                keys = by_part[part_name] = []
-            keys.append(key)
-        said = frames.asks(request.id, ttl_ms, now, topic, by_part.values(), *packed)
-        for part_name, frame in zip(by_part, said):
-            shared.to(part_name, frame)
+            return
+        groups = groups or groups_of(pending.left)
+        said = frames.asks(request.id, ttl_ms, now, topic, groups, *packed)
+        for parts, frame in zip(groups.values(), said):
+            shared.to(frame, *parts)
 
     def again(self, part_name: str, frame: bytes) -> bytes:
         """*frame*, which that part says it has missed, as it is said to it once more.
@@ -132,7 +129,7 @@ class Asks:
         for number in self.pending.open:
             pending = self.pending[number]
             if part_name in pending.debtors():
-                self._shared.to(part_name, _again(number, pending, part_name))
+                self._shared.to(_again(number, pending, part_name), part_name)
 
     def wait_for(self, said: List[bytes]) -> bool:
         """Whether something was asked with what was *said* that has not ended."""
@@ -156,7 +153,7 @@ class Asks:
         if request.completion is not Completion.DEADLINE:
             # Else they know it by themselves.
             for part_name in pending.parts():
-                self._shared.to(part_name, frames.can(request.id))
+                self._shared.to(frames.can(request.id), part_name)
         self.pending.ends(request.id, self._shared.now)
         said, pending.said = pending.said or {}, None
         for member, each in said.items():
@@ -174,43 +171,15 @@ class Asks:
             if member.place not in pending.left or pending.request.is_over:
                 continue
             if pending.packed is None:
-                self._shared.to(member.part, frames.can(number, [member.key]))
+                self._shared.to(frames.can(number, [member.key]), member.part)
             else:
                 # It was not asked, and will not be.
                 self._will_not(Ledger.withdrawn, number, pending, member)
 
     # -- in ------------------------------------------------------------------------------------
 
-    def in_err(
+    def in_ans(
         self,
-        sender: str,
-        number: int,
-        key: int,
-        waited_ms: float,
-        ran_ms: float,
-        kind: str,
-        message: str,
-        trace: str,
-    ) -> None:
-        """It has raised."""
-        error = RemoteError(kind, message, trace, sender)
-        self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms, None, error)
-
-    def in_late(self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float) -> None:
-        """It has come to its end after that of the request."""
-        pending, member = self._find(sender, number, key)
-        if pending is None or member is None:
-            return
-        if pending.request.completion is not None:
-            self._answer(Ledger.replied, sender, number, key, waited_ms, ran_ms)
-        else:
-            late = pending.late = pending.late or []
-            if len(late) < len(pending.left):
-                late.append((sender, number, key, waited_ms, ran_ms))
-
-    def _answer(
-        self,
-        fact: Any,
         sender: str,
         number: int,
         key: int,
@@ -218,7 +187,9 @@ class Asks:
         ran_ms: float,
         value: Any = None,
         error: Optional[BaseException] = None,
+        fact: Any = Ledger.replied,
     ) -> None:
+        """It has answered."""
         # As `_find`, in place, and below as `PendingRequests.answered`.
         pending = self.pending.get(number)
         place = sender, key
@@ -239,6 +210,33 @@ class Asks:
                 self.pending.forget(number)
         waited, ran = waited_ms / 1e3, ran_ms / 1e3
         self._answers.append((fact, pending.request, member, value, error, waited, ran))
+
+    def in_err(
+        self,
+        sender: str,
+        number: int,
+        key: int,
+        waited_ms: float,
+        ran_ms: float,
+        kind: str,
+        message: str,
+        trace: str,
+    ) -> None:
+        """It has raised."""
+        error = RemoteError(kind, message, trace, sender)
+        self.in_ans(sender, number, key, waited_ms, ran_ms, None, error)
+
+    def in_late(self, sender: str, number: int, key: int, waited_ms: float, ran_ms: float) -> None:
+        """It has come to its end after that of the request."""
+        pending, member = self._find(sender, number, key)
+        if pending is None or member is None:
+            return
+        if pending.request.completion is not None:
+            self.in_ans(sender, number, key, waited_ms, ran_ms)
+        else:
+            late = pending.late = pending.late or []
+            if len(late) < len(pending.left):
+                late.append((sender, number, key, waited_ms, ran_ms))
 
     def hand_in(self) -> None:
         """What has come so far, to the ledger."""
@@ -309,7 +307,7 @@ class Asks:
         for number, pending in asked:
             keys = pending.of(part_name)
             if keys and not for_good and pending.packed is None:
-                self._shared.to(part_name, frames.can(number, [key for _, key in keys]))
+                self._shared.to(frames.can(number, [key for _, key in keys]), part_name)
             for each in keys:
                 member, is_open = pending.left[each], pending.request.completion is None
                 if is_open and tell(self._engine, Ledger.gone, pending.request, member) & NOTED:

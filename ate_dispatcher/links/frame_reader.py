@@ -252,12 +252,12 @@ def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
             if len(line) > LONGEST_NUMBER and may_have_long_number(line):
                 frame, length = _decode_carefully(line)
             else:
-                frame, length = _decode(line)
+                frame, length = _decode(line, 0)
             is_escaped = "\\" in line
             if is_escaped and ("\\ud" in line or "\\uD" in line):
                 # A pair of them is one character, and one alone no text.
                 _rewrite(frame).encode()
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, StopIteration):
             yield None
             continue
         if length != len(line) or not frame or type(frame[0]) is not str:
@@ -306,5 +306,6 @@ def _line(line: bytes) -> str:
 
 
 _rewrite = json.JSONEncoder(check_circular=False, ensure_ascii=False).encode
-_decode = DECODER.raw_decode
+# What `raw_decode` calls, which turns its StopIteration into a ValueError; there is no public way.
+_decode = getattr(DECODER, "scan_once", DECODER.raw_decode)
 _decode_carefully = CAREFUL_DECODER.raw_decode

@@ -137,12 +137,12 @@ class Guests:
 
     def _will_not(self, asker: str, number: int, keys: Iterable[int], why: str) -> None:
         for key in keys:
-            self._shared.to(asker, frames.not_(number, key, why))
+            self._shared.to(frames.not_(number, key, why), asker)
 
     def _skip(self, asker: str, number: int, keys: Iterable[int]) -> None:
         self._shared.count("stale")
         for key in keys:
-            self._shared.to(asker, frames.skip(number, key))
+            self._shared.to(frames.skip(number, key), asker)
 
     def _begin(
         self,
@@ -173,7 +173,7 @@ class Guests:
             shared.unreadable(asker, topic, error)
             for key in keys:
                 told = type(error).__name__, f"on {shared.part}: {error}", ""
-                shared.to(asker, frames.err(number, key, 0.0, 0.0, *told))
+                shared.to(frames.err(number, key, 0.0, 0.0, *told), asker)
             return
         if members:
             self._begun_for(part).add(number)

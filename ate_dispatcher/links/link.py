@@ -8,7 +8,7 @@ from .._core.durations import NEVER
 from .._core.request import Request
 from .._delivery.patterns import TopicPattern, text_of
 from .._engine.engine import Engine
-from .._engine.link import RemoteMember
+from .._engine.link import RemoteMember, Route
 from ..errors import BadType, BadValue, ConnectionFailed, DispatcherError, DispatcherStopped
 from .outlet import RemoteListeners
 from .parts import RemoteProducer
@@ -122,7 +122,7 @@ class Link:
             *codec.encode_call(args, kwargs),
             "{}" if key is None else f'{{"key":{codec.encode("ordering_key", key)}}}',
         )
-        room = self._transport.largest - _HEAD
+        room = self._shared.largest - _HEAD
         size = len(packed.args) + len(packed.kwargs) + len(packed.options)
         if size > room:
             raise BadValue(
@@ -130,10 +130,10 @@ class Link:
             )
         return packed
 
-    def ask(self, request: Request, packed: Any, members: Sequence[RemoteMember]) -> None:
-        """Ask *members*."""
-        if members:
-            self._shared.do(self._session.asks.ask, request, packed, members)
+    def ask(self, request: Request, packed: Any, route: Route) -> None:
+        """Ask those on *route*."""
+        if route.places:
+            self._shared.do(self._session.asks.ask, request, packed, route)
 
     def over(self, request: Request) -> None:
         """It has ended."""

@@ -105,12 +105,12 @@ class Membership:
         for part in self.parts.values():
             part.heard = now
             # Whatever it has missed, by its number it knows.
-            self._shared.to(part.name, frames.PROBE)
+            self._shared.to(frames.PROBE, part.name)
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._changed.update(dict.fromkeys(self._ours.topics()))
         self._look_at_ours()
         # Nobody is to take this one for another, restarted, whose name it would have in vain.
-        self._shared.to_behind(self._shared.part, self._here("new"))
+        self._shared.to_behind(self._here("new"), self._shared.part)
         self._announce_at = now + _ROUND
         if self._is_known:
             self._announce(now)
@@ -165,9 +165,9 @@ class Membership:
         if self._probe_at <= now:
             self._probe_at = now + _PROBE
             for name in self._asks.pending.debtors(now - _PROBE / 4):
-                shared.to(name, shared.sequences.seen(name))
+                shared.to(shared.sequences.seen(name), name)
         for name in self._absences.look(now):
-            shared.to(name, shared.sequences.seen(name))
+            shared.to(shared.sequences.seen(name), name)
         if self._ready_at <= now:
             self._ready_at, self.is_ready = NEVER, True
         say_at = self._say_at if self._is_known else NEVER
@@ -251,7 +251,7 @@ class Membership:
             self._greet(sender, "you")
         elif is_new:
             # From here on it knows what it has missed.
-            self._shared.to(sender, frames.PROBE)
+            self._shared.to(frames.PROBE, sender)
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
             return
@@ -288,7 +288,7 @@ class Membership:
         """Tell *part* what we have, for it does not know, or says so; not again and again."""
         times = self._greeted[part] = self._greeted.get(part, 0) + 1
         if times <= _GREETS:
-            self._shared.to_behind(part, self._here(why))
+            self._shared.to_behind(self._here(why), part)
 
     def in_bye(self, sender: str, instance: str) -> None:
         """That instance has left."""
@@ -359,4 +359,4 @@ class Membership:
         self._registrations.take(part, said)
         if part.listens and not listened:
             # From here on it misses nothing.
-            self._shared.to_behind(part.name, self._beat())
+            self._shared.to_behind(self._beat(), part.name)

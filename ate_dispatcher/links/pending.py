@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Deque, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Deque, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .._core.outcomes import Standing, Verdict
 from .._core.request import Request
-from .._engine.link import RemoteMember
+from .._engine.link import RemoteMember, Route
 
 __all__ = ["OTHERS", "Packed", "Pending", "PendingRequests", "Said"]
 
@@ -37,13 +37,11 @@ class Pending:
 
     __slots__ = ("late", "left", "packed", "request", "said", "since")
 
-    def __init__(
-        self, request: Request, packed: Packed, members: Iterable[RemoteMember], now: float
-    ) -> None:
+    def __init__(self, request: Request, packed: Packed, route: Route, now: float) -> None:
         self.request: Request = request
         #: What it carries, until that was sent.
         self.packed: Optional[Packed] = packed
-        self.left: Dict[Tuple[str, int], RemoteMember] = {m.place: m for m in members}
+        self.left: Dict[Tuple[str, int], RemoteMember] = route.places.copy()
         self.since: float = now
         #: What was said of members before it had ended here: clocks differ a little.
         self.said: Optional[Dict[RemoteMember, Said]] = None

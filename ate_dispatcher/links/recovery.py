@@ -49,13 +49,13 @@ class Recovery:
         number = shared.sequences.say_again(sender, series, first, theirs, shared.now, again)
         if number is None:
             shared.sequences.begin_anew(sender)
-            shared.to(sender, frames.PROBE)
+            shared.to(frames.PROBE, sender)
             self._lose_track(sender)
         elif number:
             shared.count("sent_again", number)
         elif shared.sequences.is_over(sender, series):
             # From the number of this it knows.
-            shared.to(sender, frames.PROBE)
+            shared.to(frames.PROBE, sender)
 
     def in_passed(self, sender: str, series: int, number: int) -> None:
         """It does not say again what it has said up to that *number*."""
@@ -71,7 +71,7 @@ class Recovery:
         """It has taken what we have said up to that *number*."""
         if self._shared.sequences.has_missed(sender, series, number):
             # From the number of this it knows.
-            self._shared.to(sender, frames.PROBE)
+            self._shared.to(frames.PROBE, sender)
 
     def _lose_track(self, part: str) -> None:
         """What this part and that one have said is lost: nobody waits for what may not come."""

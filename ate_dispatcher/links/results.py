@@ -135,7 +135,7 @@ class Results:
         if not shared.fits(frame):
             raise BadValue(
                 f"value on topic {topic!r} is {len(frame)} bytes as text, and a message has room "
-                f"for {shared.transport.largest}"
+                f"for {shared.largest}"
             )
         self._history.add(frame, len(frame), shared.now)
         if shared.connected:
@@ -149,14 +149,14 @@ class Results:
         self._served.add(sender)
         oldest = self._history.first
         if first < oldest:
-            self._shared.to(sender, frames.lost(first, min(last, oldest - 1)))
+            self._shared.to(frames.lost(first, min(last, oldest - 1)), sender)
         size = 0
         for _, length, frame in self._history.items(first, last):
             size += length
             if size > _PIECE:
                 break
             self._shared.count("sent_again")
-            self._shared.to(sender, frame)
+            self._shared.to(frame, sender)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -321,7 +321,7 @@ class Results:
             self._shared.count("gaps")
         source.asked = now + source.patience
         source.patience = min(2 * source.patience, _LONGEST_PATIENCE)
-        self._shared.to(sender, frames.again(source.seq + 1, source.first - 1))
+        self._shared.to(frames.again(source.seq + 1, source.first - 1), sender)
 
     def _pass_over(self, source: _Source, last: int) -> None:
         """What is missing until *last* does not come."""

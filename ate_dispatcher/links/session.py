@@ -102,7 +102,7 @@ class Session:
 
     def connected(self) -> None:
         """As `Receiver.connected`; the others likewise."""
-        self._shared.connected = True
+        self._shared.connected, self._shared.largest = True, self._shared.transport.largest
         self.membership.connected(self._shared.now)
         self.results.connected()
         self.asks.send_rest()

@@ -73,6 +73,8 @@ class Shared:
         self.counts: Dict[str, int] = dict.fromkeys(COUNTED, 0)
         #: Whether what is sent arrives.
         self.connected: bool = False
+        #: Bytes of one message, at most; as it was connected last.
+        self.largest: int = transport.largest
         #: What was said to be unreadable, and where it came from.
         self._unreadable: Set[Tuple[str, str]] = set()
         self._messages: List[_Message] = []
@@ -100,21 +102,23 @@ class Shared:
 
     def fits(self, frame: str) -> bool:
         """Whether *frame* is not too long for a message of its own."""
-        size, largest = len(frame), self.transport.largest
+        size, largest = len(frame), self.largest
         # In UTF-8 no character has more than four bytes.
         return 4 * size <= largest or (size <= largest and len(frame.encode()) <= largest)
 
-    def to(self, part: str, frame: str) -> None:
-        """Say *frame* to one part, behind what was said to it before."""
-        data, message = frame.encode(), self._by_part.get(part)
-        if message is None or not message.joins(data):
-            self._by_part[part] = self._begin(_PART, part, data)
-        self.said += len(data)
+    def to(self, frame: str, *parts: str) -> None:
+        """Say *frame* to each of these, behind what was said to it before."""
+        data, by_part = frame.encode(), self._by_part
+        for part in parts:
+            message = by_part.get(part)
+            if message is None or not message.joins(data):
+                by_part[part] = self._begin(_PART, part, data)
+        self.said += len(data) * len(parts)
 
-    def to_behind(self, part: str, frame: str) -> None:
+    def to_behind(self, frame: str, part: str) -> None:
         """Say *frame* to one part, behind what was said before to all, or on topics, as well."""
         self._by_part.pop(part, None)
-        self.to(part, frame)
+        self.to(frame, part)
 
     def to_all(self, frame: str) -> None:
         """Say it to everybody."""
@@ -156,7 +160,7 @@ class Shared:
                 self.transport.send_on(each.to, payload)
 
     def _begin(self, kind: int, to: str, data: bytes) -> _Message:
-        message = _Message(kind, to, data, min(_JOINED, self.transport.largest))
+        message = _Message(kind, to, data, min(_JOINED, self.largest))
         self._messages.append(message)
         return message
 
