@@ -73,7 +73,7 @@ class Shared:
         self.counts: Dict[str, int] = dict.fromkeys(COUNTED, 0)
         #: Whether what is sent arrives.
         self.connected: bool = False
-        #: Bytes of one message, at most; as it was connected last.
+        #: Bytes of one message, at most, as it was connected last; read from any thread.
         self.largest: int = transport.largest
         #: What was said to be unreadable, and where it came from.
         self._unreadable: Set[Tuple[str, str]] = set()

@@ -241,3 +241,12 @@ def opening(**common: Any) -> Iterator[Opened]:
 def topics(*names: str) -> FrozenSet[str]:
     """As a link hands them in."""
     return frozenset(names)
+
+
+async def settled(client: Any) -> None:
+    """Wait until the server has seen to all that *client* said, and has told it what is wrong.
+
+    The ping of one flush of nats-py overtakes what waits to be written, which leaves meanwhile.
+    """
+    await client.flush()
+    await client.flush()

@@ -202,6 +202,8 @@ def test_a_program_without_the_package_answers_open_questions(
     plain = programs.start("plain.py", server.url)
     assert said(plain) == "plain is ready\n"
     sender = a.options(members="open", ttl=10_000, need=2)
+    # The server may come to its subscription a moment later than to its ping.
+    eventually(lambda: len(sender.send_request("volts", 2).results()) == 2)
     values = sender.send_request("volts", 2).by_producer(require="all")
     assert values == {"here": ["here", 2], "dmm": {"channel": 2, "volts": 1.1}}
     handle = a.options(members="open", ttl=10_000).send_request("volts")

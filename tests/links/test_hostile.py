@@ -177,6 +177,21 @@ def test_what_is_malformed_is_counted(parts: Parts, stranger: Stranger) -> None:
     assert any(frame[0] == "here" for frame in stranger.heard)
 
 
+def test_parts_that_call_theirs_alike_are_all_asked(parts: Parts) -> None:
+    """What a producer is called counts in its part alone."""
+    parts.part("a")
+    twins = [Stranger(parts, name) for name in ("one", "other")]
+    for each in twins:
+        each.wire.send("a", here(topics={"twins": [7]}, names={"7": "it"}))
+    parts.clock.advance(5)
+    handle = parts.dispatchers["a"].send_request("twins", ttl=1000)
+    parts.clock.advance(5)
+    for each in twins:
+        assert [frame[5] for frame in each.heard if frame[0] == "ask"] == [[7]]
+        each.wire.send("a", json.dumps(["ans", handle.id, 7, 0, 0, each.part]).encode())
+    assert sorted(handle.results()) == ["one", "other"]
+
+
 def test_nobody_answers_for_another(parts: Parts, stranger: Stranger) -> None:
     """Only who was asked can answer, whatever number and member it names."""
     parts.producer("b", 50, "true", topic="ohms", name="slow")

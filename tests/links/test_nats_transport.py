@@ -22,7 +22,17 @@ from typing import Any, Callable, Dict, Iterator, List
 import pytest
 from certificates import make_certificates, server_tls, tls
 from nats_server import Server, free_port
-from servers import OVER_EACH_LOOP, PATIENCE, Opened, Recorder, Scripted, Wire, opening, topics
+from servers import (
+    OVER_EACH_LOOP,
+    PATIENCE,
+    Opened,
+    Recorder,
+    Scripted,
+    Wire,
+    opening,
+    settled,
+    topics,
+)
 
 from ate_dispatcher import Dispatcher
 from ate_dispatcher._core.durations import NEVER
@@ -292,7 +302,7 @@ def test_whoever_listens_answers_what_is_asked(server: Server, opened: Opened, l
 
     async def answers(client: Any) -> None:
         found = await client.subscribe(f"ate1.{lab}.q.volts.*")
-        await client.flush()
+        await settled(client)
         await asyncio.get_running_loop().run_in_executor(None, asking)
         request = await found.next_msg(PATIENCE)
         assert request.data == b'{"channel": 3}'

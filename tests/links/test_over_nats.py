@@ -41,7 +41,7 @@ from over_nats import (
     known,
     verdicts,
 )
-from servers import OVER_EACH_LOOP
+from servers import OVER_EACH_LOOP, settled
 
 from ate_dispatcher import (
     Completion,
@@ -724,8 +724,7 @@ async def _forge(url: str, namespace: str) -> List[str]:
     for subject in (f"ate1.{namespace}.p.a.*", f"ate1.{namespace}.n.a.>", "ate1.other.all.*", ">"):
         await client.subscribe(subject)
     await client.publish(f"ate1.{namespace}.all.c", b'["bye","i"]')
-    await client.flush()
-    await asyncio.sleep(0.05)
+    await settled(client)
     assert client.is_connected
     await client.close()
     return said
@@ -782,7 +781,7 @@ async def _whoever(url: str, namespace: str, a: Dispatcher) -> Tuple[List[Any], 
     subject = f"ate1.{namespace}.q.volts"
     plain = await nats.connect(url, user="plain", password="loot")
     await plain.subscribe(subject, cb=answer)
-    await plain.flush()
+    await settled(plain)
     asker = await nats.connect(url, user="asker", password="loot")
     answers = await asker.subscribe(asker.new_inbox())
     await asker.publish(subject, b'{"args": []}', reply=answers.subject)
@@ -812,8 +811,10 @@ async def _discover(url: str) -> List[Any]:
     await client.subscribe(inbox, cb=came)
     await client.publish("$SRV.PING", b"", reply=inbox)
     await client.publish("ate1.x.all.tool", b"")
-    await client.flush()
-    await asyncio.sleep(0.1)
+    await settled(client)
+    until = time.monotonic() + PATIENCE
+    while len(found) < 3 and time.monotonic() < until:
+        await asyncio.sleep(0.01)
     await client.close()
     return found
 

@@ -451,6 +451,23 @@ def test_a_disabled_producer_is_not_asked_from_elsewhere(parts: Parts) -> None:
     assert parts.ask("a").results() == ["far"]
 
 
+def test_who_was_disabled_while_a_request_was_held_is_not_asked(parts: Parts) -> None:
+    """As it is handed out; the others elsewhere are."""
+    parts.part("b")
+    off = parts.producer("b", 0, "off", name="off")
+    parts.producer("b", 0, "on", name="on")
+    late = parts.dispatchers["late"] = type(parts.dispatchers["b"])(clock=parts.clock, name="late")
+    parts._all.append(late)
+    parts.connect("late")
+    handle = parts.ask("late")
+    late.disable("off")
+    late.start()
+    assert handle.results() == ["on"]
+    assert verdicts(handle) == [Verdict.WITHDRAWN, Verdict.OK]
+    parts.clock.advance(50)
+    assert not off.asked
+
+
 def test_instruments_are_of_their_part(parts: Parts) -> None:
     """Exclusive ones wait there for each other, also for who asks there."""
     parts.part("a")
