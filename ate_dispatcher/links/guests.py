@@ -105,7 +105,7 @@ class Guests:
         options: Dict[str, Any],
     ) -> None:
         """*sender* has sent a request at *sent* of its clock, with *ttl_ms* left."""
-        asker, now = self.parts.get(sender), self._shared.now
+        asker, now = self.parts.get(sender), self._engine.now()
         if asker is None:
             # Not heard of, or gone: it shall say who it is, and ask again.
             self._will_not(sender, number, keys, "declined")
@@ -119,11 +119,11 @@ class Guests:
             return
         late = asker.delayed(sent, now)
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
+        asked = _Asked(asker, number, until, topic, keys, args, kwargs, options)
         if late > _LATE and until > now:
-            asked = _Asked(asker, number, until, topic, keys, args, kwargs, options)
             self._doubted[sender, number] = now + _PAUSE, asked
         else:
-            self._begin(now, asker, number, until, topic, keys, args, kwargs, options)
+            self._begin(asked, now)
 
     def look(self, now: float) -> float:
         """Begin what is doubted no more; when to look again."""
@@ -132,7 +132,7 @@ class Guests:
             if at > now:
                 return at
             del self._doubted[key]
-            self._begin(now, *asked)
+            self._begin(asked, now)
         return NEVER
 
     def _will_not(self, asker: str, number: int, keys: Iterable[int], why: str) -> None:
@@ -144,18 +144,8 @@ class Guests:
         for key in keys:
             self._shared.to(frames.skip(number, key), asker)
 
-    def _begin(
-        self,
-        now: float,
-        part: Part,
-        number: int,
-        until: float,
-        topic: str,
-        keys: List[int],
-        args: Union[List[Any], Coded],
-        kwargs: Dict[str, Any],
-        options: Dict[str, Any],
-    ) -> None:
+    def _begin(self, asked: _Asked, now: float) -> None:
+        part, number, until, topic, keys, args, kwargs, options = asked
         shared, asker = self._shared, part.name
         if until < now:
             self._skip(asker, number, keys)

@@ -83,8 +83,10 @@ class Part:
         self._least, self._before = self._least + drift, self._before + drift
         if now - self._since > _WINDOW:
             self._since, self._before, self._least = now, self._least, NEVER
-        self._least = min(self._least, delay)
-        return delay - min(self._least, self._before)
+        if delay < self._least:
+            self._least = delay
+        before = self._before
+        return delay - (before if before < self._least else self._least)
 
     def member(self, link: Link, key: int, name: str) -> RemoteMember:
         """Its producer *key*, which is called *name*."""
