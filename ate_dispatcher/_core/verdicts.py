@@ -41,7 +41,10 @@ def lacks_answer_of(request: Request, worker: Worker) -> bool:
         return False
     if extras is None or request.completion is not None:
         return True
-    return id(worker.member) not in extras.unanswered
+    if id(worker.member) in extras.unanswered:
+        return False
+    # One elsewhere may be said to have answered twice.
+    return bool(worker.member.workers) or not request.has_answered(worker.member)
 
 
 def is_judged(request: Request, member: Member) -> bool:

@@ -89,7 +89,7 @@ class Guest:
     def progressed(self, member: Member, fraction: float, text: str) -> None:
         """How far it is."""
         answers = self._answers
-        answers.shared.do(answers.to, self, frames.prog(self.id, member.number, fraction, text))
+        answers.shared.do(answers.to, frames.prog(self.id, member.number, fraction, text), self)
 
     def withdraw(self, members: List[LocalMember]) -> None:
         """*members* shall not begin it, if they have not."""
@@ -127,7 +127,7 @@ class Answers:
         #: Who is there, by name; kept up to date by who hears of that.
         self.parts: Dict[str, Part] = {}
 
-    def to(self, guest: Guest, frame: str) -> None:
+    def to(self, frame: str, guest: Guest) -> None:
         """Say *frame* to who has asked; not to another one that has its name now, and its ids."""
         there = self.parts.get(guest.asker)
         if there is None or there.instance == guest.instance:
@@ -155,10 +155,10 @@ class Answers:
                     _cannot_travel(record, f"part {guest.asker}", error, topic)
                 frame = frames.err(guest.id, key, waited, ran, *_told(error))
         if not guest.is_given_up:
-            # Whoever has its asker's name now is its asker.
+            # It is open, so whoever has its asker's name is its asker.
             shared.to(frame, guest.asker)
         elif record.__class__ is not StreamPart:
-            self.to(guest, frames.late(guest.id, key, waited, ran))
+            self.to(frames.late(guest.id, key, waited, ran), guest)
         if over is not None:
             self.ended(guest, over)
 
@@ -194,17 +194,17 @@ class Answers:
     def noted(self, guest: Guest, sent: float, each: Unanswered) -> None:
         """A verdict without an answer, before the end."""
         said = _SAID.get(each.verdict, "died")
-        self.to(guest, frames.not_(guest.id, each.member.number, said))
+        self.to(frames.not_(guest.id, each.member.number, said), guest)
 
     def late(self, guest: Guest, sent: float, each: Unanswered) -> None:
         """An answer that came after the end."""
         if each.answered is not None:
             times = _times(sent, *each.answered)
-            self.to(guest, frames.late(guest.id, each.member.number, *times))
+            self.to(frames.late(guest.id, each.member.number, *times), guest)
 
     def skipped(self, guest: Guest, each: Unanswered) -> None:
         """It will not be begun."""
-        self.to(guest, frames.skip(guest.id, each.member.number))
+        self.to(frames.skip(guest.id, each.member.number), guest)
 
     def ended(self, guest: Guest, request: Request) -> None:
         """It is over here: where those stood who have not answered."""
@@ -219,7 +219,7 @@ class Answers:
             if each.ending is not None and each.standing is not None
         ]
         if left:
-            self.to(guest, frames.end(guest.id, left))
+            self.to(frames.end(guest.id, left), guest)
 
 
 def _cannot_travel(record: Record, whom: str, error: BaseException, topic: object) -> None:

@@ -152,8 +152,7 @@ class Asks:
         pending.request = request.stub(request.completion or Completion.STOPPED, unanswered)
         if request.completion is not Completion.DEADLINE:
             # Else they know it by themselves.
-            for part_name in pending.parts():
-                self._shared.to(frames.can(request.id), part_name)
+            self._shared.to(frames.can(request.id), *pending.parts())
         self.pending.ends(request.id, self._shared.now)
         said, pending.said = pending.said or {}, None
         for member, each in said.items():

@@ -133,7 +133,7 @@ def asks(
     kwargs: str,
     options: str = "{}",
 ) -> List[str]:
-    """As `ask`, one for each of *members*, which are those of one part."""
+    """As `ask`, one for each of *members*, as parts call theirs."""
     ttl = "null" if ttl_ms is None else f"{ttl_ms:.3f}"
     head = f'["ask",{number},{ttl},{clock_s:.6f},{_text_of_topic(topic)},'
     rest = f"],{args},{kwargs},{options}]"

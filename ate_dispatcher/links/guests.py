@@ -168,16 +168,17 @@ class Guests:
         if members:
             self._begun_for(part).add(number)
             guest = Guest(self._answers, asker, number, part.instance)
+            found = self._open.get(asker)
+            if found is None:
+                found = self._open[asker] = {}
+            # Before anybody can answer: one that has ended is taken out behind its last word.
+            found[number], guest.among = guest, found
             channel, whom = self._channel(topic), tuple(members)
             rest = open_guest(self._engine, guest, channel, whom, args, kwargs, until, order)
-            members = members if rest is not None else []
             guest.request = rest
-            if rest is not None and rest.completion is None:
-                found = self._open.get(asker)
-                if found is None:
-                    found = self._open[asker] = {}
-                found[number] = guest
-                guest.among = found
+            if rest is None:
+                del found[number]
+                members, guest.among = [], None
         if shared.codec.has_types:
             shared.let_go((args, kwargs, order))
         if len(members) < len(keys):

@@ -122,7 +122,7 @@ class Link:
             *codec.encode_call(args, kwargs),
             "{}" if key is None else f'{{"key":{codec.encode("ordering_key", key)}}}',
         )
-        room = self._shared.largest - _HEAD
+        room = self._transport.largest - _HEAD
         size = len(packed.args) + len(packed.kwargs) + len(packed.options)
         if size > room:
             raise BadValue(

@@ -73,8 +73,8 @@ class Shared:
         self.counts: Dict[str, int] = dict.fromkeys(COUNTED, 0)
         #: Whether what is sent arrives.
         self.connected: bool = False
-        #: Bytes of one message, at most, as it was connected last; read from any thread.
-        self.largest: int = transport.largest
+        #: Bytes of one message, at most, as it was connected last; 0 before, when nobody is there.
+        self.largest: int = 0
         #: What was said to be unreadable, and where it came from.
         self._unreadable: Set[Tuple[str, str]] = set()
         self._messages: List[_Message] = []

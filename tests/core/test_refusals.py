@@ -19,7 +19,7 @@ from ledger_books import (
 
 from ate_dispatcher._core.effects import ACCEPTED, REFUSED
 from ate_dispatcher._core.ledger import Ledger
-from ate_dispatcher._core.member import Claim, Member, Worker
+from ate_dispatcher._core.member import Claim, Member, Start, Worker
 from ate_dispatcher._core.outcomes import Completion, Standing, Verdict
 from ate_dispatcher._core.request import Request
 from ate_dispatcher.policies import policy_of
@@ -75,6 +75,20 @@ def test_a_worker_answers_once(books: Books, fact: Fact, needs: Any) -> None:
     books.answers(request, c, 2.0)
     refuses(books, request, fact, a, 3.0)
     assert counted(books) == {Verdict.OK: 3}
+
+
+@answers
+def test_one_elsewhere_answers_once(books: Books, fact: Fact) -> None:
+    """It has no thread here, and is at the request whenever its link says that it has answered."""
+    a, b = member("a"), member("b")
+    a.workers, a.standing = (), Standing.AWAY
+    request = books.opened(a, b)
+    request.more()
+    a.running, a.began = request, Start(0.5, (None, None), 0.0)
+    assert books.replied(request, a, "value", None, 1.0) == ACCEPTED
+    a.running = request
+    refuses(books, request, fact, a, 2.0)
+    assert verdicts(request) == [Verdict.OK, None]
 
 
 @answers

@@ -552,6 +552,13 @@ MUTANTS = [
     Mutant(f"{LEDGER}.replied", REFUSE, "pass", "anybody answers", REFUSALS),
     Mutant(f"{LEDGER}.replied", REFUSE, "pass", "anybody answers the model"),
     Mutant(f"{LEDGER}.streamed", REFUSE, "pass", "anybody streams", REFUSALS),
+    Mutant(
+        f"{VERDICTS}:lacks_answer_of",
+        "not request.has_answered(worker.member)",
+        "True",
+        "one elsewhere answers twice",
+        REFUSALS,
+    ),
     Mutant(f"{LEDGER}.finished", REFUSE, "pass", "anybody ends a stream", REFUSALS),
     Mutant(
         f"{LEDGER}.lined_up",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from parts import NAMESPACE, Parts, parts
 
 from ate_dispatcher import Standing, Verdict
+from ate_dispatcher.links import guests
 from ate_dispatcher.links.frame_reader import KINDS
 from ate_dispatcher.testing import WireTransport
 
@@ -190,6 +191,23 @@ def test_parts_that_call_theirs_alike_are_all_asked(parts: Parts) -> None:
         assert [frame[5] for frame in each.heard if frame[0] == "ask"] == [[7]]
         each.wire.send("a", json.dumps(["ans", handle.id, 7, 0, 0, each.part]).encode())
     assert sorted(handle.results()) == ["one", "other"]
+
+
+def test_who_has_left_as_it_was_asked_is_not_asked(parts: Parts) -> None:
+    """The others are; nothing is begun by who counts as gone."""
+    parts.part("a")
+    leaves, stays = (Stranger(parts, name) for name in ("leaves", "stays"))
+    for each in (leaves, stays):
+        each.wire.send("a", here(topics={"both": [7]}, names={"7": each.part}))
+    parts.clock.advance(5)
+    # It comes before what is asked meanwhile leaves.
+    leaves.wire.send("a", b'["bye","i"]')
+    handle = parts.dispatchers["a"].send_request("both", ttl=1000)
+    parts.clock.advance(5)
+    assert not [frame for frame in leaves.heard if frame[0] == "ask"]
+    stays.wire.send("a", json.dumps(["ans", handle.id, 7, 0, 0, "here"]).encode())
+    assert handle.results() == ["here"]
+    assert [each.verdict for each in handle.report().members] == [Verdict.GONE, Verdict.OK]
 
 
 def test_nobody_answers_for_another(parts: Parts, stranger: Stranger) -> None:
@@ -375,6 +393,33 @@ def test_a_request_that_comes_twice_is_one(parts: Parts, stranger: Stranger, lat
     parts.clock.advance(2_000)
     assert begun == ["slow"]
     assert parts.counted("a", "duplicates") == 1
+
+
+def test_who_was_started_anew_gets_no_answer_to_what_it_had_asked_before(
+    parts: Parts, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its numbers begin anew; nor if the answer was there as soon as it was asked for."""
+    open_guest = guests.open_guest
+
+    def quick(*asked: Any) -> Any:
+        handle = open_guest(*asked)
+        # The producer runs until it has answered.
+        parts.clock.sleep(1e-6)
+        assert handle is not None
+        assert handle.completion is not None
+        return handle
+
+    monkeypatch.setattr(guests, "open_guest", quick)
+    parts.producer("a", 0, "done", topic="quick", name="quick")
+    stranger.wire.send("a", here("first", why="new", about={"clock": 100.0}))
+    parts.clock.advance(5)
+    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
+    key = next(int(key) for each in names for key, name in each.items() if name == "quick")
+    ask = ["ask", 1, None, 100.0, "quick", [key], [], {}, {}]
+    stranger.wire.send("a", json.dumps(ask).encode())
+    stranger.wire.send("a", here("second", why="new", about={"clock": 100.0}))
+    parts.clock.advance(2_000)
+    assert not [frame for frame in stranger.heard if frame[1:2] == [1]]
 
 
 @pytest.mark.parametrize("between", [1, 5_000, 40_000])

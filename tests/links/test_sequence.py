@@ -770,7 +770,7 @@ def test_no_stream_has_a_hole_though_its_asker_is_given_up_while_it_goes_on(
     def gives_up() -> None:
         if at_once:
             for frame in last:
-                session._shared.to("a", frame)
+                session._shared.to(frame, "a")
         else:
             # The rest of it waits behind this.
             parts.clock.sleep(0.05)
