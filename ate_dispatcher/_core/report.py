@@ -236,8 +236,8 @@ class Report(Tabular):
     of the request's policy that ended it, as text, if one did, or all of it if it could not be met
     any more; ``off`` names the producers of the
     topic that were not asked because they were disabled; ``barrier`` tells whether they were to
-    begin together; ``unreached`` is why nobody on other machines could be asked when it was sent,
-    if nobody here was, or ``members="open"``, and this part was not connected.
+    begin together; ``unreached`` is why nobody on other machines could be reached when it was sent,
+    if this part was not connected, and some of its members are there, or nobody is here.
     """
 
     id: int

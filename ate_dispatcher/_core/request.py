@@ -125,10 +125,10 @@ class Away(Protocol):
 class Guest(Protocol):
     """Who has asked from elsewhere, and is told what comes of it. Inside the section."""
 
-    @property
-    def asker(self) -> str:
-        """The name of that part; of an open question where its answers go. Also outside."""
-        ...
+    asker: str
+    """The name of that part; of an open question where its answers go. Also outside."""
+    id: int
+    """Its number there; 0 for an open question."""
 
     def told(self, request: Request, effects: int, member: Optional[Member]) -> None:
         """The ledger has answered that to a fact about *request*, and *member* if it is of one."""

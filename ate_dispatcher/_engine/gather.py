@@ -372,8 +372,11 @@ def failed(producer: Any, request: Request, error: BaseException) -> None:
     """Say that *producer* raised while it served *request*."""
     name, topic = _log.name_of(producer), request.topic
     what = f"{name} raised while it served request {request.id}"
-    asker = None if request.guest is None else request.guest.asker
-    if asker is not None:
+    guest = request.guest
+    asker = None if guest is None else guest.asker
+    if guest is not None:
         # Of another machine a topic is text. Here the number alone says little.
-        what += f" on {topic!r}, asked by {asker[:100]!r}"
+        what += f" on {topic!r}, asked by {guest.asker[:100]!r}"
+        if guest.id:
+            what += f" as its request {guest.id}"
     _log.failed(what, error, request=request.id, topic=topic, producer=name, asker=asker)

@@ -174,7 +174,8 @@ class Handle(Request, Tabular):
         RequestTimeout, IncompleteError
             As :meth:`results` does.
         BadValue
-            Two of one machine, or two programs that have no part, have the same name; ``replies``
+            Two of one machine, or two programs that have no part, have the same name; or, with
+            ``members="open"``, one that streams elsewhere has given several values. ``replies``
             tells them apart.
         """
         self.results(timeout, require)
@@ -191,7 +192,8 @@ class Handle(Request, Tabular):
         names: Dict[str, int] = {}
         for key, name in called(self).items():
             if names.setdefault(name, key) != key:
-                raise BadValue(f"two producers are called {name!r}: look at replies instead")
+                what = "producers are called" if key in asked else "answers are of"
+                raise BadValue(f"two {what} {name!r}: look at replies instead")
         return {name: values[key] for name, key in names.items() if key in values}
 
     def __iter__(self) -> Iterator[Reply]:

@@ -129,7 +129,11 @@ class Link(Protocol):
 
 def unreached(links: Sequence[Link]) -> Optional[str]:
     """Why nobody elsewhere can be asked just now; None if they can, and without *links*."""
-    return next(filter(None, [link.trouble() for link in links]), None)
+    for link in links:
+        trouble = link.trouble()
+        if trouble:
+            return trouble
+    return None
 
 
 class RemoteMember(Member):

@@ -17,7 +17,7 @@ from .._delivery.ordering_keys import Key
 from ..errors import BadType, BadValue, DispatcherError
 from ..policies import All, Policy, policy_of
 from .context import InContext
-from .link import Elsewhere, Link, Route, elsewhere_of, unreached
+from .link import Elsewhere, Link, Route, elsewhere_of
 
 __all__ = ["NONE", "Options", "check_keywords", "options_of"]
 
@@ -87,10 +87,8 @@ class Options:
         key = None if self._key is None else self._key.value
         return elsewhere_of(routes, topic, args, kwargs, key, self.after is not None)
 
-    def prepare(self, request: Request, links: Sequence[Link] = ()) -> Optional[Completion]:
+    def prepare(self, request: Request) -> Optional[Completion]:
         """Give *request* its options, before anybody else knows it. Why it is over, if it is."""
-        if self.is_open:
-            request.more().unreached = unreached(links)
         if self._context:
             request.kwargs = InContext(request.kwargs or {})
         if self._key is not None:

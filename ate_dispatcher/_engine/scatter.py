@@ -109,8 +109,9 @@ def send(
         if roster.any_remote or options.is_open:
             away = options.pack(routes_to(roster, members), topic, args, kwargs)
             if away is not None:
-                request.more().away = away
-        over = options.prepare(request, engine.links)
+                extras = request.more()
+                extras.away, extras.unreached = away, unreached(engine.links)
+        over = options.prepare(request)
         if over is not None:
             engine.over(request, over)
             return request

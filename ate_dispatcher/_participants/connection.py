@@ -192,7 +192,8 @@ class Connecting(Registrar):
         types: sequence of ValueType, optional
             How values of your own types travel.
         group: str, optional
-            Of the parts of one group one at a time answers what was sent with ``members="open"``.
+            Of the parts of one group one answers what was sent with ``members="open"``, whichever
+            the server chooses.
         options
             Those of the transport, such as ``user`` and ``password``.
 

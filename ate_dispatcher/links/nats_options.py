@@ -187,5 +187,5 @@ def _library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         top = name.partition(".")[0]
-        needs = _BROUGHT_BY.get(top, top)
-        raise DispatcherError(f"{top} cannot be imported ({error}): pip install {needs}") from error
+        needs = f'pip install "{_BROUGHT_BY.get(top, top)}"'
+        raise DispatcherError(f"{top} cannot be imported ({error}): {needs}") from error

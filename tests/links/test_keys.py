@@ -157,7 +157,7 @@ for name in ("nkeys_seed", "nkeys_seed_str", "user_credentials"):
     try:
         NatsTransport(**{name: "x"})
     except DispatcherError as error:
-        assert "pip install nats-py[nkeys]" in str(error), error
+        assert 'pip install "nats-py[nkeys]"' in str(error), error
     else:
         raise SystemExit(name)
 """

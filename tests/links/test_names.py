@@ -135,7 +135,7 @@ def test_who_joins_in_has_his_value_by_name_too(parts: Parts) -> None:
     handle = parts.ask("a", ttl=50, members="open")
     assert sorted(handle.by_producer()) == ["a/dmm", "b/dmm", "c/dmm", "mine", "psu"]
     parts.producer("c", 0, 6, name="dmm")
-    with pytest.raises(BadValue, match="two producers are called 'c/dmm'"):
+    with pytest.raises(BadValue, match="two answers are of 'c/dmm'"):
         parts.ask("a", ttl=50, members="open").by_producer()
 
 

@@ -1289,7 +1289,7 @@ def test_uvloop_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loop_of() == quick
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert loop_of() == "asyncio"
-    with pytest.raises(DispatcherError, match="pip install uvloop"):
+    with pytest.raises(DispatcherError, match='pip install "uvloop"'):
         loop_of(uvloop=True)
 
 
@@ -1298,7 +1298,7 @@ def test_a_missing_library_is_named_with_what_brings_it() -> None:
     code = """
 import sys
 from ate_dispatcher import Dispatcher, DispatcherError
-for missing, brings in (("nats", "ate-dispatcher[nats]"), ("uvloop", "pip install uvloop")):
+for missing, brings in (("nats", "ate-dispatcher[nats]"), ("uvloop", 'pip install "uvloop"')):
     sys.modules[missing] = None
     try:
         Dispatcher().connect("nats://127.0.0.1:1", name="a", uvloop=True)

@@ -82,7 +82,7 @@ def test_the_log_of_who_raises_says_who_has_asked(
     parts.clock.settle()
     far, anybody, here = [each for each in caplog.records if each.levelname == "ERROR"]
     assert getattr(far, "asker", "") == "a"
-    assert far.getMessage().endswith(" on 'volts', asked by 'a'")
+    assert far.getMessage().endswith(" on 'volts', asked by 'a' as its request 1")
     assert getattr(anybody, "asker", None)
     assert " on 'volts', asked by " in anybody.getMessage()
     assert getattr(here, "asker", "") is None

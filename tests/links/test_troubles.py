@@ -69,6 +69,23 @@ def test_a_name_that_is_taken_is_left_also_in_the_background(
     assert parts.ask("a").results() == ["far"]
 
 
+def test_who_is_not_connected_does_not_blame_those_it_cannot_ask(parts: Parts) -> None:
+    """The report of a request to known members says why they could not be asked as it was sent."""
+    for name in ("a", "b"):
+        parts.part(name)
+    parts.producer("b", 0, "far", name="far")
+    assert parts.ask("a").report().unreached is None
+    parts.wire.cut("a")
+    parts.clock.settle()
+    handle = parts.ask("a", ttl=50)
+    assert handle.results() == []
+    assert verdicts(handle) == [Verdict.SKIPPED]
+    assert handle.report().unreached == "cut off"
+    parts.wire.heal("a")
+    parts.clock.advance(50)
+    assert parts.ask("a").results() == ["far"]
+
+
 def test_a_request_to_nobody_says_that_the_connection_is_not_up(
     parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
