@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -224,16 +224,44 @@ def test_nobody_answers_for_another(parts: Parts, stranger: Stranger) -> None:
     assert parts.counted("a", "duplicates") >= 4
 
 
-def test_a_part_has_no_more_than_it_may(parts: Parts, stranger: Stranger) -> None:
-    """Topics and producers are limited for each; it is not taken, and counted."""
-    topics = {f"t{number}": [1] for number in range(20_000)}
-    stranger.say(here(topics=topics, names={"1": "x"}))
+TOO_MANY = 10_001
+OFFERS: Dict[str, Dict[str, Any]] = {
+    "topics": {"topics": {f"t{number}": [1] for number in range(TOO_MANY)}, "names": {"1": "x"}},
+    "producers": {
+        "topics": {"t1": list(range(1, TOO_MANY + 1))},
+        "names": {str(number): "x" for number in range(1, TOO_MANY + 1)},
+    },
+    "topics listened to": {
+        "topics": {"t1": [1]},
+        "names": {"1": "x"},
+        "listened": [f"t{number}" for number in range(TOO_MANY)],
+    },
+    "patterns": {
+        "topics": {"t1": [1]},
+        "names": {"1": "x"},
+        "about": {"patterns": {f"a{number}.*": [1] for number in range(TOO_MANY)}},
+    },
+    "patterns listened to": {
+        "topics": {"t1": [1]},
+        "names": {"1": "x"},
+        "about": {"hears": [f"a{number}.*" for number in range(TOO_MANY)]},
+    },
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS.keys())
+def test_a_part_has_no_more_than_it_may(
+    parts: Parts, stranger: Stranger, offer: Dict[str, Any]
+) -> None:
+    """Of whatever it offers: nothing of it is taken, and it is counted."""
+    stranger.wire.send("a", here(**offer))
     parts.clock.advance(5)
+    assert parts.counted("a", "malformed") == 1
     assert parts.dispatchers["a"].send_request("t1", ttl=10).results() == []
-    stranger.say(here(epoch=2, topics={"t1": [1]}, names={}))
+    stranger.wire.send("a", here(epoch=2, topics={"t1": [1]}, names={}))
     parts.clock.advance(5)
-    assert parts.counted("a", "malformed") >= 2
-    stranger.say(here(epoch=3, topics={"t1": [1]}, names={"1": "x"}))
+    assert parts.counted("a", "malformed") == 2
+    stranger.wire.send("a", here(epoch=3, topics={"t1": [1]}, names={"1": "x"}))
     parts.clock.advance(5)
     assert len(parts.dispatchers["a"].send_request("t1", ttl=10).roster) == 1
 

@@ -23,9 +23,16 @@ from ate_dispatcher import (
     Verdict,
 )
 from ate_dispatcher.errors import BadType, BadValue
+from ate_dispatcher.links import ValueType
 from ate_dispatcher.testing import Timeline, Wire
 
 __all__ = ["parts"]
+
+
+class Slow(Enum):
+    """What takes long to be written."""
+
+    ONE = 1
 
 
 def verdicts(handle: Any) -> List[Verdict]:
@@ -207,6 +214,26 @@ def test_who_is_silent_is_gone_after_three_beats(parts: Parts) -> None:
     assert parts.counted("a", "gone") == 1
     parts.wire.heal("b")
     parts.clock.advance(2500)
+    assert parts.connections["a"].parts == ("b",)
+    assert parts.ask("a").results() == ["far"]
+
+
+def test_who_is_late_itself_takes_nobody_for_gone(parts: Parts) -> None:
+    """What the others have said meanwhile may still wait to be read."""
+
+    def takes_long(thing: Enum) -> int:
+        parts.clock.sleep(4.5)
+        return 0
+
+    parts.part("a", connect=False)
+    parts.connect("a", types=[ValueType("slow", Slow, takes_long, lambda plain: Slow.ONE)])
+    parts.part("b")
+    parts.producer("b", 100, "far")
+    parts.listener("b", "news")
+    parts.clock.advance(3000)
+    parts.dispatchers["a"].publish("news", Slow.ONE)
+    parts.clock.advance(10_000)
+    assert parts.counted("a", "gone") == 0
     assert parts.connections["a"].parts == ("b",)
     assert parts.ask("a").results() == ["far"]
 

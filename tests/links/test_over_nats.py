@@ -28,6 +28,8 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import pytest
 from certificates import make_certificates, server_tls, tls
 from far_parts import PATIENCE, ROOT, FarPart, eventually
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from inside import engine_of
 from nats_server import Server, free_port
 from over_nats import (
@@ -42,6 +44,7 @@ from over_nats import (
     verdicts,
 )
 from servers import OVER_EACH_LOOP, settled
+from test_hostile import frames, well_shaped
 
 from ate_dispatcher import (
     Completion,
@@ -642,7 +645,7 @@ async def _flood(url: str, namespace: str, seed: int, number: int, kinds: List[s
         f"ate1.{namespace}.n.a.all.-",
         f"ate1.{namespace}.n.a.q.7",
         f"ate1.{namespace}.q.volts",
-        *["$SRV.PING", "$SRV.INFO", "$SRV.STATS.a", f"$SRV.STATS.ate-dispatcher-{namespace}"],
+        *["$SRV.PING", "$SRV.INFO", "$SRV.STATS.a", f"$SRV.STATS.ate1-{namespace}"],
     ]
     for count in range(number):
         reply = dice.choice(["", "ate1.x", f"ate1.{namespace}.p.a.b", "$SYS.x", "_INBOX.x"])
@@ -680,6 +683,51 @@ def test_a_flood_of_nonsense_stops_nobody(here: Here, shared_server: Server, num
     assert connection.statistics()["malformed"] > number / 20
     eventually(lambda: all_answer(a, ttl=300))
     assert b.get("connection.is_connected")
+
+
+async def _says(url: str, namespace: str, payloads: List[bytes]) -> None:
+    """A stranger says that on every subject that the part a listens on."""
+    import nats
+
+    client = await nats.connect(url)
+    for subject in (
+        *(f"ate1.{namespace}.{way}" for way in ("p.a.x", "all.x", "r.x.volts", "q.volts")),
+        *(f"ate1.{namespace}.n.a.{way}" for way in ("c", "all.-", "q.1")),
+        *("$SRV.PING", f"$SRV.STATS.ate1-{namespace}.a"),
+    ):
+        for payload in payloads:
+            await client.publish(subject, payload, reply=client.new_inbox())
+    await settled(client)
+    await client.close()
+
+
+def test_whatever_frames_arrive_nobody_misses_anything(here: Here, shared_server: Server) -> None:
+    """Well made or not: each request is answered, and each value heard once, in its order."""
+    url = shared_server.url
+    a, connection = here.connect(url, "a", "here")
+    c, _ = here.connect(url, "c", "far")
+    hears, published = Hears(), 0
+    a.register_result_listener(hears, "news", start=True)
+    heard_elsewhere(c, "news")
+    known(a, "volts", 2)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.binary(max_size=40) | frames | well_shaped, min_size=1, max_size=30))
+    def are_harmless(payloads: List[bytes]) -> None:
+        nonlocal published
+        c.publish("news", published)
+        before = connection.statistics()["messages_in"]
+        asyncio.run(_says(url, here.namespace, payloads))
+        c.publish("news", published + 1)
+        published += 2
+        values = a.options(only=["here", "c/far"], ttl=10_000).send_request("volts", 1).results()
+        assert sorted(values) == [["far", 1], ["here", 1]]
+        assert connection.statistics()["messages_in"] > before
+
+    are_harmless()
+    eventually(lambda: len(hears.heard) >= published)
+    assert hears.heard == list(range(published))
+    assert connection.statistics()["malformed"] > 0
 
 
 # -- permissions and TLS ---------------------------------------------------------------------------

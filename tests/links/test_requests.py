@@ -213,6 +213,22 @@ def test_what_waited_on_the_way_is_not_executed_after_its_end(parts: Parts) -> N
     assert parts.counted("b", "stale") == 1
 
 
+def test_what_waited_for_the_connection_leaves_with_the_time_that_is_left(parts: Parts) -> None:
+    """Who comes to it there knows when it ends, though it was asked long after it was sent."""
+    parts.part("a")
+    parts.part("b")
+    busy = parts.producer("b", 300, "busy", name="busy")
+    parts.clock.advance(3_000)
+    parts.wire.cut("a")
+    parts.clock.settle()
+    begun, not_begun = parts.ask("a", 1, ttl=400), parts.ask("a", 2, ttl=400)
+    parts.clock.advance(200)
+    parts.wire.heal("a")
+    parts.clock.advance(2_000)
+    assert (verdicts(begun), verdicts(not_begun)) == ([Verdict.LATE], [Verdict.SKIPPED])
+    assert [each.args for each in busy.asked] == [(1,)]
+
+
 def test_a_report_keeps_the_network_apart(parts: Parts) -> None:
     """From the send to the stamp: waited and ran there, and the rest on the way."""
     parts.part("a")
