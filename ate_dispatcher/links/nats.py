@@ -40,7 +40,8 @@ class NatsTransport:
         Of nats-py's ``connect``, as they are there: ``user`` and ``password``, ``token``,
         ``nkeys_seed``, ``user_credentials``, ``tls``, ``tls_hostname``, ``dont_randomize`` ...
         Here ``ping_interval`` is 0.5 and ``max_outstanding_pings`` 3: a frozen server is a lost
-        one within two seconds. ``reconnect_time_wait`` is 0.1.
+        one within two seconds. Where their product is 3 or more, all others are taken for gone
+        before it is. ``reconnect_time_wait`` is 0.1.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 from far_parts import ROOT, eventually
 from nats_server import free_port
 from over_nats import Here, far_parts, heard_elsewhere, here, known
+from servers import settled
 
 from ate_dispatcher import RemoteError, guide
 from ate_dispatcher.errors import BadValue
@@ -211,6 +213,41 @@ def test_a_program_without_the_package_answers_open_questions(
     handle.cancel()
     assert isinstance(error, RemoteError)
     assert (error.kind, error.part) == ("TypeError", "plain")
+
+
+def test_handlers_of_nats_and_those_here_do_the_same(here: Here, programs: Programs) -> None:
+    """Each answers, and prints what it hears."""
+    server = here.server()
+    plain = programs.start("handlers.py", server.url)
+    assert said(plain) == "ready\n"
+    value = {"channel": 2, "volts": 3.3}
+
+    async def ask() -> None:
+        import nats
+
+        client = await nats.connect(server.url)
+        while True:
+            try:
+                answer = await client.request(f"{here.namespace}.volts", b"[2]", timeout=20)
+            except nats.errors.NoRespondersError:
+                # The server has not come to its subscription yet.
+                continue
+            break
+        assert json.loads(answer.data) == value
+        await client.publish(f"{here.namespace}.log", b'["heard"]')
+        await settled(client)
+        await client.close()
+
+    asyncio.run(ask())
+    assert said(plain) == "heard\n"
+    ours = programs.start("decorated.py", server.url)
+    assert said(ours) == "ready\n"
+    a, _ = here.connect(server.url)
+    known(a, "volts", 1)
+    assert a.send_request("volts", 2, ttl=20_000).results() == [value]
+    heard_elsewhere(a, "log")
+    a.publish("log", "heard")
+    assert said(ours) == "heard\n"
 
 
 def test_an_event_loop_connects(here: Here, programs: Programs) -> None:
