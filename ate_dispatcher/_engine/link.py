@@ -94,7 +94,8 @@ class Link(Protocol):
     def pack(self, topic: Hashable, args: Tuple[Any, ...], kwargs: Dict[str, Any], key: Any) -> Any:
         """What a request carries, as it travels; with its ordering *key*, or None.
 
-        On the thread of the send. BadType or BadValue, naming what cannot travel.
+        On the thread of the send. BadType or BadValue, naming what cannot travel; ConnectionFailed
+        if so much waits already that there is no room for it.
         """
         ...
 

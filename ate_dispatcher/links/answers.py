@@ -6,7 +6,7 @@ A guest is told inside the section, and only appends; all else is on the link's 
 from __future__ import annotations
 
 import traceback
-from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Set, Tuple
 
 from .. import _log
 from .._core.effects import DISCARDED, ENDED, NOTED
@@ -109,6 +109,7 @@ class Anybody(Guest):
             self._answers.shared.do(self._answers.answered_anybody, self, newest)
         if effects & ENDED:
             self._seen = None
+            self._answers.shared.do(self._answers.anybody.discard, self)
 
     def skipped(self, unanswered: Unanswered) -> None:
         """Nobody counts."""
@@ -126,6 +127,8 @@ class Answers:
         self.put: Callable[[Any], None] = shared.outbox.put
         #: Who is there, by name; kept up to date by who hears of that.
         self.parts: Dict[str, Part] = {}
+        #: The open questions of whoever asks whoever there is.
+        self.anybody: Set[Anybody] = set()
 
     def to(self, frame: str, guest: Guest) -> None:
         """Say *frame* to who has asked; not to another one that has its name now, and its ids."""

@@ -198,7 +198,9 @@ _USUAL = {"ask": _is_usual_ask, "ans": _is_usual_answer, "part": _is_usual_answe
 """Of those that are many: whether one of the right length is as they mostly are; then it is as the
 table says, and needs no other look. That takes a third of the time."""
 
-_VALUES = {"ask": 6, "ans": 5, "part": 5, "res": 3}
+_ARGS = 6
+
+_VALUES = {"ask": _ARGS, "ans": 5, "part": 5, "res": 3}
 """Where a value is, or arguments, with which the keywords are, too."""
 
 _SHORT = 2 * DEEPEST
@@ -235,9 +237,10 @@ _CHECKS: Dict[str, Tuple[int, Optional[Callable[[List[Any]], bool]], Optional[in
 def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
     """The frames of a message, in their order, each read as it is wanted; None for a malformed one.
 
-    Each is a list of its kind, one of `KINDS`, and its fields, exactly as the table says. Raises
-    nothing, whatever the payload is, and takes time as that is long. Values are as `json.loads`
-    makes them, and are `Coded` if they have to be decoded.
+    Each is a list of its kind, one of `KINDS`, and its fields, exactly as the table says; behind
+    those of a request, how long its line is. Raises nothing, whatever the payload is, and takes
+    time as that is long. Values are as `json.loads` makes them, and are `Coded` if they have to be
+    decoded.
     """
     try:
         lines = payload.decode().split("\n")
@@ -281,6 +284,8 @@ def frames_of(payload: bytes) -> Iterator[Optional[List[Any]]]:
             or (len(line) > _SHORT and line.count("[") + line.count("{") > DEEPEST)
         ):
             frame[value] = Coded(frame[value])
+        if value == _ARGS:
+            frame.append(len(line))
         yield frame
 
 

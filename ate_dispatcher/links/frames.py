@@ -18,9 +18,10 @@ type message traceback``               says, and the end of its traceback: at mo
 value``
 ``fin id member waited_ms ran_ms``     That was its last part
 ``not id member why``                  It has not been asked, or not begun, and never will: its
-                                       thread had ended (``"declined"``), or ends before it comes to
-                                       it (``"died"``), or it was stopped (``"withdrawn"``). Or it
-                                       has begun that before, and it is over (``"gone"``)
+                                       thread had ended, or there is no room for more of who asks
+                                       (``"declined"``), or it ends before it comes to it
+                                       (``"died"``), or it was stopped (``"withdrawn"``). Or it has
+                                       begun that before, and it is over (``"gone"``)
 ``skip id member``                     It has not begun: the request was over when its turn came
 ``late id member waited_ms ran_ms``    It has come to its end after that of the request
 ``prog id member fraction text``       How far it is, from 0 to 1

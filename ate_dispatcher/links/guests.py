@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
 
 from .._core.durations import NEVER
 from .._core.snapshots import copied
@@ -10,6 +10,7 @@ from .._delivery.channel import Channel
 from .._delivery.local_member import LocalMember
 from .._delivery.patterns import Index
 from .._engine.engine import Engine
+from .._engine.process import lost
 from .._engine.remote import open_guest, withdraw_guest
 from ..errors import BadType, BadValue
 from . import frames
@@ -29,6 +30,11 @@ waited then for that word, which follows what was asked."""
 
 _PAGES, _ASKERS = 16, 1_000
 """So much is remembered of what one part has asked, some 65,000 requests; and so many parts are."""
+
+
+_ROOM = 64 * 1024 * 1024
+"""Characters that may be open of one part, if all are as long as what comes now; and of those who
+ask whoever there is. A request is taken apart as it comes, and waits for its producer's turn."""
 
 
 class _Asked(NamedTuple):
@@ -82,6 +88,8 @@ class Guests:
         self._doubted: Dict[Tuple[str, int], Tuple[float, _Asked]] = {}
         #: What was begun, by who has asked; kept also if that is lost, for it may be back.
         self._begun: Dict[str, _Begun] = {}
+        #: Who has asked too much, as was said.
+        self._told: Set[str] = set()
         #: Who may be asked, by number; kept up to date by who says so to the others.
         self.members: Dict[int, LocalMember] = {}
         self._index: Index[Channel] = Index(list)
@@ -103,8 +111,12 @@ class Guests:
         args: Union[List[Any], Coded],
         kwargs: Dict[str, Any],
         options: Dict[str, Any],
+        size: int,
     ) -> None:
-        """*sender* has sent a request at *sent* of its clock, with *ttl_ms* left."""
+        """*sender* has sent a request at *sent* of its clock, with *ttl_ms* left.
+
+        Of *size* characters: who has so much open here that there is no room for it is declined.
+        """
         asker, now = self.parts.get(sender), self._engine.now()
         if asker is None:
             # Not heard of, or gone: it shall say who it is, and ask again.
@@ -116,6 +128,11 @@ class Guests:
             if not is_doubted and number not in self._open.get(sender, ()):
                 # One of the two has taken the other for gone: nothing more comes of it.
                 self._will_not(sender, number, keys, "gone")
+            return
+        there = self._open.get(sender)
+        if there is not None and (len(there) + len(self._doubted)) * size > _ROOM:
+            self._is_too_much(f"part {sender}")
+            self._will_not(sender, number, keys, "declined")
             return
         late = asker.delayed(sent, now)
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
@@ -134,6 +151,13 @@ class Guests:
             del self._doubted[key]
             self._begin(asked, now)
         return NEVER
+
+    def _is_too_much(self, asker: str) -> None:
+        """Counted, and said once for each."""
+        self._shared.count("declined")
+        if asker not in self._told and len(self._told) < _ASKERS:
+            self._told.add(asker)
+            lost("%s has more open here than there is room for: the rest is declined", asker)
 
     def _will_not(self, asker: str, number: int, keys: Iterable[int], why: str) -> None:
         for key in keys:
@@ -196,12 +220,17 @@ class Guests:
         channel = self._engine.registry.find(topic)
         there = () if channel is None else channel.asked().members
         whom = tuple([each for each in there if isinstance(each, LocalMember)])
-        if whom:
+        if len(self._answers.anybody) * len(payload) > _ROOM:
+            self._is_too_much("whoever asks whoever there is")
+        elif whom:
             guest = Anybody(self._answers, reply, 0)
+            self._answers.anybody.add(guest)
             ttl_ms, now = question.ttl_ms, self._shared.now
             until = NEVER if ttl_ms is None else now + ttl_ms / 1e3
             whose = self._channel(topic)
-            open_guest(self._engine, guest, whose, whom, *question[:2], until, None)
+            rest = open_guest(self._engine, guest, whose, whom, *question[:2], until, None)
+            if rest is None:
+                self._answers.anybody.discard(guest)
 
     def cancel(self, asker: str, number: int, keys: Optional[List[int]]) -> None:
         """Its caller does not want it any more; or not those producers, if they have not begun."""

@@ -24,6 +24,10 @@ __all__ = ["Link"]
 _HEAD = 4096
 """So many bytes a message needs beside arguments: the names of members, options, addresses."""
 
+_ROOM = 64 * 1024 * 1024
+"""Bytes that may wait, if all that waits is as long as what comes now. No sum of what does: many
+threads would have to keep it."""
+
 _PATIENCE = 2.0
 """Seconds that who connects waits at most for others to say that they are there."""
 
@@ -127,6 +131,16 @@ class Link:
         if size > room:
             raise BadValue(
                 f"the arguments are {size} bytes as text, and a message has room for {room}"
+            )
+        waiting = len(self._shared.outbox.items)
+        if not self._shared.connected:
+            waiting += len(self._session.asks)
+        if waiting * size > _ROOM:
+            trouble = self.trouble()
+            why = f": {trouble}" if trouble else ""
+            raise ConnectionFailed(
+                f"{waiting} requests wait for {self._transport}, and there is no room for one more "
+                f"of {size} bytes{why}"
             )
         return packed
 

@@ -18,7 +18,7 @@ __all__ = ["COUNTED", "Shared", "own_name"]
 
 COUNTED = (
     *("messages_out", "messages_in", "frames_out", "frames_in", "malformed", "duplicates"),
-    *("stale", "gaps", "sent_again", "lost", "gone", "dropped"),
+    *("stale", "gaps", "sent_again", "lost", "gone", "dropped", "declined"),
 )
 """What a link counts over its life."""
 

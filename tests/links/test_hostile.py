@@ -450,6 +450,46 @@ def test_who_was_started_anew_gets_no_answer_to_what_it_had_asked_before(
     assert not [frame for frame in stranger.heard if frame[1:2] == [1]]
 
 
+def test_no_part_fills_the_memory_with_what_it_asks(
+    parts: Parts, stranger: Stranger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a ttl, of a producer that is busy: what there is no room for is declined."""
+    parts.producer("a", 10_000, "done", topic="slow", name="slow")
+    stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
+    parts.clock.advance(5)
+    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
+    key = next(int(key) for each in names for key, name in each.items() if name == "slow")
+    large = "x" * 1_000_000
+    for number in range(1, 101):
+        ask = ["ask", number, None, 100.0, "slow", [key], [large], {}, {}]
+        stranger.wire.send("a", json.dumps(ask).encode())
+        parts.clock.settle()
+    parts.clock.advance(5)
+    declined = [frame[1] for frame in stranger.heard if frame[0] == "not"]
+    assert declined == list(range(101 - len(declined), 101))
+    assert 30 <= len(declined) <= 40
+    assert parts.counted("a", "declined") == len(declined)
+    assert caplog.text.count("part stranger has more open here than there is room for") == 1
+    # What is short has room, and others have theirs.
+    ask = ["ask", 101, None, 100.0, "slow", [key], [], {}, {}]
+    stranger.wire.send("a", json.dumps(ask).encode())
+    parts.clock.advance(5)
+    assert parts.counted("a", "declined") == len(declined)
+    works(parts)
+
+
+def test_nobody_fills_the_memory_with_open_questions(parts: Parts, stranger: Stranger) -> None:
+    """Likewise; they get no answer."""
+    parts.producer("a", 10_000, "done", topic="slow", name="slow")
+    question = json.dumps({"args": ["x" * 1_000_000]}).encode()
+    for number in range(1, 101):
+        stranger.wire.ask("slow", question, number)
+        parts.clock.settle()
+    parts.clock.advance(5)
+    assert 30 <= parts.counted("a", "declined") <= 40
+    works(parts)
+
+
 @pytest.mark.parametrize("between", [1, 5_000, 40_000])
 def test_what_was_begun_is_not_begun_again(parts: Parts, stranger: Stranger, between: int) -> None:
     """Its asker was taken for gone, say, and says again what it has asked: it is told so, at once.

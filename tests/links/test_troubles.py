@@ -15,6 +15,7 @@ from test_hostile import Stranger, here
 
 from ate_dispatcher import (
     Completion,
+    ConnectionFailed,
     Dispatcher,
     DispatcherError,
     IncompleteError,
@@ -84,6 +85,30 @@ def test_who_is_not_connected_does_not_blame_those_it_cannot_ask(parts: Parts) -
     parts.wire.heal("a")
     parts.clock.advance(50)
     assert parts.ask("a").results() == ["far"]
+
+
+def test_what_waits_for_a_connection_is_not_more_than_there_is_room_for(parts: Parts) -> None:
+    """Then the call says so; what is shorter may go on, and all that waited is answered."""
+    for name in ("a", "b"):
+        parts.part(name)
+    parts.producer("b", 0, lambda topic, what: len(what), name="far")
+    parts.wire.cut("a")
+    parts.clock.settle()
+    large, handles = "x" * 1_000_000, []
+
+    def ask() -> None:
+        for _ in range(100):
+            handles.append(parts.ask("a", large, ttl=None))
+            parts.clock.settle()
+
+    with pytest.raises(ConnectionFailed, match=r"no room for one more of 10000\d\d bytes: cut off"):
+        ask()
+    assert 60 <= len(handles) <= 70
+    handles.append(parts.ask("a", "short", ttl=None))
+    parts.wire.heal("a")
+    parts.clock.advance(1_000)
+    assert [each.results() for each in handles] == [[1_000_000]] * (len(handles) - 1) + [[5]]
+    assert parts.ask("a", large, ttl=1_000).results() == [1_000_000]
 
 
 def test_a_request_to_nobody_says_that_the_connection_is_not_up(
