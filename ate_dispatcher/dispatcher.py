@@ -159,7 +159,9 @@ class Dispatcher(Connecting):
         ------
         BadType, BadValue
             A *ttl* that is no number, negative or NaN; a *topic* that is not hashable, or is a
-            TopicPattern.
+            TopicPattern. Arguments that cannot travel, if somebody elsewhere is to be asked.
+        ConnectionFailed
+            Somebody elsewhere is to be asked, and too much waits for the connection already.
         DispatcherStopped
             After :meth:`stop`. Before :meth:`start` a request is kept, its deadline runs.
         """
