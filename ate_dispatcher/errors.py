@@ -91,7 +91,8 @@ class ConnectionFailed(DispatcherError, ConnectionError):
     """No connection to other machines comes about, or this part cannot stay what it was.
 
     The server cannot be reached, or refuses; or another part has this one's name. Or there is no
-    room for one more request that waits for it. The message says which. Perhaps it is only early: another attempt, a moment later, may succeed.
+    room for one more request that waits for it. The message says which. Perhaps it is only early:
+    another attempt, a moment later, may succeed.
     """
 
 
