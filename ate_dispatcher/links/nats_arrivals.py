@@ -84,6 +84,8 @@ class Arrivals:
     def malformed(self, error: Exception) -> None:
         """Of a message nothing could be made."""
         self._service.failed(str(error))
+        if self.receiver is not None:
+            self.receiver.malformed()
         message = "a message is dropped, nothing can be made of it: %s"
         self._thread.lost("malformed", message, error)
 
@@ -121,6 +123,8 @@ class Arrivals:
                 receiver.answered(number, b"" if nobody else msg.data or b" ")
         elif nobody:
             receiver.unreachable("" if "." in tail else tail)
+        else:
+            self.malformed(ValueError(f"nobody answers on {msg.subject[:80]!r}"))
         self._thread.stir()
 
     def _question(self, msg: Msg) -> None:

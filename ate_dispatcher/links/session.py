@@ -208,6 +208,10 @@ class Session:
         self._before_users()
         self.asks.joined_in(number, payload)
 
+    def malformed(self) -> None:
+        """Something else has come."""
+        self._shared.count("malformed")
+
     def step(self) -> float:
         """See to the outbox, and to what is due."""
         shared = self._shared

@@ -60,6 +60,10 @@ class Receiver(Protocol):
         """Somebody has answered what `ask` has sent with that *number*; b"" if nobody will."""
         ...
 
+    def malformed(self) -> None:
+        """Something has come of which the transport itself makes nothing."""
+        ...
+
     def hand_in(self) -> None:
         """Hand on what was received; after a batch of it behind which no step can follow yet."""
         ...

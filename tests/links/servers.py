@@ -136,6 +136,9 @@ class Recorder:
         if self.says:
             self.transport.answer(reply, self.says)
 
+    def malformed(self) -> None:
+        self._note("malformed")
+
     def answered(self, number: int, payload: bytes) -> None:
         self._note("answered", number, payload)
 

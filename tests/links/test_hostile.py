@@ -52,6 +52,9 @@ class Stranger:
     def asked(self, topic: str, payload: bytes, reply: str) -> None:
         pass
 
+    def malformed(self) -> None:
+        pass
+
     def answered(self, number: int, payload: bytes) -> None:
         pass
 

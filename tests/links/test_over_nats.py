@@ -730,6 +730,29 @@ def test_whatever_frames_arrive_nobody_misses_anything(here: Here, shared_server
     assert connection.statistics()["malformed"] > 0
 
 
+def test_what_the_transport_makes_nothing_of_is_counted_too(
+    here: Here, shared_server: Server
+) -> None:
+    """A sender that no part can be, and an answer where nobody answers."""
+    url, namespace = shared_server.url, here.namespace
+    _, connection = here.connect(url, "a", "here")
+
+    async def say(*subjects: str) -> None:
+        import nats
+
+        client = await nats.connect(url)
+        for subject in subjects:
+            await client.publish(f"ate1.{namespace}.{subject}", b'["probe"]')
+        await settled(client)
+        await client.close()
+
+    asyncio.run(say("p.a.b!", "all.b!", "n.a.b"))
+    eventually(lambda: connection.statistics()["malformed"] >= 3)
+    asyncio.run(say("p.a.b"))
+    eventually(lambda: connection.statistics()["messages_in"] >= 1)
+    assert connection.statistics()["malformed"] == 3
+
+
 # -- permissions and TLS ---------------------------------------------------------------------------
 
 
