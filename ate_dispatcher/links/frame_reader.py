@@ -199,6 +199,7 @@ _USUAL = {"ask": _is_usual_ask, "ans": _is_usual_answer, "part": _is_usual_answe
 table says, and needs no other look. That takes a third of the time."""
 
 _ARGS = 6
+"""Where arguments are; no value of another kind is there."""
 
 _VALUES = {"ask": _ARGS, "ans": 5, "part": 5, "res": 3}
 """Where a value is, or arguments, with which the keywords are, too."""

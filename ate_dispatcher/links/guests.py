@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple, Union
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from .._core.durations import NEVER
 from .._core.snapshots import copied
@@ -10,7 +10,6 @@ from .._delivery.channel import Channel
 from .._delivery.local_member import LocalMember
 from .._delivery.patterns import Index
 from .._engine.engine import Engine
-from .._engine.process import lost
 from .._engine.remote import open_guest, withdraw_guest
 from ..errors import BadType, BadValue
 from . import frames
@@ -18,7 +17,7 @@ from .answers import Answers, Anybody, Guest
 from .frame_reader import Coded
 from .parts import Part
 from .questions import question_of
-from .shared import Shared
+from .shared import Shared, is_too_much
 from .subjects import topic_of
 
 __all__ = ["Guests"]
@@ -30,11 +29,6 @@ waited then for that word, which follows what was asked."""
 
 _PAGES, _ASKERS = 16, 1_000
 """So much is remembered of what one part has asked, some 65,000 requests; and so many parts are."""
-
-
-_ROOM = 64 * 1024 * 1024
-"""Characters that may be open of one part, if all are as long as what comes now; and of those who
-ask whoever there is. A request is taken apart as it comes, and waits for its producer's turn."""
 
 
 class _Asked(NamedTuple):
@@ -88,8 +82,6 @@ class Guests:
         self._doubted: Dict[Tuple[str, int], Tuple[float, _Asked]] = {}
         #: What was begun, by who has asked; kept also if that is lost, for it may be back.
         self._begun: Dict[str, _Begun] = {}
-        #: Who has asked too much, as was said.
-        self._told: Set[str] = set()
         #: Who may be asked, by number; kept up to date by who says so to the others.
         self.members: Dict[int, LocalMember] = {}
         self._index: Index[Channel] = Index(list)
@@ -130,8 +122,8 @@ class Guests:
                 self._will_not(sender, number, keys, "gone")
             return
         there = self._open.get(sender)
-        if there is not None and (len(there) + len(self._doubted)) * size > _ROOM:
-            self._is_too_much(f"part {sender}")
+        if there is not None and is_too_much(len(there) + len(self._doubted), size):
+            self._has_no_room(f"part {sender}")
             self._will_not(sender, number, keys, "declined")
             return
         late = asker.delayed(sent, now)
@@ -152,12 +144,11 @@ class Guests:
             self._begin(asked, now)
         return NEVER
 
-    def _is_too_much(self, asker: str) -> None:
+    def _has_no_room(self, asker: str) -> None:
         """Counted, and said once for each."""
         self._shared.count("declined")
-        if asker not in self._told and len(self._told) < _ASKERS:
-            self._told.add(asker)
-            lost("%s has more open here than there is room for: the rest is declined", asker)
+        said = "%s has more open here than there is room for: the rest is declined"
+        self._shared.lost_once(asker, _ASKERS, said, asker)
 
     def _will_not(self, asker: str, number: int, keys: Iterable[int], why: str) -> None:
         for key in keys:
@@ -220,8 +211,8 @@ class Guests:
         channel = self._engine.registry.find(topic)
         there = () if channel is None else channel.asked().members
         whom = tuple([each for each in there if isinstance(each, LocalMember)])
-        if len(self._answers.anybody) * len(payload) > _ROOM:
-            self._is_too_much("whoever asks whoever there is")
+        if is_too_much(len(self._answers.anybody), len(payload)):
+            self._has_no_room("whoever asks whoever there is")
         elif whom:
             guest = Anybody(self._answers, reply, 0)
             self._answers.anybody.add(guest)

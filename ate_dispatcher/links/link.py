@@ -14,7 +14,7 @@ from .outlet import RemoteListeners
 from .parts import RemoteProducer
 from .pending import OTHERS, Packed
 from .session import Session
-from .shared import Shared
+from .shared import Shared, is_too_much
 from .subjects import check_name, subject_of
 from .transport import Transport
 from .values import Codec, ValueType
@@ -23,10 +23,6 @@ __all__ = ["Link"]
 
 _HEAD = 4096
 """So many bytes a message needs beside arguments: the names of members, options, addresses."""
-
-_ROOM = 64 * 1024 * 1024
-"""Bytes that may wait, if all that waits is as long as what comes now. No sum of what does: many
-threads would have to keep it."""
 
 _PATIENCE = 2.0
 """Seconds that who connects waits at most for others to say that they are there."""
@@ -135,7 +131,7 @@ class Link:
         waiting = len(self._shared.outbox.items)
         if not self._shared.connected:
             waiting += len(self._session.asks)
-        if waiting * size > _ROOM:
+        if is_too_much(waiting, size):
             trouble = self.trouble()
             why = f": {trouble}" if trouble else ""
             raise ConnectionFailed(

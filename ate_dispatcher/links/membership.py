@@ -104,8 +104,8 @@ class Membership:
         self._shared.sequences.connected()
         for part in self.parts.values():
             part.heard = now
-            # Whatever it has missed, by its number it knows.
-            self._shared.to(frames.PROBE, part.name)
+        # Whatever they have missed, by its number they know.
+        self._shared.to(frames.PROBE, *self.parts)
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._changed.update(dict.fromkeys(self._ours.topics()))
         self._look_at_ours()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, Dict, Hashable, List, Set
 
 from .._engine.engine import Engine
 from .._engine.process import lost, release
@@ -14,7 +14,7 @@ from .sequence import Sequences
 from .transport import Transport
 from .values import Codec
 
-__all__ = ["COUNTED", "Shared", "own_name"]
+__all__ = ["COUNTED", "Shared", "is_too_much", "own_name"]
 
 COUNTED = (
     *("messages_out", "messages_in", "frames_out", "frames_in", "malformed", "duplicates"),
@@ -25,10 +25,23 @@ COUNTED = (
 _JOINED = 256 * 1024
 """Frames are joined to messages of about so many bytes at most."""
 
+_ROOM = 64 * 1024 * 1024
+"""So much may wait for a connection, and be open of what one part has asked: it is taken apart as
+it comes, and waits for its producer's turn."""
+
 _FEW = 100
 """So often it is said that something cannot be read."""
 
 _PART, _ALL, _TOPIC = range(3)
+
+
+def is_too_much(waiting: int, size: int) -> bool:
+    """Whether there is no room for one more of *size* beside so many that are *waiting*.
+
+    As if all were as long as what comes now: no sum of what waits, which many threads would have to
+    keep.
+    """
+    return waiting * size > _ROOM
 
 
 def own_name() -> str:
@@ -75,8 +88,8 @@ class Shared:
         self.connected: bool = False
         #: Bytes of one message, at most, as it was connected last; 0 before, when nobody is there.
         self.largest: int = 0
-        #: What was said to be unreadable, and where it came from.
-        self._unreadable: Set[Tuple[str, str]] = set()
+        #: What was said once for each, and for whom.
+        self._told: Dict[str, Set[Hashable]] = {}
         self._messages: List[_Message] = []
         self._by_part: Dict[str, _Message] = {}
         self._spent: List[Any] = []
@@ -95,10 +108,17 @@ class Shared:
     def unreadable(self, part: str, topic: str, error: Exception) -> None:
         """What *part* has sent on *topic* cannot be read here: counted, and said once for each."""
         self.count("malformed")
-        if len(self._unreadable) < _FEW and (part, topic) not in self._unreadable:
-            self._unreadable.add((part, topic))
-            said = "what part %s sends on topic %.100r cannot be read: %s; said once"
-            lost(said, part, topic, error, topic=topic)
+        said = "what part %s sends on topic %.100r cannot be read: %s; said once"
+        self.lost_once((part, topic), _FEW, said, part, topic, error, topic=topic)
+
+    def lost_once(
+        self, whose: Hashable, most: int, said: str, *args: Any, topic: object = None
+    ) -> None:
+        """Log that once for each *whose*, and for so many at *most*."""
+        told = self._told.setdefault(said, set())
+        if len(told) < most and whose not in told:
+            told.add(whose)
+            lost(said, *args, topic=topic)
 
     def fits(self, frame: str) -> bool:
         """Whether *frame* is not too long for a message of its own."""

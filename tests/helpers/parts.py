@@ -23,10 +23,13 @@ class Parts:
         self.connections: Dict[str, Connection] = {}
         self._all: List[Dispatcher] = []
 
-    def part(self, name: str, connect: bool = True, **options: Any) -> Dispatcher:
+    def part(
+        self, name: str, connect: bool = True, start: bool = True, **options: Any
+    ) -> Dispatcher:
         dispatcher = self.dispatchers[name] = Dispatcher(clock=self.clock, name=name, **options)
         self._all.append(dispatcher)
-        dispatcher.start()
+        if start:
+            dispatcher.start()
         if connect:
             self.connect(name)
         return dispatcher

@@ -37,6 +37,11 @@ class Stranger:
         self.says += payloads
         self.wire.unpark()
 
+    def key_of(self, name: str) -> int:
+        """What the producer of that name is called by its part, which has said so."""
+        names = [frame[6] for frame in self.heard if frame[0] == "here"]
+        return next(int(key) for each in names for key, its in each.items() if its == name)
+
     def connected(self) -> None:
         pass
 
@@ -416,8 +421,7 @@ def test_a_request_that_comes_twice_is_one(parts: Parts, stranger: Stranger, lat
     parts.producer("a", 300, begins, topic="slow", name="slow")
     stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
     parts.clock.advance(5)
-    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
-    key = next(int(key) for each in names for key, name in each.items() if name == "slow")
+    key = stranger.key_of("slow")
     ask = json.dumps(["ask", 1, None, 100.0 - late, "slow", [key], [], {}, {}]).encode()
     stranger.wire.send("a", ask)
     stranger.wire.send("a", ask)
@@ -444,8 +448,7 @@ def test_who_was_started_anew_gets_no_answer_to_what_it_had_asked_before(
     parts.producer("a", 0, "done", topic="quick", name="quick")
     stranger.wire.send("a", here("first", why="new", about={"clock": 100.0}))
     parts.clock.advance(5)
-    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
-    key = next(int(key) for each in names for key, name in each.items() if name == "quick")
+    key = stranger.key_of("quick")
     ask = ["ask", 1, None, 100.0, "quick", [key], [], {}, {}]
     stranger.wire.send("a", json.dumps(ask).encode())
     stranger.wire.send("a", here("second", why="new", about={"clock": 100.0}))
@@ -460,8 +463,7 @@ def test_no_part_fills_the_memory_with_what_it_asks(
     parts.producer("a", 10_000, "done", topic="slow", name="slow")
     stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
     parts.clock.advance(5)
-    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
-    key = next(int(key) for each in names for key, name in each.items() if name == "slow")
+    key = stranger.key_of("slow")
     large = "x" * 1_000_000
     for number in range(1, 101):
         ask = ["ask", number, None, 100.0, "slow", [key], [large], {}, {}]
@@ -503,8 +505,7 @@ def test_what_was_begun_is_not_begun_again(parts: Parts, stranger: Stranger, bet
     parts.producer("a", 0, lambda topic, *args: begun.append(args), topic="quick", name="quick")
     stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
     parts.clock.advance(5)
-    names = [frame[6] for frame in stranger.heard if frame[0] == "here"]
-    key = next(int(key) for each in names for key, name in each.items() if name == "quick")
+    key = stranger.key_of("quick")
 
     def asks(number: int) -> None:
         ask = ["ask", number, None, 100.0, "quick", [key], [number], {}, {}]

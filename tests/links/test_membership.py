@@ -258,9 +258,7 @@ def test_a_cut_heals(parts: Parts) -> None:
 
 def test_who_leaves_while_an_ask_is_on_its_way_is_gone(parts: Parts) -> None:
     """It was in the roster, and has left before it could be asked: the request does not hang."""
-    held = parts.dispatchers["held"] = Dispatcher(clock=parts.clock, name="held")
-    parts._all.append(held)
-    parts.connect("held")
+    held = parts.part("held", start=False)
     parts.part("b")
     parts.producer("b", 0, "far")
     handle = held.send_request("volts", ttl=None)

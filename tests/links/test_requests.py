@@ -472,9 +472,7 @@ def test_who_was_disabled_while_a_request_was_held_is_not_asked(parts: Parts) ->
     parts.part("b")
     off = parts.producer("b", 0, "off", name="off")
     parts.producer("b", 0, "on", name="on")
-    late = parts.dispatchers["late"] = type(parts.dispatchers["b"])(clock=parts.clock, name="late")
-    parts._all.append(late)
-    parts.connect("late")
+    late = parts.part("late", start=False)
     handle = parts.ask("late")
     late.disable("off")
     late.start()
@@ -498,9 +496,7 @@ def test_instruments_are_of_their_part(parts: Parts) -> None:
 def test_requests_before_the_start_of_a_part_wait_there(parts: Parts) -> None:
     """As in one process: held until then, their deadline runs."""
     parts.part("a")
-    late = parts.dispatchers["late"] = type(parts.dispatchers["a"])(clock=parts.clock, name="late")
-    parts._all.append(late)
-    parts.connect("late")
+    late = parts.part("late", start=False)
     producer = ScriptedProducer(computes(lambda *_: "late"))
     late.register_result_producer(producer, "volts", start=True)
     parts.clock.advance(5)
