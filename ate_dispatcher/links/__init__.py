@@ -103,6 +103,12 @@ so that it knows what it has missed. Who waits for an answer says `seen` in plac
 series 1 if it has taken none yet; who has sent more than that says something. A program that does
 none of this is told each thing once, or never.
 
+**Flow control.** Whoever takes numbered messages says `took`, in a message without `seq`: of the
+first of a series, after each 64 KiB, and when it is sent ``["probe"]``. To a part that has said so
+no more than 8 MiB are on the way, and 32 MiB to all of them, but 128 KiB to each; the rest waits,
+and what has ended before it leaves is said as what is said again. What is to make the other go on
+does not wait: `seen`, `resend`, and a probe, five times a second while something waits.
+
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000
 producers or topics per part; 10,000 values, or 16 MiB, held behind one gap. A part that

@@ -157,6 +157,8 @@ _SHAPES: Mapping[str, Tuple[Optional[_Field], ...]] = {
     "resend": (_NUMBER, _NUMBER, _NUMBER),
     "passed": (_NUMBER, _NUMBER),
     "seen": (_NUMBER, _NUMBER),
+    "took": (_NUMBER, _NUMBER),
+    "probe": (),
 }
 """What each field must be, for each kind."""
 

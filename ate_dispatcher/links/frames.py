@@ -48,7 +48,10 @@ names listened about``                 changes, and has this to offer: `topics` 
 ``resend series first ours``           Say me again all of that series, from that number on; mine is
                                        `ours`
 ``passed series number``               My messages up to that one do not come any more: go on behind
-``seen series number``                 So many messages of your series I have taken
+``seen series number``                 So many messages of your series I have taken; say something
+                                       if that is not all
+``took series number``                 Likewise, and nothing is to be said to that
+``probe``                              Say what you `took` of mine
 =====================================  ============================================================
 
 An id, a member, and `seq`, `first` and `last` of values are whole numbers from 1 to 2**53 - 1;
@@ -94,6 +97,7 @@ __all__ = [
     "seen",
     "seq",
     "skip",
+    "took",
 ]
 
 LONGEST_TRACE = 4096
@@ -102,7 +106,7 @@ LONGEST_TRACE = 4096
 _NOTHING: Mapping[str, Iterable[int]] = {}
 
 PROBE = '["probe"]'
-"""Means nothing: who sends it wants to know whether anybody is there."""
+"""Who sends it wants to know whether anybody is there, and what that one has taken."""
 
 
 def payload_of(frames: Iterable[str]) -> bytes:
@@ -271,6 +275,11 @@ def passed(series: int, number: int) -> str:
 def seen(series: int, number: int) -> str:
     """Of what the other one says."""
     return f'["seen",{series},{number}]'
+
+
+def took(series: int, number: int) -> str:
+    """Likewise."""
+    return f'["took",{series},{number}]'
 
 
 def number_asked(frame: bytes) -> Optional[int]:

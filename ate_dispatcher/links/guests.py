@@ -17,7 +17,7 @@ from .answers import Answers, Anybody, Guest
 from .frame_reader import Coded
 from .parts import Part
 from .questions import question_of
-from .shared import Shared, is_too_much
+from .shared import ROOM, Shared, is_too_much
 from .subjects import topic_of
 
 __all__ = ["Guests"]
@@ -122,7 +122,10 @@ class Guests:
                 self._will_not(sender, number, keys, "gone")
             return
         there = self._open.get(sender)
-        if there is not None and is_too_much(len(there) + len(self._doubted), size):
+        unheard = self._shared.sequences.waiting_for(sender)
+        if unheard > ROOM or (
+            there is not None and is_too_much(len(there) + len(self._doubted), size)
+        ):
             self._has_no_room(f"part {sender}")
             self._will_not(sender, number, keys, "declined")
             return

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class History(Generic[T]):
     """Numbered from 1; on the link's thread alone."""
 
-    __slots__ = ("_bytes", "_kept", "last", "lost")
+    __slots__ = ("_kept", "last", "lost", "size")
 
     def __init__(self) -> None:
         #: The number of the newest.
@@ -26,19 +26,23 @@ class History(Generic[T]):
         self.lost: int = 0
         # Each with when it was said, and how long it is.
         self._kept: Deque[Tuple[float, int, T]] = deque()
-        self._bytes = 0
+        #: The bytes of all that are kept.
+        self.size: int = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     @property
     def first(self) -> int:
         """The number of the oldest that is kept; that of the next one, if none is."""
         return self.last + 1 - len(self._kept)
 
-    def add(self, item: T, size: int, now: float, room: int = _BYTES) -> int:
+    def add(self, item: T, size: int, now: float, room: float = _BYTES) -> int:
         """One more, of *size* bytes; its number. All that are kept have no more than *room*."""
         self.last += 1
         self._kept.append((now, size, item))
-        self._bytes += size
-        while len(self._kept) > _KEPT or self._bytes > room:
+        self.size += size
+        while len(self._kept) > _KEPT or self.size > room:
             self.lost = self.first
             self._drop()
         return self.last
@@ -52,7 +56,7 @@ class History(Generic[T]):
 
     def forget_until(self, number: int) -> None:
         """Nobody will ask for any up to that *number*."""
-        while self._kept and self.first <= number:
+        for _ in range(self.first, min(number, self.last) + 1):
             self._drop()
 
     def items(self, first: int, last: int) -> Iterator[Tuple[int, int, T]]:
@@ -63,4 +67,4 @@ class History(Generic[T]):
             yield number, size, item
 
     def _drop(self) -> None:
-        self._bytes -= self._kept.popleft()[1]
+        self.size -= self._kept.popleft()[1]

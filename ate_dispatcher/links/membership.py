@@ -105,7 +105,7 @@ class Membership:
         for part in self.parts.values():
             part.heard = now
         # Whatever they have missed, by its number they know.
-        self._shared.to(frames.PROBE, *self.parts)
+        self._shared.to_at_once(frames.PROBE, *self.parts)
         self._beat_at, self._probe_at, self._looked = now + BEAT, now + _PROBE, now
         self._changed.update(dict.fromkeys(self._ours.topics()))
         self._look_at_ours()
@@ -165,9 +165,11 @@ class Membership:
         if self._probe_at <= now:
             self._probe_at = now + _PROBE
             for name in self._asks.pending.debtors(now - _PROBE / 4):
-                shared.to(shared.sequences.seen(name), name)
+                shared.to_at_once(shared.sequences.seen(name), name)
+            # What they have said of what they took may have been lost.
+            shared.to_at_once(frames.PROBE, *shared.sequences.crowded)
         for name in self._absences.look(now):
-            shared.to(shared.sequences.seen(name), name)
+            shared.to_at_once(shared.sequences.seen(name), name)
         if self._ready_at <= now:
             self._ready_at, self.is_ready = NEVER, True
         say_at = self._say_at if self._is_known else NEVER
@@ -251,7 +253,7 @@ class Membership:
             self._greet(sender, "you")
         elif is_new:
             # From here on it knows what it has missed.
-            self._shared.to(frames.PROBE, sender)
+            self._shared.to_at_once(frames.PROBE, sender)
         self._results.told(sender, seq)
         if epoch <= part.epoch or self.leaves:
             return

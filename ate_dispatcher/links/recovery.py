@@ -29,10 +29,10 @@ class Recovery:
         self._guests = guests
         self._results = results
 
-    def is_next(self, sender: str, series: int, number: int, ours: int) -> bool:
-        """Whether a message with that number is to be read now; *sender* is known."""
+    def is_next(self, size: int, sender: str, series: int, number: int, ours: int) -> bool:
+        """Whether a message of that *size* and number is to be read now; *sender* is known."""
         shared = self._shared
-        taken = shared.sequences.take(sender, series, number, ours, shared.now)
+        taken = shared.sequences.take(sender, series, number, ours, shared.now, size)
         if taken is Taken.ANEW:
             self._lose_track(sender)
         elif taken is Taken.INSTEAD:
@@ -49,13 +49,13 @@ class Recovery:
         number = shared.sequences.say_again(sender, series, first, theirs, shared.now, again)
         if number is None:
             shared.sequences.begin_anew(sender)
-            shared.to(frames.PROBE, sender)
+            shared.to_at_once(frames.PROBE, sender)
             self._lose_track(sender)
         elif number:
             shared.count("sent_again", number)
         elif shared.sequences.is_over(sender, series):
             # From the number of this it knows.
-            shared.to(frames.PROBE, sender)
+            shared.to_at_once(frames.PROBE, sender)
 
     def in_passed(self, sender: str, series: int, number: int) -> None:
         """It does not say again what it has said up to that *number*."""
@@ -68,10 +68,32 @@ class Recovery:
             self._give_up(sender, now - LONG * BEAT)
 
     def in_seen(self, sender: str, series: int, number: int) -> None:
-        """It has taken what we have said up to that *number*."""
-        if self._shared.sequences.has_missed(sender, series, number):
+        """It has taken what we have said up to that *number*, and waits for more."""
+        if not self._shared.sequences.has_taken(sender, series, number):
             # From the number of this it knows.
-            self._shared.to(frames.PROBE, sender)
+            self._shared.to_at_once(frames.PROBE, sender)
+        self._let_out(sender)
+
+    def in_took(self, sender: str, series: int, number: int) -> None:
+        """It has taken that, and there is room for more."""
+        self._shared.sequences.has_taken(sender, series, number)
+        self._let_out(sender)
+
+    def in_probe(self, sender: str) -> None:
+        """It wants to know how much we have taken."""
+        self._shared.sequences.say_taken(sender)
+
+    def let_all_out(self) -> None:
+        """What waits for others to take what was said before: this part leaves."""
+        for part in list(self._shared.sequences.crowded):
+            self._let_out(part, True)
+
+    def _let_out(self, part: str, at_any_rate: bool = False) -> None:
+        """What waits for *part*, as far as there is room."""
+        shared, again = self._shared, partial(self._asks.again, part)
+        if shared.connected and part in shared.sequences.crowded:
+            for message, number in shared.sequences.next_for(part, again, at_any_rate):
+                shared.send(part, message, number)
 
     def _lose_track(self, part: str) -> None:
         """What this part and that one have said is lost: nobody waits for what may not come."""

@@ -1,13 +1,16 @@
 """What one part says to another: numbered, so that what is lost on the way is said again.
 
 Messages to one part are numbered in series. Who finds that one is missing takes none of those that
-follow, and asks for all from there on. All of it on the link's thread.
+follow, and asks for all from there on. Each says how far it has taken them, now and then: no more
+than a window of them is on its way to a part, and the rest waits here. All of it on the link's
+thread.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
 from uuid import uuid1
 
 from .._core.durations import NEVER
@@ -27,6 +30,16 @@ us do nothing else."""
 
 _ROOM, _ROOM_FOR_ALL = 16 * 1024 * 1024, 64 * 1024 * 1024
 """So much text at most is kept of what was said to one part, and to all."""
+
+_WINDOW, _WINDOWS = 8 * 1024 * 1024, 32 * 1024 * 1024
+"""So much text at most is on the way to one part that says what it takes, and to all: as much is
+on the way to one, from all. A server cuts off whoever has some 64 MB waiting there;"""
+
+_LEAST, _MESSAGES = 128 * 1024, 4_000
+"""but so much to each, however many parts there are; and never more messages than that."""
+
+_SAYS = 64 * 1024
+"""After so much text that it has taken a part says so."""
 
 LONG = 10
 """Beats of ours after which nobody waits for it: who does says what it has heard five times as
@@ -51,21 +64,36 @@ class Taken(Enum):
     TOO_SOON = 5
 
 
+class _Waiting(NamedTuple):
+    """Frames for one part, for which there is no room on the way there."""
+
+    said: List[bytes]
+    size: int
+    #: How many of them are requests.
+    asks: int
+
+
 class _Sequence:
     """Both directions between this part and one other."""
 
     __slots__ = (
-        *("anew_at", "asked", "history", "patience", "rests_until", "series", "served", "taken"),
-        *("theirs", "wanted"),
+        *("anew_at", "asked", "history", "is_paced", "patience", "rests_until", "series", "served"),
+        *("taken", "theirs", "unsaid", "waiting", "waiting_size", "wanted"),
     )
 
     def __init__(self, series: int) -> None:
         #: Which of ours this is: each is greater than those before.
         self.series: int = series
         self.history: History[List[bytes]] = History()
+        #: Whether they say what they have taken of it; and what waits for that.
+        self.is_paced: bool = False
+        self.waiting: Deque[_Waiting] = deque()
+        self.waiting_size: int = 0
         #: Which of theirs it is, 0 if that is not known yet; and the last that was taken of it.
         self.theirs: int = 0
         self.taken: int = 0
+        #: How much of that we have not said.
+        self.unsaid: int = 0
         #: From when on they may begin another: to lose track of what was said takes long.
         self.anew_at: float = -NEVER
         #: When something missing was asked for, and of which; what is late of an old one, or was
@@ -95,6 +123,9 @@ class Sequences:
         self._series = uuid1().time // 10_000
         self._by_part: Dict[str, _Sequence] = {}
         self._beats = 0
+        #: To whom there is no room to say more; how many requests of ours wait for that.
+        self.crowded: Dict[str, None] = {}
+        self.asks_waiting: int = 0
         #: To whom something is said again that has not left yet, perhaps.
         self._served: List[_Sequence] = []
 
@@ -112,18 +143,75 @@ class Sequences:
         sequence = self._by_part.get(part)
         if sequence is not None:
             sequence.series, sequence.history = self._next_series(), History()
+            self._forget_waiting(part, sequence)
 
     def end(self, part: str) -> None:
         """It is gone, and hears nothing of what was said."""
-        self._by_part.pop(part, None)
+        sequence = self._by_part.pop(part, None)
+        if sequence is not None:
+            self._forget_waiting(part, sequence)
 
-    def numbered(self, part: str, said: List[bytes], size: int) -> bytes:
-        """The message in which *said* goes to *part*, which is known; kept for a while."""
+    def say(self, part: str, said: List[bytes], size: int) -> Optional[bytes]:
+        """The message in which *said* goes to *part*, which is known; kept until that has taken it.
+
+        None while there is no room for that on its way: see `next_for`.
+        """
         sequence = self._by_part[part]
-        room = min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
+        if sequence.is_paced and (sequence.waiting or not self._has_room(sequence, size)):
+            asks = sum(frames.number_asked(frame) is not None for frame in said)
+            sequence.waiting.append(_Waiting(said, size, asks))
+            sequence.waiting_size += size
+            self.asks_waiting += asks
+            self.crowded[part] = None
+            return None
+        return self._numbered(sequence, said, size)
+
+    def say_at_once(self, part: str, said: List[bytes], size: int) -> bytes:
+        """Likewise, before what waits: what *part* needs to go on taking."""
+        return self._numbered(self._by_part[part], said, size)
+
+    def next_for(
+        self, part: str, again: Callable[[bytes], bytes], at_any_rate: bool
+    ) -> Iterator[Tuple[bytes, int]]:
+        """What waits for *part*, as long as there is room: messages, and how many frames they have.
+
+        Each frame as *again* makes it: what has ended meanwhile does not leave.
+        """
+        sequence = self._by_part.get(part)
+        while sequence is not None and sequence.waiting:
+            said, size, asks = sequence.waiting[0]
+            if not (at_any_rate or self._has_room(sequence, size)):
+                return
+            sequence.waiting.popleft()
+            sequence.waiting_size -= size
+            self.asks_waiting -= asks
+            left = list(filter(None, map(again, said)))
+            if left:
+                yield self._numbered(sequence, left, sum(map(len, left))), len(left)
+        self.crowded.pop(part, None)
+
+    def waiting_for(self, part: str) -> int:
+        """So much text waits to be said to it."""
+        sequence = self._by_part.get(part)
+        return 0 if sequence is None else sequence.waiting_size
+
+    def _has_room(self, sequence: _Sequence, size: int) -> bool:
+        history = sequence.history
+        room = min(_WINDOW, max(_LEAST, _WINDOWS // len(self._by_part)))
+        # What is larger than that goes alone.
+        return not history or (history.size + size <= room and len(history) < _MESSAGES)
+
+    def _numbered(self, sequence: _Sequence, said: List[bytes], size: int) -> bytes:
+        room = NEVER if sequence.is_paced else min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
         number = sequence.history.add(said, size, self._beats, room)
         head = frames.seq(sequence.series, number, sequence.theirs)
         return b"\n".join([head.encode(), *said])
+
+    def _forget_waiting(self, part: str, sequence: _Sequence) -> None:
+        self.asks_waiting -= sum(each.asks for each in sequence.waiting)
+        sequence.waiting.clear()
+        sequence.waiting_size = 0
+        self.crowded.pop(part, None)
 
     def say_again(
         self,
@@ -177,7 +265,9 @@ class Sequences:
 
     # -- in ------------------------------------------------------------------------------------
 
-    def take(self, part: str, series: int, number: int, ours: int, now: float) -> Taken:
+    def take(
+        self, part: str, series: int, number: int, ours: int, now: float, size: int = 0
+    ) -> Taken:
         """*part*, which is known, has sent a message of that *number*: what to do with it.
 
         It hears this part in the series *ours*, 0 if in none.
@@ -189,6 +279,9 @@ class Sequences:
             missing = sequence.taken + 1
             if number == missing:
                 sequence.taken, sequence.asked = number, -NEVER
+                sequence.unsaid += size
+                if sequence.unsaid >= _SAYS:
+                    self.say_taken(part)
                 return Taken.YES
         else:
             missing, is_newer = 1, series > sequence.theirs
@@ -198,6 +291,8 @@ class Sequences:
                 if taken is Taken.ANEW and ours != sequence.series:
                     # It had taken us for gone, and waits for the first of a series.
                     self.begin_anew(part)
+                # From now on it knows that we say so.
+                self.say_taken(part)
                 return taken
         if sequence.asked == -NEVER or series != sequence.wanted:
             sequence.patience, sequence.wanted = _PATIENCE, series
@@ -239,18 +334,26 @@ class Sequences:
             return frames.PROBE
         return frames.seen(sequence.theirs or _NONE, sequence.taken or 1)
 
-    def has_missed(self, part: str, series: int, number: int) -> bool:
-        """Whether *part*, which has taken that *series* up to *number*, does not know of all.
+    def say_taken(self, part: str) -> None:
+        """Tell *part* how far we have taken what it says, if we have."""
+        sequence = self._by_part.get(part)
+        if sequence is not None and sequence.theirs:
+            sequence.unsaid = 0
+            self._transport.send(part, frames.took(sequence.theirs, sequence.taken).encode())
 
-        What it has taken is not kept any longer.
+    def has_taken(self, part: str, series: int, number: int) -> bool:
+        """*part* has taken that *series* up to *number*: that is not kept any longer.
+
+        Whether it knows of all.
         """
         sequence = self._by_part.get(part)
         if sequence is None:
-            return False
-        if series != sequence.series:
             return True
+        if series != sequence.series:
+            return False
+        sequence.is_paced = True
         sequence.history.forget_until(number)
-        return number < sequence.history.last
+        return number >= sequence.history.last
 
     def is_over(self, part: str, series: int) -> bool:
         """Whether we say nothing more to *part* in that *series*."""

@@ -95,6 +95,8 @@ class Session:
             "lost": self.results.lost,
             "resend": self._recovery.in_resend,
             "seen": self._recovery.in_seen,
+            "took": self._recovery.in_took,
+            "probe": self._recovery.in_probe,
             "passed": self._recovery.in_passed,
         }
 
@@ -137,7 +139,7 @@ class Session:
             if sender not in shared.sequences:
                 self.membership.meet(sender)
                 return
-            if not self._recovery.is_next(sender, *first[1:]):
+            if not self._recovery.is_next(len(payload), sender, *first[1:]):
                 return
         self._take(sender, frames)
         if self._taken >= _MANY:
@@ -227,7 +229,8 @@ class Session:
             until = min(self.membership.look(now), self.results.look(now), self.guests.look(now))
             if self._leave_by < NEVER:
                 until = min(until, self._leave_by)
-                if now >= self._leave_by or not (len(self.guests) or len(self.asks)):
+                is_busy = len(self.guests) or len(self.asks) or shared.sequences.crowded
+                if now >= self._leave_by or not is_busy:
                     self.leave()
             taken_by = self.membership.taken_by
             if taken_by and not self.is_over:
@@ -288,6 +291,8 @@ class Session:
         if self.is_over:
             return
         shared = self._shared
+        shared.flush()
+        self._recovery.let_all_out()
         shared.to_all(frames.bye(self.membership.instance))
         shared.flush()
         self.is_over = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from typing import Any, Dict, Hashable, List, Set
+from typing import Any, Dict, Hashable, List, Optional, Set
 
 from .._engine.engine import Engine
 from .._engine.process import lost, release
@@ -14,7 +14,7 @@ from .sequence import Sequences
 from .transport import Transport
 from .values import Codec
 
-__all__ = ["COUNTED", "Shared", "is_too_much", "own_name"]
+__all__ = ["COUNTED", "ROOM", "Shared", "is_too_much", "own_name"]
 
 COUNTED = (
     *("messages_out", "messages_in", "frames_out", "frames_in", "malformed", "duplicates"),
@@ -25,14 +25,14 @@ COUNTED = (
 _JOINED = 256 * 1024
 """Frames are joined to messages of about so many bytes at most."""
 
-_ROOM = 64 * 1024 * 1024
+ROOM = 64 * 1024 * 1024
 """So much may wait for a connection, and be open of what one part has asked: it is taken apart as
 it comes, and waits for its producer's turn."""
 
 _FEW = 100
 """So often it is said that something cannot be read."""
 
-_PART, _ALL, _TOPIC = range(3)
+_PART, _AT_ONCE, _ALL, _TOPIC = range(4)
 
 
 def is_too_much(waiting: int, size: int) -> bool:
@@ -41,7 +41,7 @@ def is_too_much(waiting: int, size: int) -> bool:
     As if all were as long as what comes now: no sum of what waits, which many threads would have to
     keep.
     """
-    return waiting * size > _ROOM
+    return waiting * size > ROOM
 
 
 def own_name() -> str:
@@ -140,6 +140,12 @@ class Shared:
         self._by_part.pop(part, None)
         self.to(frame, part)
 
+    def to_at_once(self, frame: str, *parts: str) -> None:
+        """Say *frame* to each of these, also to one that has not taken what was said before."""
+        data = frame.encode()
+        for part in parts:
+            self._begin(_AT_ONCE, part, data)
+
     def to_all(self, frame: str) -> None:
         """Say it to everybody."""
         data = frame.encode()
@@ -161,23 +167,30 @@ class Shared:
         messages, self._messages, self.said = self._messages, [], 0
         self._by_part.clear()
         for each in messages:
-            is_kept = each.kind == _PART and each.to in self.sequences
-            if is_kept:
-                payload = self.sequences.numbered(each.to, each.frames, each.size)
-            else:
+            is_kept = each.kind <= _AT_ONCE and each.to in self.sequences
+            payload: Optional[bytes]
+            if not is_kept:
                 payload = b"\n".join(each.frames)
+            elif each.kind == _PART:
+                payload = self.sequences.say(each.to, each.frames, each.size)
+            else:
+                payload = self.sequences.say_at_once(each.to, each.frames, each.size)
             if not self.connected:
                 if not is_kept:
                     self.count("dropped", len(each.frames))
-                continue
-            self.counts["messages_out"] += 1
-            self.counts["frames_out"] += len(each.frames)
-            if each.kind == _ALL:
-                self.transport.send_all(payload)
-            elif each.kind == _PART:
-                self.transport.send(each.to, payload)
-            else:
-                self.transport.send_on(each.to, payload)
+            elif payload is not None:
+                self.send(each.to, payload, len(each.frames), each.kind)
+
+    def send(self, to: str, payload: bytes, number: int, kind: int = _PART) -> None:
+        """Let out a message of that *number* of frames."""
+        self.counts["messages_out"] += 1
+        self.counts["frames_out"] += number
+        if kind == _ALL:
+            self.transport.send_all(payload)
+        elif kind == _TOPIC:
+            self.transport.send_on(to, payload)
+        else:
+            self.transport.send(to, payload)
 
     def _begin(self, kind: int, to: str, data: bytes) -> _Message:
         message = _Message(kind, to, data, min(_JOINED, self.largest))

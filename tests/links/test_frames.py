@@ -71,6 +71,8 @@ WRITTEN: Dict[str, Tuple[str, List[Any]]] = {
     "resend": (frames.resend(4, 9, 7), ["resend", 4, 9, 7]),
     "passed": (frames.passed(4, 9), ["passed", 4, 9]),
     "seen": (frames.seen(4, 9), ["seen", 4, 9]),
+    "took": (frames.took(4, 9), ["took", 4, 9]),
+    "probe": (frames.PROBE, ["probe"]),
 }
 """What is written of each kind, and what is to be read of it."""
 

@@ -461,6 +461,24 @@ def test_who_was_frozen_begins_nothing_that_is_over(here: Here, shared_server: S
     assert connection.statistics()["gone"] == 0
 
 
+def test_who_reads_slowly_is_not_cut_off_for_what_it_is_asked(here: Here) -> None:
+    """A server closes the connection of whoever has too much waiting there: here 12 MB."""
+    server = here.server("max_pending: 12000000")
+    (far,) = here.far(server.url, "far")
+    dispatcher, connection = here.connect(server.url)
+    known(dispatcher, "volts", 1)
+    assert dispatcher.send_request("volts", 0, ttl=5000).results() == [["far", 0]]
+    far.freeze()
+    large = "x" * 1_000_000
+    handles = [dispatcher.send_request("volts", large, each, ttl=None) for each in range(40)]
+    time.sleep(0.3)
+    far.thaw()
+    for number, handle in enumerate(handles):
+        assert handle.results(timeout=20) == [["far", large, number]]
+    assert [each[-1] for each in far.get("done")] == [0, *range(40)]
+    assert connection.statistics()["gone"] == 0
+
+
 @pytest.mark.thorough
 def test_who_was_frozen_for_long_is_gone_and_comes_back(here: Here, shared_server: Server) -> None:
     """After three silent beats; what it had is begun by nobody, and it is asked again after."""

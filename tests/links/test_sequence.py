@@ -206,32 +206,42 @@ def test_what_has_ended_is_not_begun_when_it_is_said_again_to_who_heard_all_late
     assert verdicts(handle) == [Verdict.CANCELLED]
 
 
-def test_what_is_lost_beyond_what_is_kept_is_given_up(
-    parts: Parts, far: Far, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("way", ["ab", "ba"], ids=["requests", "answers"])
+def test_however_much_is_lost_on_the_way_is_said_again(parts: Parts, far: Far, way: str) -> None:
+    parts.clock.advance(10)
+    parts.wire.lose(100_000, *way)
+    handles = [parts.ask("a", [each, "x" * 1_000_000], ttl=None) for each in range(40)]
+    parts.clock.advance(850)
+    parts.wire.lose(0, *way)
+    parts.clock.advance(2_500)
+    assert [verdicts(each) for each in handles] == [[Verdict.OK]] * 40
+    assert [number for number, _ in far.begun] == list(range(40))
+
+
+def test_what_a_stranger_has_missed_beyond_what_is_kept_is_given_up(
+    parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody waits for what will not come, and what follows is answered as ever."""
-    parts.wire.lose(100_000, "b", "a")
-    handles = [parts.ask("a", "x" * 1_000_000, ttl=None) for _ in range(20)]
-    parts.clock.advance(450)
-    parts.wire.lose(0, "b", "a")
-    parts.clock.advance(1000)
+    """One that does not say what it takes. What follows is answered as ever."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"volts": [1]}, names={"1": "far"}))
+    parts.clock.advance(5)
+    ((series, _), *_) = messages(stranger)
+    handles = []
+    for _ in range(20):
+        handles.append(parts.ask("a", "x" * 1_000_000, ttl=None))
+        parts.clock.settle()
+    parts.clock.advance(5)
+    assert len(messages(stranger)) == 20
+    stranger.wire.send("a", b'["resend",%d,2,7]' % series)
+    parts.clock.advance(5)
     assert [verdicts(each) for each in handles] == [[Verdict.GONE]] * 20
     assert "20 answers are given up" in caplog.text
     handle = parts.ask("a", 2, ttl=None)
-    parts.clock.advance(100)
-    assert (verdicts(handle), handle.results()) == ([Verdict.OK], [2])
-
-
-def test_a_request_beyond_what_is_kept_is_given_up(parts: Parts, far: Far) -> None:
-    parts.wire.lose(100_000, "a", "b")
-    handles = [parts.ask("a", "x" * 1_000_000, ttl=None) for _ in range(20)]
-    parts.clock.advance(150)
-    parts.wire.lose(0, "a", "b")
-    parts.clock.advance(1000)
-    assert [verdicts(each) for each in handles] == [[Verdict.GONE]] * 20
-    assert far.begun == []
-    handle = parts.ask("a", 2, ttl=None)
-    parts.clock.advance(100)
+    parts.clock.advance(5)
+    number = next(frame[1] for frame in stranger.heard if frame[0] == "ask")
+    stranger.wire.send("a", b'["ans",%d,1,0,0,2]' % number)
+    parts.clock.advance(5)
     assert (verdicts(handle), handle.results()) == ([Verdict.OK], [2])
 
 
@@ -310,7 +320,7 @@ def test_nothing_is_said_again_before_what_was_has_left(parts: Parts) -> None:
     parts.part("a")
     sequences = Sequences(Stranger(parts).wire)
     sequences.begin("a")
-    series = json.loads(sequences.numbered("a", [b'["probe"]'], 9).split(b"\n")[0])[1]
+    series = json.loads(sequences.say_at_once("a", [b'["probe"]'], 9).split(b"\n")[0])[1]
 
     def asks(now: float) -> Any:
         return sequences.say_again("a", series, 1, 7, now, bytes)

@@ -1,0 +1,290 @@
+"""No more is on the way to a part than it takes: the rest waits; on virtual time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, List, Optional
+
+import pytest
+from parts import Parts, parts
+from test_hostile import Stranger, here
+
+from ate_dispatcher import Handle, Verdict
+from ate_dispatcher.errors import ConnectionFailed
+from ate_dispatcher.links.sequence import Sequences, Taken
+from ate_dispatcher.testing import Wire, WireTransport
+
+__all__ = ["parts"]
+
+LARGE = "x" * 1_000_000
+WINDOW = 8 * 1024 * 1024
+
+
+class ScaledWire(Wire):
+    """It counts what is carried to one part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.carried = 0
+        self.to = "b"
+
+    def carry(
+        self, sender: WireTransport, to: Optional[str], payload: bytes, hears: bool = False
+    ) -> None:
+        if to == self.to:
+            self.carried += len(payload)
+        super().carry(sender, to, payload, hears)
+
+
+class Slow:
+    """Part a and part b, whose producer answers at once; what b has taken a does not hear."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.wire = parts.wire = ScaledWire()
+        self.begun: List[Any] = []
+        parts.part("a")
+        parts.part("b")
+        parts.producer("b", 0, self._answers, name="far")
+        parts.clock.advance(10)
+        self.wire.lose(100_000, "b", "a")
+
+    def _answers(self, topic: Any, number: Any, *_: Any) -> Any:
+        self.begun.append(number)
+        return number
+
+    def ask(self, *numbers: int, ttl: Optional[float] = None) -> List[Handle]:
+        handles = []
+        for number in numbers:
+            handles.append(self.parts.ask("a", number, LARGE, ttl=ttl))
+            self.parts.clock.settle()
+        return handles
+
+    def is_heard(self) -> None:
+        self.wire.lose(0, "b", "a")
+
+
+@pytest.fixture
+def slow(parts: Parts) -> Slow:
+    return Slow(parts)
+
+
+def verdicts(handles: List[Handle]) -> List[Verdict]:
+    return [each.verdict for handle in handles for each in handle.report().members]
+
+
+def test_no_more_is_on_its_way_than_a_window_and_all_is_answered_in_its_order(
+    parts: Parts, slow: Slow
+) -> None:
+    handles = slow.ask(*range(30))
+    parts.clock.advance(300)
+    assert WINDOW - 2_000_000 < slow.wire.carried <= WINDOW
+    assert slow.begun == list(range(8))
+    slow.is_heard()
+    parts.clock.advance(1_000)
+    assert slow.begun == list(range(30))
+    assert [each.results(timeout=0) for each in handles] == [[each] for each in range(30)]
+
+
+def test_nobody_who_reads_quickly_waits_for_who_does_not(parts: Parts, slow: Slow) -> None:
+    parts.part("c")
+    parts.producer("c", 0, "quick", name="quick")
+    slow.ask(*range(20))
+    assert parts.ask("a", 1, only=["c/quick"]).results() == ["quick"]
+    assert parts.counted("a", "gone") == 0
+
+
+def test_what_has_ended_before_there_was_room_is_not_begun(parts: Parts, slow: Slow) -> None:
+    """By its time, or cancelled; the report says what came of it."""
+    handles = slow.ask(*range(20), ttl=100)
+    cancelled = slow.ask(20, 21)
+    for each in cancelled:
+        each.cancel()
+    parts.clock.advance(200)
+    slow.is_heard()
+    parts.clock.advance(1_000)
+    assert slow.begun == list(range(8))
+    assert verdicts(handles[8:]) == [Verdict.SKIPPED] * 12
+    assert verdicts(cancelled) == [Verdict.CANCELLED] * 2
+
+
+def test_whoever_is_killed_is_gone_for_those_who_wait_for_room(parts: Parts, slow: Slow) -> None:
+    """Soon: it is looked for past what waits."""
+    handles = slow.ask(*range(20))
+    parts.wire.cut("b")
+    parts.clock.advance(450)
+    assert verdicts(handles) == [Verdict.GONE] * 20
+    parts.wire.heal("b")
+    slow.is_heard()
+    parts.clock.advance(1_000)
+    # Of those that waited, nothing leaves.
+    assert slow.begun == list(range(8))
+    assert parts.ask("a", 99).results() == [99]
+
+
+def test_what_was_lost_on_the_way_is_said_again_before_what_waits(parts: Parts, slow: Slow) -> None:
+    slow.wire.lose(3, "a", "b")
+    handles = slow.ask(*range(20))
+    slow.is_heard()
+    parts.clock.advance(1_500)
+    assert slow.begun == list(range(20))
+    assert verdicts(handles) == [Verdict.OK] * 20
+
+
+def test_requests_that_wait_for_room_are_bounded(parts: Parts, slow: Slow) -> None:
+    """As those that wait for a connection; when there is room, more is taken."""
+    handles: List[Handle] = []
+
+    def ask() -> None:
+        for number in range(200):
+            handles.extend(slow.ask(number))
+
+    with pytest.raises(ConnectionFailed, match="no room for one more"):
+        ask()
+    assert 65 <= len(handles) <= 80
+    # What is short has room.
+    handles.append(parts.ask("a", 999, ttl=None))
+    slow.is_heard()
+    parts.clock.advance(2_000)
+    assert verdicts(handles) == [Verdict.OK] * len(handles)
+    assert verdicts(slow.ask(1)) == [Verdict.OK]
+
+
+def test_requests_that_wait_for_whoever_is_lost_take_no_room_any_more(
+    parts: Parts, slow: Slow
+) -> None:
+    slow.ask(*range(60))
+    slow.is_heard()
+    parts.wire.cut("b")
+    parts.clock.advance(450)
+    parts.wire.heal("b")
+    parts.clock.advance(1_000)
+    slow.begun.clear()
+    slow.wire.lose(100_000, "b", "a")
+    slow.ask(*range(60))
+    slow.is_heard()
+    parts.clock.advance(2_000)
+    assert slow.begun == list(range(60))
+
+
+def test_answers_wait_for_room_too_and_who_leaves_has_said_all(parts: Parts) -> None:
+    """It leaves when they have left; and says them anyway, if there is no more time for that."""
+    wire = parts.wire = ScaledWire()
+    wire.to = "a"
+    for name in "ab":
+        parts.part(name)
+    parts.producer("b", 5, LARGE, name="far")
+    parts.clock.advance(10)
+    for drain in (None, 500):
+        wire.carried = 0
+        handles = [parts.ask("a", number, ttl=None) for number in range(20)]
+        parts.clock.settle()
+        wire.lose(100_000, "a", "b")
+        parts.clock.advance(150)
+        assert WINDOW - 2_000_000 < wire.carried <= WINDOW
+        parts.connections["b"].disconnect(drain=2_000 if drain is None else drain)
+        parts.clock.advance(400)
+        assert wire.carried <= WINDOW
+        if drain is None:
+            wire.lose(0, "a", "b")
+        parts.clock.advance(400)
+        assert verdicts(handles) == [Verdict.OK] * 20
+        parts.clock.advance(4_000)
+        assert parts.connections["a"].parts == ()
+        wire.lose(0, "a", "b")
+        parts.connect("b")
+        parts.clock.advance(1_000)
+
+
+def test_who_takes_no_answers_is_declined(parts: Parts) -> None:
+    """While too many of them wait for it; others are answered as ever."""
+    parts.part("a")
+    parts.producer("a", 0, LARGE, name="large")
+    stranger = Stranger(parts)
+    stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
+    parts.clock.advance(5)
+    key = stranger.key_of("large")
+    series = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
+    stranger.wire.send("a", b'["took",%d,1]' % series)
+    for number in range(1, 101):
+        ask = ["ask", number, None, 100.0, "volts", [key], [], {}, {}]
+        stranger.wire.send("a", json.dumps(ask).encode())
+        parts.clock.advance(1)
+    assert sum(frame[0] == "ans" for frame in stranger.heard) <= 8
+    assert 20 <= parts.counted("a", "declined") <= 30
+    part = parts.part("b")
+    assert part.send_request("volts", ttl=100).results() == [LARGE]
+    # It takes them after all.
+    for _ in range(20):
+        last = [frame for frame in stranger.heard if frame[0] == "seq"][-1]
+        stranger.wire.send("a", b'["took",%d,%d]' % (series, last[2]))
+        parts.clock.advance(1)
+    answers = sum(frame[0] == "ans" for frame in stranger.heard)
+    refused = sum(frame[0] == "not" for frame in stranger.heard)
+    assert (answers + refused, refused) == (100, parts.counted("a", "declined"))
+
+
+def sequences(parts: Parts) -> Sequences:
+    """Those of a part that has met part a, and nobody else."""
+    parts.part("a")
+    made = Sequences(Stranger(parts).wire)
+    made.begin("a")
+    return made
+
+
+def series_of(message: Optional[bytes]) -> int:
+    assert message is not None
+    found: int = json.loads(message.split(b"\n")[0])[1]
+    return found
+
+
+def test_whoever_never_says_what_it_takes_is_told_all_at_once(parts: Parts) -> None:
+    """A program that is no part of this package. What there is no room to keep is lost then."""
+    ours = sequences(parts)
+    said = [ours.say("a", [b"x" * 1_000_000], 1_000_000) for _ in range(30)]
+    assert None not in said
+    series = series_of(said[0])
+    assert ours.say_again("a", series, 1, 7, 1.0, bytes) is None
+    assert ours.say_again("a", series, 30, 7, 1.0, bytes) == 1
+
+
+def test_what_is_larger_than_a_window_goes_alone(parts: Parts) -> None:
+    ours = sequences(parts)
+    series = series_of(ours.say("a", [b"here"], 4))
+    assert ours.has_taken("a", series, 1)
+    large = [b"x" * (2 * WINDOW)]
+    assert ours.say("a", large, 2 * WINDOW) is not None
+    assert ours.say("a", large, 2 * WINDOW) is None
+    assert list(ours.next_for("a", bytes, False)) == []
+    assert ours.has_taken("a", series, 2)
+    assert [number for _, number in ours.next_for("a", bytes, False)] == [1]
+    assert ours.say("a", [b"short"], 5) is None
+
+
+def test_to_many_parts_no_more_is_on_its_way_than_to_a_few(parts: Parts) -> None:
+    """Whoever all of them speak to is sent as much. But for a little to each."""
+    ours = sequences(parts)
+    names = ["a", *(f"part{number}" for number in range(999))]
+    for name in names[1:]:
+        ours.begin(name)
+    sizes = {}
+    for name in (*names[:2], names[-1]):
+        ours.has_taken(name, series_of(ours.say_at_once(name, [b"here"], 4)), 1)
+        sizes[name] = 0
+        while ours.say(name, [b"x" * 10_000], 10_000) is not None:
+            sizes[name] += 10_000
+    assert set(sizes.values()) == {130_000}
+
+
+def test_a_part_says_what_it_has_taken_before_anybody_waits_for_that(parts: Parts) -> None:
+    """The first message, and then some; however short they are."""
+    parts.part("a")
+    ours, other = Sequences(Stranger(parts).wire), Stranger(parts, "other")
+    ours.begin("other")
+    for number in range(1, 2_001):
+        assert ours.take("other", 5, number, 0, 1.0, 100) is Taken.YES
+    parts.clock.advance(1)
+    told = [number for kind, _, number in other.heard if kind == "took"]
+    assert told[0] == 1
+    gaps = [after - before for before, after in zip(told, [*told[1:], 2_000])]
+    assert 300 < max(gaps) < 700
