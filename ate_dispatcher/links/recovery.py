@@ -91,9 +91,8 @@ class Recovery:
     def _let_out(self, part: str, at_any_rate: bool = False) -> None:
         """What waits for *part*, as far as there is room."""
         shared, again = self._shared, partial(self._asks.again, part)
-        if shared.connected and part in shared.sequences.crowded:
-            for message, number in shared.sequences.next_for(part, again, at_any_rate):
-                shared.send(part, message, number)
+        for message, number in shared.sequences.next_for(part, again, at_any_rate):
+            shared.send(part, message, number)
 
     def _lose_track(self, part: str) -> None:
         """What this part and that one have said is lost: nobody waits for what may not come."""

@@ -214,14 +214,17 @@ def test_who_takes_no_answers_is_declined(parts: Parts) -> None:
     assert 20 <= parts.counted("a", "declined") <= 30
     part = parts.part("b")
     assert part.send_request("volts", ttl=100).results() == [LARGE]
-    # It takes them after all.
-    for _ in range(20):
+    # It takes them after all, and says so in one way or the other.
+    for word in (b"took", b"seen") * 8:
         last = [frame for frame in stranger.heard if frame[0] == "seq"][-1]
-        stranger.wire.send("a", b'["took",%d,%d]' % (series, last[2]))
+        stranger.wire.send("a", b'["%s",%d,%d]' % (word, series, last[2]))
         parts.clock.advance(1)
     answers = sum(frame[0] == "ans" for frame in stranger.heard)
     refused = sum(frame[0] == "not" for frame in stranger.heard)
     assert (answers + refused, refused) == (100, parts.counted("a", "declined"))
+    stranger.wire.send("a", json.dumps(["ask", 101, *ask[2:]]).encode())
+    parts.clock.advance(1)
+    assert parts.counted("a", "declined") == refused
 
 
 def sequences(parts: Parts) -> Sequences:
@@ -261,6 +264,50 @@ def test_what_is_larger_than_a_window_goes_alone(parts: Parts) -> None:
     assert ours.say("a", [b"short"], 5) is None
 
 
+def test_nothing_short_overtakes_what_waits(parts: Parts) -> None:
+    ours = sequences(parts)
+    ours.has_taken("a", series_of(ours.say("a", [b"here"], 4)), 1)
+    half = [b"x" * 5_000_000]
+    assert [ours.say("a", each, len(each[0])) is None for each in (half, half, [b"short"])] == [
+        *(False, True, True)
+    ]
+
+
+def test_however_short_they_are_no_more_messages_are_on_their_way_than_are_kept(
+    parts: Parts,
+) -> None:
+    """None of those that may be asked for is forgotten for others."""
+    ours = sequences(parts)
+    series = series_of(ours.say("a", [b"here"], 4))
+    ours.has_taken("a", series, 1)
+    said = [ours.say("a", [b"short"], 5) for _ in range(6_000)]
+    for _ in range(500):
+        ours.say_at_once("a", [b"probe"], 5)
+    on_their_way = sum(each is not None for each in said) + 500
+    assert ours.say_again("a", series, 2, 7, 1.0, bytes) == on_their_way
+
+
+def test_what_waits_for_who_begins_anew_or_has_taken_it_is_not_there_any_more(
+    parts: Parts,
+) -> None:
+    ours = sequences(parts)
+    ask = b'["ask",1,null]'
+    for begins_anew in (True, False):
+        series = series_of(ours.say_at_once("a", [b"here"], 4))
+        ours.has_taken("a", series, 1)
+        while ours.say("a", [ask, b"x" * 1_000_000], 1_000_000) is not None:
+            pass
+        assert (list(ours.crowded), ours.asks_waiting, ours.waiting_for("a")) == (
+            *(["a"], 1, 1_000_000),
+        )
+        if begins_anew:
+            ours.begin_anew("a")
+        else:
+            ours.has_taken("a", series, 9)
+            assert [number for _, number in ours.next_for("a", bytes, False)] == [2]
+        assert (list(ours.crowded), ours.asks_waiting, ours.waiting_for("a")) == ([], 0, 0)
+
+
 def test_to_many_parts_no_more_is_on_its_way_than_to_a_few(parts: Parts) -> None:
     """Whoever all of them speak to is sent as much. But for a little to each."""
     ours = sequences(parts)
@@ -288,3 +335,4 @@ def test_a_part_says_what_it_has_taken_before_anybody_waits_for_that(parts: Part
     assert told[0] == 1
     gaps = [after - before for before, after in zip(told, [*told[1:], 2_000])]
     assert 300 < max(gaps) < 700
+    assert len(told) < 6
