@@ -110,7 +110,7 @@ class Membership:
         self._changed.update(dict.fromkeys(self._ours.topics()))
         self._look_at_ours()
         # Nobody is to take this one for another, restarted, whose name it would have in vain.
-        self._shared.to_behind(self._here("new"), self._shared.part)
+        self._shared.to_at_once(self._here("new"), self._shared.part)
         self._announce_at = now + _ROUND
         if self._is_known:
             self._announce(now)
@@ -290,7 +290,7 @@ class Membership:
         """Tell *part* what we have, for it does not know, or says so; not again and again."""
         times = self._greeted[part] = self._greeted.get(part, 0) + 1
         if times <= _GREETS:
-            self._shared.to_behind(self._here(why), part)
+            self._shared.to_at_once(self._here(why), part)
 
     def in_bye(self, sender: str, instance: str) -> None:
         """That instance has left."""
@@ -361,4 +361,4 @@ class Membership:
         self._registrations.take(part, said)
         if part.listens and not listened:
             # From here on it misses nothing.
-            self._shared.to_behind(self._beat(), part.name)
+            self._shared.to_at_once(self._beat(), part.name)

@@ -18,7 +18,7 @@ from ..errors import BadType, BadValue
 from . import frames
 from .frame_reader import Coded
 from .history import History
-from .shared import Shared
+from .shared import ROOM, Shared
 from .subjects import subject_of
 
 __all__ = ["LINGERS", "Results"]
@@ -145,6 +145,9 @@ class Results:
     def again(self, sender: str, first: int, last: int) -> None:
         """*sender* has missed those."""
         if sender in self._served or sender not in self._sources:
+            return
+        if self._shared.sequences.waiting_for(sender) > 2 * ROOM:
+            # It asks again, when it has taken some of that.
             return
         self._served.add(sender)
         oldest = self._history.first

@@ -135,13 +135,12 @@ class Shared:
                 by_part[part] = self._begin(_PART, part, data)
         self.said += len(data) * len(parts)
 
-    def to_behind(self, frame: str, part: str) -> None:
-        """Say *frame* to one part, behind what was said before to all, or on topics, as well."""
-        self._by_part.pop(part, None)
-        self.to(frame, part)
-
     def to_at_once(self, frame: str, *parts: str) -> None:
-        """Say *frame* to each of these, also to one that has not taken what was said before."""
+        """Say *frame* to each of these, behind what was said to all and on topics.
+
+        Not behind what waits because one has not taken what was said before: what there is to know
+        that it may go on.
+        """
         data = frame.encode()
         for part in parts:
             self._begin(_AT_ONCE, part, data)

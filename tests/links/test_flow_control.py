@@ -227,6 +227,22 @@ def test_who_takes_no_answers_is_declined(parts: Parts) -> None:
     assert parts.counted("a", "declined") == refused
 
 
+def test_who_takes_no_values_is_not_sent_them_again_and_again(parts: Parts) -> None:
+    """No more than there is room for waits for it."""
+    a = parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(listened=["volts"]))
+    parts.clock.advance(5)
+    series = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
+    stranger.wire.send("a", b'["took",%d,1]' % series)
+    for _ in range(4):
+        a.publish("volts", LARGE)
+    for _ in range(60):
+        stranger.wire.send("a", b'["again",1,4]')
+        parts.clock.advance(1)
+    assert 128 <= parts.counted("a", "sent_again") <= 144
+
+
 def sequences(parts: Parts) -> Sequences:
     """Those of a part that has met part a, and nobody else."""
     parts.part("a")

@@ -14,7 +14,7 @@ from parts import NAMESPACE, Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Completion, Handle, Producer, ResultListener, Verdict
-from ate_dispatcher.links import frames
+from ate_dispatcher.links import frames, sequence
 from ate_dispatcher.links.sequence import Sequences, Taken
 from ate_dispatcher.testing import Wire, WireTransport
 
@@ -852,6 +852,15 @@ class Three:
         self.parts.clock.advance(8000)
 
 
+@pytest.fixture(params=["", "crowded"])
+def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the way from one part to another; or hardly any, so that most of it waits."""
+    if request.param:
+        for limit, size in {"_WINDOW": 300, "_WINDOWS": 300, "_LEAST": 200, "_SAYS": 100}.items():
+            monkeypatch.setattr(sequence, limit, size)
+
+
+@pytest.mark.usefixtures("room")
 @pytest.mark.parametrize(
     "seeds",
     [

@@ -518,7 +518,7 @@ def test_who_begins_to_listen_is_told_from_where_on_behind_what_was_said(parts: 
     def at_once() -> None:
         shared.to('["can",1,null]', "b")
         results.send("news", "first", None)
-        shared.to_behind(membership._beat(), "b")
+        shared.to_at_once(membership._beat(), "b")
         for source in parts.connections["b"]._link._session.results._sources.values():
             source.is_fresh = True
 
