@@ -267,6 +267,22 @@ def test_whoever_never_says_what_it_takes_is_told_all_at_once(parts: Parts) -> N
     assert ours.say_again("a", series, 30, 7, 1.0, bytes) == 1
 
 
+def test_of_what_is_told_to_all_who_never_say_so_no_more_is_kept_than_to_a_few(
+    parts: Parts,
+) -> None:
+    """64 MB, in equal shares."""
+    ours = sequences(parts)
+    names = ["a", *(f"part{number}" for number in range(15))]
+    for name in names[1:]:
+        ours.begin(name)
+    for name in names:
+        for _ in range(10):
+            said = ours.say(name, [b"x" * 1_000_000], 1_000_000)
+        series = series_of(said)
+        again = [ours.say_again(name, series, first, 7, 1.0, bytes) for first in (6, 7)]
+        assert again == [None, 4]
+
+
 def test_what_is_larger_than_a_window_goes_alone(parts: Parts) -> None:
     ours = sequences(parts)
     series = series_of(ours.say("a", [b"here"], 4))

@@ -345,6 +345,22 @@ def test_each_frame_behind_many_gaps_takes_no_longer(
     works(parts)
 
 
+def test_no_more_are_held_behind_gaps_than_there_is_room_for(
+    parts: Parts, stranger: Stranger
+) -> None:
+    """What is missing before the first of them is given up then."""
+    stranger.say(here(listened=["volts"]))
+    heard = parts.listener("a").heard
+    # Before the first of all it has missed nothing that was for it.
+    stranger.say(results(10, 10_001))
+    parts.clock.advance(5)
+    assert len(heard) == 1
+    stranger.say(results(20_012, 3))
+    parts.clock.advance(5)
+    assert len(heard) == 4
+    works(parts)
+
+
 @pytest.mark.parametrize(
     "value",
     ["x" * 4_000_000, pytest.param([[]] * 60_000, marks=pytest.mark.thorough)],
@@ -481,6 +497,22 @@ def test_no_part_fills_the_memory_with_what_it_asks(
     parts.clock.advance(5)
     assert parts.counted("a", "declined") == len(declined)
     works(parts)
+
+
+def test_nobody_fills_the_memory_by_not_answering(parts: Parts) -> None:
+    """Of requests that have ended the last 10,000 wait to hear who was late."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"volts": [1]}, names={"1": "far"}))
+    parts.clock.advance(5)
+    handles = [parts.ask("a", ttl=1) for _ in range(10_500)]
+    parts.clock.advance(2_000)
+    asked = [frame[1] for frame in stranger.heard if frame[0] == "ask"]
+    late = [json.dumps(["late", each, 1, 0, 5_000]) for each in asked]
+    stranger.wire.send("a", "\n".join(late).encode())
+    parts.clock.advance(5)
+    told = [handle.report().members[0].verdict for handle in handles]
+    assert told == [Verdict.MISSING] * 500 + [Verdict.LATE] * 10_000
 
 
 def test_nobody_fills_the_memory_with_open_questions(parts: Parts, stranger: Stranger) -> None:

@@ -668,3 +668,16 @@ def test_who_was_disabled_there_as_it_ended_here_has_not_begun_it(parts: Parts) 
     parts.clock.advance(500)
     assert handle.completion is Completion.DEADLINE
     assert verdicts(handle) == [Verdict.SKIPPED]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"), [(50, Verdict.LATE), (70, Verdict.MISSING)], ids=["soon", "for long"]
+)
+def test_who_is_late_is_waited_for_a_minute(parts: Parts, seconds: int, verdict: Verdict) -> None:
+    """For the report alone; nothing is kept for longer."""
+    parts.part("a")
+    parts.part("b")
+    parts.producer("b", seconds * 1_000)
+    handle = parts.ask("a", ttl=100)
+    parts.clock.advance(80_000)
+    assert [each.verdict for each in handle.report().members] == [verdict]
