@@ -77,6 +77,8 @@ __all__ = [
     "again",
     "ans",
     "ask",
+    "asked_now",
+    "asks",
     "beat",
     "bye",
     "can",
@@ -285,6 +287,15 @@ def took(series: int, number: int) -> str:
 def number_asked(frame: bytes) -> Optional[int]:
     """The number of the request, if *frame* of ours is an `ask`."""
     return int(frame[7 : frame.index(b",", 7)]) if frame.startswith(b'["ask",') else None
+
+
+def asked_now(frame: bytes, now: float) -> bytes:
+    """An `ask` of ours that leaves *now*, later than it was written: with the time that is left."""
+    _, number, ttl_ms, clock_s, rest = frame.split(b",", 4)
+    if ttl_ms != b"null":
+        left_ms = float(ttl_ms) - (now - float(clock_s)) * 1e3
+        ttl_ms = b"%.3f" % max(0.0, left_ms)
+    return b'["ask",%b,%b,%.6f,%b' % (number, ttl_ms, now, rest)
 
 
 def _text(text: str) -> str:

@@ -90,9 +90,16 @@ class Recovery:
 
     def _let_out(self, part: str, at_any_rate: bool = False) -> None:
         """What waits for *part*, as far as there is room."""
-        shared, again = self._shared, partial(self._asks.again, part)
-        for message, number in shared.sequences.next_for(part, again, at_any_rate):
+        shared = self._shared
+        now = partial(self._now, part)
+        for message, number in shared.sequences.next_for(part, now, at_any_rate):
             shared.send(part, message, number)
+
+    def _now(self, part: str, frame: bytes) -> bytes:
+        """What has waited to be said to *part*, as it leaves."""
+        said = self._asks.again(part, frame)
+        is_ask = said is frame and frames.number_asked(frame) is not None
+        return frames.asked_now(frame, self._shared.now) if is_ask else said
 
     def _lose_track(self, part: str) -> None:
         """What this part and that one have said is lost: nobody waits for what may not come."""

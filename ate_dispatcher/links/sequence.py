@@ -123,7 +123,8 @@ class Sequences:
         self._series = uuid1().time // 10_000
         self._by_part: Dict[str, _Sequence] = {}
         self._beats = 0
-        #: To whom there is no room to say more; how many requests of ours wait for that.
+        #: To whom there is no room to say more; and how many requests of ours wait for that, read
+        #: on other threads, too.
         self.crowded: Dict[str, None] = {}
         self.asks_waiting: int = 0
         #: To whom something is said again that has not left yet, perhaps.
@@ -171,11 +172,11 @@ class Sequences:
         return self._numbered(self._by_part[part], said, size)
 
     def next_for(
-        self, part: str, again: Callable[[bytes], bytes], at_any_rate: bool
+        self, part: str, now: Callable[[bytes], bytes], at_any_rate: bool
     ) -> Iterator[Tuple[bytes, int]]:
         """What waits for *part*, as long as there is room: messages, and how many frames they have.
 
-        Each frame as *again* makes it: what has ended meanwhile does not leave.
+        Each frame as it is *now*: with the time that is left, or none if it has ended.
         """
         sequence = self._by_part.get(part)
         while sequence is not None and sequence.waiting:
@@ -185,7 +186,7 @@ class Sequences:
             sequence.waiting.popleft()
             sequence.waiting_size -= size
             self.asks_waiting -= asks
-            left = list(filter(None, map(again, said)))
+            left = list(filter(None, map(now, said)))
             if left:
                 yield self._numbered(sequence, left, sum(map(len, left))), len(left)
         self.crowded.pop(part, None)

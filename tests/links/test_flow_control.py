@@ -9,7 +9,7 @@ import pytest
 from parts import Parts, parts
 from test_hostile import Stranger, here
 
-from ate_dispatcher import Handle, Verdict
+from ate_dispatcher import Handle, Verdict, current_request
 from ate_dispatcher.errors import ConnectionFailed
 from ate_dispatcher.links.sequence import Sequences, Taken
 from ate_dispatcher.testing import Wire, WireTransport
@@ -47,7 +47,7 @@ class Slow:
         parts.part("b")
         parts.producer("b", 0, self._answers, name="far")
         parts.clock.advance(10)
-        self.wire.lose(100_000, "b", "a")
+        self.is_not_heard()
 
     def _answers(self, topic: Any, number: Any, *_: Any) -> Any:
         self.begun.append(number)
@@ -59,6 +59,9 @@ class Slow:
             handles.append(self.parts.ask("a", number, LARGE, ttl=ttl))
             self.parts.clock.settle()
         return handles
+
+    def is_not_heard(self) -> None:
+        self.wire.lose(100_000, "b", "a")
 
     def is_heard(self) -> None:
         self.wire.lose(0, "b", "a")
@@ -106,6 +109,33 @@ def test_what_has_ended_before_there_was_room_is_not_begun(parts: Parts, slow: S
     assert slow.begun == list(range(8))
     assert verdicts(handles[8:]) == [Verdict.SKIPPED] * 12
     assert verdicts(cancelled) == [Verdict.CANCELLED] * 2
+
+
+def test_those_that_waited_keep_their_order_however_long_that_was(parts: Parts, slow: Slow) -> None:
+    """What is a second late is not taken for that of somebody who has given it up."""
+    slow.ask(*range(20))
+    parts.clock.advance(1_100)
+    slow.ask(*range(20, 30))
+    slow.is_heard()
+    parts.clock.advance(240)
+    assert slow.begun == list(range(30))
+
+
+def test_no_more_time_is_left_for_having_waited_for_room(parts: Parts, slow: Slow) -> None:
+    slow.is_heard()
+
+    def tells(*_: Any) -> Any:
+        return current_request().remaining_ms
+
+    parts.producer("b", 0, tells, topic="left", name="tells")
+    slow.is_not_heard()
+    slow.ask(*range(20))
+    asked = parts.dispatchers["a"].send_request("left", ttl=2_000)
+    parts.clock.advance(1_500)
+    slow.is_heard()
+    parts.clock.advance(300)
+    (left,) = asked.results(timeout=0)
+    assert 200 <= left <= 500
 
 
 def test_whoever_is_killed_is_gone_for_those_who_wait_for_room(parts: Parts, slow: Slow) -> None:
@@ -160,7 +190,7 @@ def test_requests_that_wait_for_whoever_is_lost_take_no_room_any_more(
     parts.wire.heal("b")
     parts.clock.advance(1_000)
     slow.begun.clear()
-    slow.wire.lose(100_000, "b", "a")
+    slow.is_not_heard()
     slow.ask(*range(60))
     slow.is_heard()
     parts.clock.advance(2_000)

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 from hypothesis import given, settings
@@ -159,6 +159,24 @@ def test_whatever_is_written_is_read(
     assert 0 <= prog[3] <= 1
     assert here[5:8] == [{told: ask[5]}, {str(member): told}, [told]]
     assert res == ["res", number, told, 0, member]
+
+
+@given(st.none() | st.floats(0, 1e12), st.floats(-1e6, 1e6), st.floats(0, 1e4), st.text(max_size=5))
+def test_a_request_that_has_waited_is_asked_with_the_time_that_is_left(
+    ttl: Optional[float], clock: float, waited: float, topic: str
+) -> None:
+    """Whatever is in it; and all else stays."""
+    frame = frames.ask(7, ttl, clock, topic, [3, 4], '["a,b",[1]]', '{"c":","}').encode()
+    ((_, number, left, then, *rest),), _ = read_of(frames.asked_now(frame, clock + waited))
+    ((*_, was), *_), _ = read_of(frame)
+    assert number == 7
+    assert rest == read_of(frame)[0][0][4:]
+    assert rest[-1] == was
+    assert abs(then - clock - waited) < 1e-5
+    if ttl is None:
+        assert left is None
+    else:
+        assert abs(left - max(0.0, ttl - waited * 1e3)) <= 0.01 + ttl * 1e-12
 
 
 # -- what is malformed -----------------------------------------------------------------------------
