@@ -92,8 +92,9 @@ class Connection:
         ``malformed`` frames were ignored, ``duplicates`` came twice or too late, ``stale`` requests
         had no time left, ``gaps`` in what was heard were filled by what was ``sent_again``, or are
         ``lost``; ``gone`` counts parts, ``dropped`` frames that were for all while nothing could
-        arrive, ``declined`` requests of who had more open here than there is room for. ``asked``
-        are the open requests with members elsewhere, ``guests`` those of other parts here.
+        arrive, ``declined`` requests of who had more open here, or to who had more to take, than
+        there is room for. ``asked`` are the open requests with members elsewhere, ``guests`` those
+        of other parts here.
         """
         return self._link.describe()
 

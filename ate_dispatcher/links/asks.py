@@ -28,7 +28,7 @@ from .frame_reader import Coded
 from .parts import PartMember, RemoteProducer
 from .pending import OTHERS, Packed, Pending, PendingRequests, Said
 from .questions import answer_of, question_text
-from .shared import Shared
+from .shared import ROOM, Shared
 from .subjects import subject_of
 
 __all__ = ["Asks"]
@@ -107,10 +107,22 @@ class Asks:
             question = question_text(packed.args, packed.kwargs, ttl_ms)
             shared.transport.ask(subject_of(topic), question, request.id)
             return
+        if shared.sequences.crowded:
+            self._decline(pending)
+            groups = None
         groups = groups or groups_of(pending.left)
         said = frames.asks(request.id, ttl_ms, now, topic, groups, *packed)
         for parts, frame in zip(groups.values(), said):
             shared.to(frame, *parts)
+
+    def _decline(self, pending: Pending) -> None:
+        """Those of parts that have so much to take already that there is no room for more."""
+        shared, number = self._shared, pending.request.id
+        for part_name in pending.parts():
+            if shared.sequences.waiting_for(part_name) > ROOM:
+                shared.has_no_room(part_name, "part %s has too much to take: the rest is declined")
+                for place in pending.of(part_name):
+                    self._will_not(Ledger.declined, number, pending, pending.left[place])
 
     def again(self, part_name: str, frame: bytes) -> bytes:
         """*frame*, which that part says it has missed, as it is said to it once more.

@@ -31,6 +31,9 @@ _PAGES, _ASKERS = 16, 1_000
 """So much is remembered of what one part has asked, some 65,000 requests; and so many parts are."""
 
 
+_NO_ROOM = "part %s has more open here than there is room for: the rest is declined"
+
+
 class _Asked(NamedTuple):
     """What has come, as it was read; but for *until*, the instant of its deadline here."""
 
@@ -126,7 +129,7 @@ class Guests:
         if unheard > ROOM or (
             there is not None and is_too_much(len(there) + len(self._doubted), size)
         ):
-            self._has_no_room(f"part {sender}")
+            self._shared.has_no_room(sender, _NO_ROOM)
             self._will_not(sender, number, keys, "declined")
             return
         late = asker.delayed(sent, now)
@@ -146,12 +149,6 @@ class Guests:
             del self._doubted[key]
             self._begin(asked, now)
         return NEVER
-
-    def _has_no_room(self, asker: str) -> None:
-        """Counted, and said once for each."""
-        self._shared.count("declined")
-        said = "%s has more open here than there is room for: the rest is declined"
-        self._shared.lost_once(asker, _ASKERS, said, asker)
 
     def _will_not(self, asker: str, number: int, keys: Iterable[int], why: str) -> None:
         for key in keys:
@@ -215,7 +212,7 @@ class Guests:
         there = () if channel is None else channel.asked().members
         whom = tuple([each for each in there if isinstance(each, LocalMember)])
         if is_too_much(len(self._answers.anybody), len(payload)):
-            self._has_no_room("whoever asks whoever there is")
+            self._shared.has_no_room("that asks whoever there is", _NO_ROOM)
         elif whom:
             guest = Anybody(self._answers, reply, 0)
             self._answers.anybody.add(guest)

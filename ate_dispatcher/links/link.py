@@ -128,7 +128,7 @@ class Link:
             raise BadValue(
                 f"the arguments are {size} bytes as text, and a message has room for {room}"
             )
-        waiting = len(self._shared.outbox.items) + self._shared.sequences.asks_waiting
+        waiting = len(self._shared.outbox.items)
         if not self._shared.connected:
             waiting += len(self._session.asks)
         if is_too_much(waiting, size):

@@ -6,6 +6,7 @@ On the link's thread.
 from __future__ import annotations
 
 from functools import partial
+from typing import Set
 
 from .._core.durations import NEVER
 from .._engine.process import lost
@@ -28,6 +29,10 @@ class Recovery:
         self._asks = asks
         self._guests = guests
         self._results = results
+        # Who wants to know what we have taken, and who has not taken all that we have said: nobody
+        # is told more than once for all that it says at a time.
+        self._asked: Set[str] = set()
+        self._behind: Set[str] = set()
 
     def is_next(self, size: int, sender: str, series: int, number: int, ours: int) -> bool:
         """Whether a message of that *size* and number is to be read now; *sender* is known."""
@@ -48,14 +53,11 @@ class Recovery:
         shared, again = self._shared, partial(self._asks.again, sender)
         number = shared.sequences.say_again(sender, series, first, theirs, shared.now, again)
         if number is None:
-            shared.sequences.begin_anew(sender)
-            shared.to_at_once(frames.PROBE, sender)
-            self._lose_track(sender)
+            self._begin_anew(sender)
         elif number:
             shared.count("sent_again", number)
         elif shared.sequences.is_over(sender, series):
-            # From the number of this it knows.
-            shared.to_at_once(frames.PROBE, sender)
+            self._behind.add(sender)
 
     def in_passed(self, sender: str, series: int, number: int) -> None:
         """It does not say again what it has said up to that *number*."""
@@ -70,8 +72,7 @@ class Recovery:
     def in_seen(self, sender: str, series: int, number: int) -> None:
         """It has taken what we have said up to that *number*, and waits for more."""
         if not self._shared.sequences.has_taken(sender, series, number):
-            # From the number of this it knows.
-            self._shared.to_at_once(frames.PROBE, sender)
+            self._behind.add(sender)
         self._let_out(sender)
 
     def in_took(self, sender: str, series: int, number: int) -> None:
@@ -81,7 +82,19 @@ class Recovery:
 
     def in_probe(self, sender: str) -> None:
         """It wants to know how much we have taken."""
-        self._shared.sequences.say_taken(sender)
+        self._asked.add(sender)
+
+    def look(self) -> None:
+        """Tell those who want to know something; give up who will not go on."""
+        sequences = self._shared.sequences
+        for part in self._asked:
+            sequences.say_taken(part)
+        # From the number of this they know.
+        self._shared.to_at_once(frames.PROBE, *self._behind)
+        self._asked.clear()
+        self._behind.clear()
+        for part in sequences.stuck():
+            self._begin_anew(part)
 
     def let_all_out(self) -> None:
         """What waits for others to take what was said before: this part leaves."""
@@ -100,6 +113,12 @@ class Recovery:
         said = self._asks.again(part, frame)
         is_ask = said is frame and frames.number_asked(frame) is not None
         return frames.asked_now(frame, self._shared.now) if is_ask else said
+
+    def _begin_anew(self, part: str) -> None:
+        """What was said to it is not there any more, or never taken."""
+        self._shared.sequences.begin_anew(part)
+        self._shared.to_at_once(frames.PROBE, part)
+        self._lose_track(part)
 
     def _lose_track(self, part: str) -> None:
         """What this part and that one have said is lost: nobody waits for what may not come."""

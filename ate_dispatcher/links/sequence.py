@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Deque, Dict, Iterator, List, Optional, Tuple
 from uuid import uuid1
 
 from .._core.durations import NEVER
@@ -39,11 +39,16 @@ _LEAST, _MESSAGES = 128 * 1024, 4_000
 """but so much to each, however many parts there are; and never more messages than that."""
 
 _SAYS = 64 * 1024
-"""After so much text that it has taken a part says so."""
+"""After so much text that it has taken a part says so. While less is on the way to it, none may be
+heard of: what is longer than all there is room for may follow then."""
 
 LONG = 10
-"""Beats of ours after which nobody waits for it: who does says what it has heard five times as
-often. Without a connection, and while it is frozen, a part has none; a clock would go on."""
+"""Beats of ours after which nobody waits for what was said: who does says what it has heard five
+times as often. Without a connection, and while it is frozen, a part has none; a clock would go
+on."""
+
+_STUCK = 30
+"""Likewise, after which who says what it takes, and takes nothing more, will not go on."""
 
 _NONE = 1
 """No series of anybody."""
@@ -64,21 +69,12 @@ class Taken(Enum):
     TOO_SOON = 5
 
 
-class _Waiting(NamedTuple):
-    """Frames for one part, for which there is no room on the way there."""
-
-    said: List[bytes]
-    size: int
-    #: How many of them are requests.
-    asks: int
-
-
 class _Sequence:
     """Both directions between this part and one other."""
 
     __slots__ = (
         *("anew_at", "asked", "history", "is_paced", "patience", "rests_until", "series", "served"),
-        *("taken", "theirs", "unsaid", "waiting", "waiting_size", "wanted"),
+        *("stirred", "taken", "theirs", "unsaid", "waiting", "waiting_size", "wanted"),
     )
 
     def __init__(self, series: int) -> None:
@@ -87,8 +83,10 @@ class _Sequence:
         self.history: History[List[bytes]] = History()
         #: Whether they say what they have taken of it; and what waits for that.
         self.is_paced: bool = False
-        self.waiting: Deque[_Waiting] = deque()
+        self.waiting: Deque[Tuple[List[bytes], int]] = deque()
         self.waiting_size: int = 0
+        #: In which of our beats that has begun, or they have taken something.
+        self.stirred: int = 0
         #: Which of theirs it is, 0 if that is not known yet; and the last that was taken of it.
         self.theirs: int = 0
         self.taken: int = 0
@@ -123,10 +121,8 @@ class Sequences:
         self._series = uuid1().time // 10_000
         self._by_part: Dict[str, _Sequence] = {}
         self._beats = 0
-        #: To whom there is no room to say more; and how many requests of ours wait for that, read
-        #: on other threads, too.
+        #: To whom there is no room to say more.
         self.crowded: Dict[str, None] = {}
-        self.asks_waiting: int = 0
         #: To whom something is said again that has not left yet, perhaps.
         self._served: List[_Sequence] = []
 
@@ -159,11 +155,10 @@ class Sequences:
         """
         sequence = self._by_part[part]
         if sequence.is_paced and (sequence.waiting or not self._has_room(sequence, size)):
-            asks = sum(frames.number_asked(frame) is not None for frame in said)
-            sequence.waiting.append(_Waiting(said, size, asks))
+            if not sequence.waiting:
+                self.crowded[part], sequence.stirred = None, self._beats
+            sequence.waiting.append((said, size))
             sequence.waiting_size += size
-            self.asks_waiting += asks
-            self.crowded[part] = None
             return None
         return self._numbered(sequence, said, size)
 
@@ -180,12 +175,11 @@ class Sequences:
         """
         sequence = self._by_part.get(part)
         while sequence is not None and sequence.waiting:
-            said, size, asks = sequence.waiting[0]
+            said, size = sequence.waiting[0]
             if not (at_any_rate or self._has_room(sequence, size)):
                 return
             sequence.waiting.popleft()
             sequence.waiting_size -= size
-            self.asks_waiting -= asks
             left = list(filter(None, map(now, said)))
             if left:
                 yield self._numbered(sequence, left, sum(map(len, left))), len(left)
@@ -199,8 +193,8 @@ class Sequences:
     def _has_room(self, sequence: _Sequence, size: int) -> bool:
         history = sequence.history
         room = min(_WINDOW, max(_LEAST, _WINDOWS // len(self._by_part)))
-        # What is larger than that goes alone.
-        return not history or (history.size + size <= room and len(history) < _MESSAGES)
+        fits = history.size < _SAYS or history.size + size <= room
+        return fits and len(history) < _MESSAGES
 
     def _numbered(self, sequence: _Sequence, said: List[bytes], size: int) -> bytes:
         room = NEVER if sequence.is_paced else min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
@@ -209,7 +203,6 @@ class Sequences:
         return b"\n".join([head.encode(), *said])
 
     def _forget_waiting(self, part: str, sequence: _Sequence) -> None:
-        self.asks_waiting -= sum(each.asks for each in sequence.waiting)
         sequence.waiting.clear()
         sequence.waiting_size = 0
         self.crowded.pop(part, None)
@@ -256,13 +249,19 @@ class Sequences:
                 sequence.rests_until = now + max(_PAUSE, now - sequence.served)
 
     def forget_old(self, is_waited_for: Callable[[List[bytes]], bool]) -> None:
-        """What was said long ago was heard. Once in each beat.
+        """What was said long ago was heard, where nobody says so. Once in each beat.
 
         Not by who heard nothing at all: if it asks for what still *is_waited_for*, all begins anew.
         """
         self._beats += 1
         for sequence in self._by_part.values():
-            sequence.history.forget(self._beats - LONG, is_waited_for)
+            if not sequence.is_paced:
+                sequence.history.forget(self._beats - LONG, is_waited_for)
+
+    def stuck(self) -> List[str]:
+        """To whom something waits to be said that takes nothing more."""
+        since = self._beats - _STUCK
+        return [each for each in self.crowded if self._by_part[each].stirred < since]
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -353,6 +352,8 @@ class Sequences:
         if series != sequence.series:
             return False
         sequence.is_paced = True
+        if number >= sequence.history.first:
+            sequence.stirred = self._beats
         sequence.history.forget_until(number)
         return number >= sequence.history.last
 

@@ -226,6 +226,7 @@ class Session:
         if not self.is_over:
             now = shared.now
             shared.sequences.look(now)
+            self._recovery.look()
             until = min(self.membership.look(now), self.results.look(now), self.guests.look(now))
             if self._leave_by < NEVER:
                 until = min(until, self._leave_by)

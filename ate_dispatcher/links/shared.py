@@ -29,8 +29,8 @@ ROOM = 64 * 1024 * 1024
 """So much may wait for a connection, and be open of what one part has asked: it is taken apart as
 it comes, and waits for its producer's turn."""
 
-_FEW = 100
-"""So often it is said that something cannot be read."""
+_FEW, _MANY = 100, 1_000
+"""So often it is said that something cannot be read, and that there is no room for something."""
 
 _PART, _AT_ONCE, _ALL, _TOPIC = range(4)
 
@@ -119,6 +119,11 @@ class Shared:
         if len(told) < most and whose not in told:
             told.add(whose)
             lost(said, *args, topic=topic)
+
+    def has_no_room(self, whose: str, said: str) -> None:
+        """Something for, or of, *whose* part is declined: counted, and *said* once for each."""
+        self.count("declined")
+        self.lost_once(whose, _MANY, said, whose)
 
     def fits(self, frame: str) -> bool:
         """Whether *frame* is not too long for a message of its own."""

@@ -10,7 +10,6 @@ from parts import Parts, parts
 from test_hostile import Stranger, here
 
 from ate_dispatcher import Handle, Verdict, current_request
-from ate_dispatcher.errors import ConnectionFailed
 from ate_dispatcher.links.sequence import Sequences, Taken
 from ate_dispatcher.testing import Wire, WireTransport
 
@@ -161,40 +160,89 @@ def test_what_was_lost_on_the_way_is_said_again_before_what_waits(parts: Parts, 
     assert verdicts(handles) == [Verdict.OK] * 20
 
 
-def test_requests_that_wait_for_room_are_bounded(parts: Parts, slow: Slow) -> None:
-    """As those that wait for a connection; when there is room, more is taken."""
-    handles: List[Handle] = []
-
-    def ask() -> None:
-        for number in range(200):
-            handles.extend(slow.ask(number))
-
-    with pytest.raises(ConnectionFailed, match="no room for one more"):
-        ask()
-    assert 65 <= len(handles) <= 80
-    # What is short has room.
-    handles.append(parts.ask("a", 999, ttl=None))
-    slow.is_heard()
-    parts.clock.advance(2_000)
-    assert verdicts(handles) == [Verdict.OK] * len(handles)
-    assert verdicts(slow.ask(1)) == [Verdict.OK]
-
-
-def test_requests_that_wait_for_whoever_is_lost_take_no_room_any_more(
-    parts: Parts, slow: Slow
+def test_requests_that_wait_for_room_are_bounded(
+    parts: Parts, slow: Slow, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow.ask(*range(60))
-    slow.is_heard()
-    parts.wire.cut("b")
-    parts.clock.advance(450)
-    parts.wire.heal("b")
-    parts.clock.advance(1_000)
-    slow.begun.clear()
-    slow.is_not_heard()
-    slow.ask(*range(60))
+    """Who has too much to take is not asked; others are, and so is that one when it has room."""
+    parts.part("c")
+    parts.producer("c", 0, lambda topic, number, _: number, name="quick")
+    parts.clock.advance(10)
+    slow.wire.lose(0, "b", "c")
+    handles = slow.ask(*range(100))
+    parts.clock.advance(10)
+    first, far = [[each.report().members[index].verdict for each in handles] for index in (0, 1)]
+    far, quick = (first, far) if None in first else (far, first)
+    assert quick == [Verdict.OK] * 100
+    declined = far.count(Verdict.DECLINED)
+    assert 20 <= declined <= 30
+    assert far[-declined:] == [Verdict.DECLINED] * declined
+    assert parts.counted("a", "declined") == declined
+    assert caplog.text.count("part b has too much to take") == 1
     slow.is_heard()
     parts.clock.advance(2_000)
-    assert slow.begun == list(range(60))
+    assert verdicts(handles[:-declined]) == [Verdict.OK] * 2 * (100 - declined)
+    assert verdicts(slow.ask(1)) == [Verdict.OK] * 2
+
+
+def test_who_takes_nothing_more_is_given_up(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """It has said what it takes, and is there; others do not wait for ever."""
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(topics={"volts": [1]}, names={"1": "far"}, about={"clock": 100.0}))
+    parts.clock.advance(5)
+    series = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
+    stranger.wire.send("a", b'["took",%d,1]' % series)
+    parts.clock.advance(5)
+    handles = []
+    for _ in range(20):
+        handles.append(parts.ask("a", LARGE, ttl=None))
+        parts.clock.settle()
+    for second in range(45):
+        stranger.say(b'["beat","i",1,0,%d]' % (100 + second))
+        parts.clock.advance(1_000)
+        if second == 10:
+            # It does go on.
+            stranger.wire.send("a", b'["took",%d,2]' % series)
+        if second == 39:
+            assert set(verdicts(handles)) == {None}
+    assert verdicts(handles) == [Verdict.GONE] * 20
+    assert "20 answers are given up" in caplog.text
+    assert parts.connections["a"].parts == ("stranger",)
+
+
+def test_who_reads_very_slowly_has_no_more_on_its_way(parts: Parts) -> None:
+    """However long ago the first of that was said, it is kept, and counts."""
+    ours = sequences(parts)
+    series = series_of(ours.say("a", [b"here"], 4))
+    ours.has_taken("a", series, 1)
+    while ours.say("a", [b"x" * 1_000_000], 1_000_000) is not None:
+        pass
+    for _ in range(100):
+        ours.forget_old(lambda said: True)
+    assert list(ours.next_for("a", bytes, False)) == []
+    assert ours.say_again("a", series, 2, 7, 1.0, bytes) == 8
+
+
+def test_what_is_short_and_not_said_to_be_taken_keeps_nobody_waiting(parts: Parts) -> None:
+    """Nobody says each of them, and probes are among them."""
+    ours = sequences(parts)
+    series = series_of(ours.say("a", [b"here"], 4))
+    ours.has_taken("a", series, 1)
+    assert ours.say("a", [b"short" * 10_000], 50_000) is not None
+    assert ours.say("a", [b"x" * 2 * WINDOW], 2 * WINDOW) is not None
+
+
+@pytest.mark.parametrize("word", [b'["probe"]', b'["seen",1,1]'])
+def test_nobody_is_answered_more_often_than_it_sends_a_message(parts: Parts, word: bytes) -> None:
+    parts.part("a")
+    stranger = Stranger(parts)
+    stranger.wire.send("a", here())
+    stranger.wire.send("a", b'["seq",5,1,0]')
+    parts.clock.advance(5)
+    stranger.heard.clear()
+    stranger.wire.send("a", b"\n".join([word] * 10_000))
+    parts.clock.advance(5)
+    assert 1 <= len(stranger.heard) <= 3
 
 
 def test_answers_wait_for_room_too_and_who_leaves_has_said_all(parts: Parts) -> None:
@@ -321,7 +369,7 @@ def test_what_is_larger_than_a_window_goes_alone(parts: Parts) -> None:
     assert ours.say("a", large, 2 * WINDOW) is not None
     assert ours.say("a", large, 2 * WINDOW) is None
     assert list(ours.next_for("a", bytes, False)) == []
-    assert ours.has_taken("a", series, 2)
+    ours.has_taken("a", series, 2)
     assert [number for _, number in ours.next_for("a", bytes, False)] == [1]
     assert ours.say("a", [b"short"], 5) is None
 
@@ -353,21 +401,18 @@ def test_what_waits_for_who_begins_anew_or_has_taken_it_is_not_there_any_more(
     parts: Parts,
 ) -> None:
     ours = sequences(parts)
-    ask = b'["ask",1,null]'
     for begins_anew in (True, False):
         series = series_of(ours.say_at_once("a", [b"here"], 4))
         ours.has_taken("a", series, 1)
-        while ours.say("a", [ask, b"x" * 1_000_000], 1_000_000) is not None:
+        while ours.say("a", [b"x", b"x" * 1_000_000], 1_000_000) is not None:
             pass
-        assert (list(ours.crowded), ours.asks_waiting, ours.waiting_for("a")) == (
-            *(["a"], 1, 1_000_000),
-        )
+        assert (list(ours.crowded), ours.waiting_for("a")) == (["a"], 1_000_000)
         if begins_anew:
             ours.begin_anew("a")
         else:
             ours.has_taken("a", series, 9)
             assert [number for _, number in ours.next_for("a", bytes, False)] == [2]
-        assert (list(ours.crowded), ours.asks_waiting, ours.waiting_for("a")) == ([], 0, 0)
+        assert (list(ours.crowded), ours.waiting_for("a")) == ([], 0)
 
 
 def test_to_many_parts_no_more_is_on_its_way_than_to_a_few(parts: Parts) -> None:
