@@ -136,6 +136,21 @@ class Asks:
             return frame
         return b"" if pending is None else _again(number, pending, part_name).encode()
 
+    def leaves(self, part_name: str, frame: bytes) -> bytes:
+        """*frame*, which has waited until that part had taken what was said to it before, as now.
+
+        Nobody is asked who shall not begin it any more.
+        """
+        number = frames.number_asked(frame)
+        pending = None if number is None else self.pending.get(number)
+        if number is None or pending is None or pending.request.is_over:
+            return self.again(part_name, frame)
+        for place in pending.of(part_name):
+            if place in (pending.withdrawn or ()):
+                self._will_not(Ledger.withdrawn, number, pending, pending.left[place])
+        keys, topic = [key for _, key in pending.of(part_name)], str(pending.request.topic)
+        return frames.asked_now(frame, self._shared.now, topic, keys) if keys else b""
+
     def remind(self, part_name: str) -> None:
         """Ask that part again, which may have answered unheard: what it has no more is GONE."""
         for number in self.pending.open:
@@ -182,6 +197,9 @@ class Asks:
             if member.place not in pending.left or pending.request.is_over:
                 continue
             if pending.packed is None:
+                # It may be that it waits to be asked.
+                pending.withdrawn = pending.withdrawn or set()
+                pending.withdrawn.add(member.place)
                 self._shared.to(frames.can(number, [member.key]), member.part)
             else:
                 # It was not asked, and will not be.

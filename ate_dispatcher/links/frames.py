@@ -289,13 +289,27 @@ def number_asked(frame: bytes) -> Optional[int]:
     return int(frame[7 : frame.index(b",", 7)]) if frame.startswith(b'["ask",') else None
 
 
-def asked_now(frame: bytes, now: float) -> bytes:
-    """An `ask` of ours that leaves *now*, later than it was written: with the time that is left."""
+def asked_now(frame: bytes, now: float, topic: str, members: Sequence[int]) -> bytes:
+    """An `ask` of ours on that *topic*, which leaves later than it was written.
+
+    Of those *members*, with the time that is left; as it was, if none is.
+    """
     _, number, ttl_ms, clock_s, rest = frame.split(b",", 4)
     if ttl_ms != b"null":
         left_ms = float(ttl_ms) - (now - float(clock_s)) * 1e3
-        ttl_ms = b"%.3f" % max(0.0, left_ms)
-    return b'["ask",%b,%b,%.6f,%b' % (number, ttl_ms, now, rest)
+        if left_ms <= 0.0:
+            return frame
+        ttl_ms = b"%.3f" % left_ms
+    head = _text_of_topic(topic).encode() + b",["
+    rest = rest[rest.index(b"]", len(head)) :]
+    return b'["ask",%b,%b,%.6f,%b%b%b' % (
+        number,
+        ttl_ms,
+        now,
+        head,
+        _joined(members).encode(),
+        rest,
+    )
 
 
 def _text(text: str) -> str:

@@ -82,7 +82,7 @@ class Guests:
         #: Who is there, by name; kept up to date by who hears of that.
         self.parts: Dict[str, Part] = self._answers.parts
         #: Those that may be over where they were asked; each with when that is known here.
-        self._doubted: Dict[Tuple[str, int], Tuple[float, _Asked]] = {}
+        self._doubted: Dict[str, Dict[int, Tuple[float, _Asked]]] = {}
         #: What was begun, by who has asked; kept also if that is lost, for it may be back.
         self._begun: Dict[str, _Begun] = {}
         #: Who may be asked, by number; kept up to date by who says so to the others.
@@ -93,7 +93,8 @@ class Guests:
 
     def __len__(self) -> int:
         """How many are open."""
-        return sum(map(len, copied(self._open.values()))) + len(self._doubted)
+        begun = sum(map(len, copied(self._open.values())))
+        return begun + sum(map(len, copied(self._doubted.values())))
 
     def ask(
         self,
@@ -117,7 +118,8 @@ class Guests:
             # Not heard of, or gone: it shall say who it is, and ask again.
             self._will_not(sender, number, keys, "declined")
             return
-        is_doubted = bool(self._doubted) and (sender, number) in self._doubted
+        doubted = self._doubted.get(sender)
+        is_doubted = doubted is not None and number in doubted
         if is_doubted or number in self._begun_for(asker):
             self._shared.count("duplicates")
             if not is_doubted and number not in self._open.get(sender, ()):
@@ -126,9 +128,7 @@ class Guests:
             return
         there = self._open.get(sender)
         unheard = self._shared.sequences.waiting_for(sender)
-        if unheard > ROOM or (
-            there is not None and is_too_much(len(there) + len(self._doubted), size)
-        ):
+        if unheard > ROOM or is_too_much(len(there or ()) + len(doubted or ()), size):
             self._shared.has_no_room(sender, _NO_ROOM)
             self._will_not(sender, number, keys, "declined")
             return
@@ -136,19 +136,28 @@ class Guests:
         until = NEVER if ttl_ms is None else now + (ttl_ms / 1e3 - late)
         asked = _Asked(asker, number, until, topic, keys, args, kwargs, options)
         if late > _LATE and until > now:
-            self._doubted[sender, number] = now + _PAUSE, asked
+            self._doubted.setdefault(sender, {})[number] = now + _PAUSE, asked
+        elif doubted:
+            # Behind those: what one part asks is begun in its order.
+            at, _ = next(reversed(doubted.values()))
+            doubted[number] = at, asked
         else:
             self._begin(asked, now)
 
     def look(self, now: float) -> float:
         """Begin what is doubted no more; when to look again."""
-        while self._doubted:
-            key, (at, asked) = next(iter(self._doubted.items()))
-            if at > now:
-                return at
-            del self._doubted[key]
-            self._begin(asked, now)
-        return NEVER
+        until = NEVER
+        for sender, doubted in list(self._doubted.items()):
+            while doubted:
+                number, (at, asked) = next(iter(doubted.items()))
+                if at > now:
+                    until = min(until, at)
+                    break
+                del doubted[number]
+                self._begin(asked, now)
+            else:
+                self._doubted.pop(sender, None)
+        return until
 
     def _will_not(self, asker: str, number: int, keys: Iterable[int], why: str) -> None:
         for key in keys:
@@ -225,15 +234,16 @@ class Guests:
 
     def cancel(self, asker: str, number: int, keys: Optional[List[int]]) -> None:
         """Its caller does not want it any more; or not those producers, if they have not begun."""
-        if (asker, number) in self._doubted:
-            at, asked = self._doubted[asker, number]
+        doubted = self._doubted.get(asker)
+        if doubted is not None and number in doubted:
+            at, asked = doubted[number]
             off = set(asked.keys if keys is None else keys)
             left = [key for key in asked.keys if key not in off]
             if left:
                 # In its place: they are in the order in which they are begun.
-                self._doubted[asker, number] = at, asked._replace(keys=left)
+                doubted[number] = at, asked._replace(keys=left)
             else:
-                del self._doubted[asker, number]
+                del doubted[number]
             if keys is None:
                 self._skip(asker, number, asked.keys)
             # Their request goes on.
@@ -254,8 +264,7 @@ class Guests:
 
     def gone(self, asker: str) -> None:
         """Nobody waits any more for what it has asked."""
-        for key in [each for each in self._doubted if each[0] == asker]:
-            del self._doubted[key]
+        self._doubted.pop(asker, None)
         for guest in self._open.pop(asker, {}).values():
             guest.among = None
             guest.is_given_up = True

@@ -35,7 +35,7 @@ class Packed(NamedTuple):
 class Pending:
     """A request of ours with members elsewhere that have not answered, by part and key."""
 
-    __slots__ = ("late", "left", "packed", "request", "said", "since")
+    __slots__ = ("late", "left", "packed", "request", "said", "since", "withdrawn")
 
     def __init__(self, request: Request, packed: Packed, route: Route, now: float) -> None:
         self.request: Request = request
@@ -47,6 +47,8 @@ class Pending:
         self.said: Optional[Dict[RemoteMember, Said]] = None
         #: Likewise, of those who were late there.
         self.late: Optional[List[Tuple[str, int, int, float, float]]] = None
+        #: Who was asked, and disabled after that.
+        self.withdrawn: Optional[Set[Tuple[str, int]]] = None
 
     def parts(self) -> List[str]:
         """Those of whose members something may still come."""

@@ -77,7 +77,7 @@ class Recovery:
 
     def in_took(self, sender: str, series: int, number: int) -> None:
         """It has taken that, and there is room for more."""
-        self._shared.sequences.has_taken(sender, series, number)
+        self._shared.sequences.says_taken(sender, series, number)
         self._let_out(sender)
 
     def in_probe(self, sender: str) -> None:
@@ -93,7 +93,7 @@ class Recovery:
         self._shared.to_at_once(frames.PROBE, *self._behind)
         self._asked.clear()
         self._behind.clear()
-        for part in sequences.stuck():
+        for part in sequences.overrun():
             self._begin_anew(part)
 
     def let_all_out(self) -> None:
@@ -103,16 +103,10 @@ class Recovery:
 
     def _let_out(self, part: str, at_any_rate: bool = False) -> None:
         """What waits for *part*, as far as there is room."""
-        shared = self._shared
-        now = partial(self._now, part)
-        for message, number in shared.sequences.next_for(part, now, at_any_rate):
-            shared.send(part, message, number)
-
-    def _now(self, part: str, frame: bytes) -> bytes:
-        """What has waited to be said to *part*, as it leaves."""
-        said = self._asks.again(part, frame)
-        is_ask = said is frame and frames.number_asked(frame) is not None
-        return frames.asked_now(frame, self._shared.now) if is_ask else said
+        shared, now = self._shared, partial(self._asks.leaves, part)
+        if shared.connected:
+            for message, number in shared.sequences.next_for(part, now, at_any_rate):
+                shared.send(part, message, number)
 
     def _begin_anew(self, part: str) -> None:
         """What was said to it is not there any more, or never taken."""

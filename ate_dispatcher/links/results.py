@@ -18,7 +18,7 @@ from ..errors import BadType, BadValue
 from . import frames
 from .frame_reader import Coded
 from .history import History
-from .shared import ROOM, Shared
+from .shared import Shared
 from .subjects import subject_of
 
 __all__ = ["LINGERS", "Results"]
@@ -117,8 +117,9 @@ class Results:
         self._heard: List[Heard] = []
         # Whether anybody here listens to anything.
         self._hears = False
-        # To whom something was sent again since the last look: nobody has us fill our memory.
-        self._served: Set[str] = set()
+        # To whom something was sent again that waits for room, or since the last look: nobody has
+        # us fill our memory.
+        self._served: Dict[str, int] = {}
 
     @property
     def seq(self) -> int:
@@ -146,10 +147,6 @@ class Results:
         """*sender* has missed those."""
         if sender in self._served or sender not in self._sources:
             return
-        if self._shared.sequences.waiting_for(sender) > 2 * ROOM:
-            # It asks again, when it has taken some of that.
-            return
-        self._served.add(sender)
         oldest = self._history.first
         if first < oldest:
             self._shared.to(frames.lost(first, min(last, oldest - 1)), sender)
@@ -160,6 +157,8 @@ class Results:
                 break
             self._shared.count("sent_again")
             self._shared.to(frame, sender)
+        self._shared.flush()
+        self._served[sender] = self._shared.sequences.all_for(sender)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -245,7 +244,9 @@ class Results:
     def look(self, now: float) -> float:
         """Ask once more for what is still missing; when to look again."""
         until = NEVER
-        self._served.clear()
+        has_let_out = self._shared.sequences.has_let_out
+        for sender in [each for each in self._served if has_let_out(each, self._served[each])]:
+            del self._served[sender]
         for sender, (at, _, source) in list(self._lost.items()):
             if at <= now:
                 del self._lost[sender]

@@ -47,8 +47,9 @@ LONG = 10
 times as often. Without a connection, and while it is frozen, a part has none; a clock would go
 on."""
 
-_STUCK = 30
-"""Likewise, after which who says what it takes, and takes nothing more, will not go on."""
+_STUCK, _WAITING = 30, 128 * 1024 * 1024
+"""Likewise, after which who says what it takes, and takes nothing more, will not go on; nor will
+who has so much text waiting. New requests are declined at half of that, what they make is not."""
 
 _NONE = 1
 """No series of anybody."""
@@ -74,7 +75,8 @@ class _Sequence:
 
     __slots__ = (
         *("anew_at", "asked", "history", "is_paced", "patience", "rests_until", "series", "served"),
-        *("stirred", "taken", "theirs", "unsaid", "waiting", "waiting_size", "wanted"),
+        *("stirred", "taken", "theirs", "unsaid", "waited_size", "waiting", "waiting_size"),
+        *("wanted",),
     )
 
     def __init__(self, series: int) -> None:
@@ -85,6 +87,8 @@ class _Sequence:
         self.is_paced: bool = False
         self.waiting: Deque[Tuple[List[bytes], int]] = deque()
         self.waiting_size: int = 0
+        #: How much has waited and does not any more.
+        self.waited_size: int = 0
         #: In which of our beats that has begun, or they have taken something.
         self.stirred: int = 0
         #: Which of theirs it is, 0 if that is not known yet; and the last that was taken of it.
@@ -180,6 +184,7 @@ class Sequences:
                 return
             sequence.waiting.popleft()
             sequence.waiting_size -= size
+            sequence.waited_size += size
             left = list(filter(None, map(now, said)))
             if left:
                 yield self._numbered(sequence, left, sum(map(len, left))), len(left)
@@ -189,6 +194,16 @@ class Sequences:
         """So much text waits to be said to it."""
         sequence = self._by_part.get(part)
         return 0 if sequence is None else sequence.waiting_size
+
+    def all_for(self, part: str) -> int:
+        """What `has_let_out` is to be asked, to know when what waits for *part* now has left."""
+        sequence = self._by_part.get(part)
+        return 0 if sequence is None else sequence.waited_size + sequence.waiting_size
+
+    def has_let_out(self, part: str, size: int) -> bool:
+        """Whether nothing is left of what waited for *part* when `all_for` was that."""
+        sequence = self._by_part.get(part)
+        return sequence is None or sequence.waited_size >= size
 
     def _has_room(self, sequence: _Sequence, size: int) -> bool:
         history = sequence.history
@@ -204,6 +219,7 @@ class Sequences:
 
     def _forget_waiting(self, part: str, sequence: _Sequence) -> None:
         sequence.waiting.clear()
+        sequence.waited_size += sequence.waiting_size
         sequence.waiting_size = 0
         self.crowded.pop(part, None)
 
@@ -258,10 +274,13 @@ class Sequences:
             if not sequence.is_paced:
                 sequence.history.forget(self._beats - LONG, is_waited_for)
 
-    def stuck(self) -> List[str]:
-        """To whom something waits to be said that takes nothing more."""
+    def overrun(self) -> List[str]:
+        """For whom something waits, and who takes nothing more, or far too little."""
         since = self._beats - _STUCK
-        return [each for each in self.crowded if self._by_part[each].stirred < since]
+        found = [(each, self._by_part[each]) for each in self.crowded]
+        return [
+            name for name, each in found if each.stirred < since or each.waiting_size > _WAITING
+        ]
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -351,11 +370,17 @@ class Sequences:
             return True
         if series != sequence.series:
             return False
-        sequence.is_paced = True
         if number >= sequence.history.first:
             sequence.stirred = self._beats
         sequence.history.forget_until(number)
         return number >= sequence.history.last
+
+    def says_taken(self, part: str, series: int, number: int) -> None:
+        """Likewise; and it goes on saying so, from now on."""
+        sequence = self._by_part.get(part)
+        if sequence is not None and series == sequence.series:
+            sequence.is_paced = True
+            self.has_taken(part, series, number)
 
     def is_over(self, part: str, series: int) -> bool:
         """Whether we say nothing more to *part* in that *series*."""

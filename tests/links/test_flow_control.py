@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, List, Optional
+from typing import Any, Iterator, List, Optional
 
 import pytest
 from parts import Parts, parts
 from test_hostile import Stranger, here
 
-from ate_dispatcher import Handle, Verdict, current_request
+from ate_dispatcher import Handle, Producer, Verdict, current_request
 from ate_dispatcher.links.sequence import Sequences, Taken
 from ate_dispatcher.testing import Wire, WireTransport
 
@@ -214,7 +214,7 @@ def test_who_reads_very_slowly_has_no_more_on_its_way(parts: Parts) -> None:
     """However long ago the first of that was said, it is kept, and counts."""
     ours = sequences(parts)
     series = series_of(ours.say("a", [b"here"], 4))
-    ours.has_taken("a", series, 1)
+    ours.says_taken("a", series, 1)
     while ours.say("a", [b"x" * 1_000_000], 1_000_000) is not None:
         pass
     for _ in range(100):
@@ -227,7 +227,7 @@ def test_what_is_short_and_not_said_to_be_taken_keeps_nobody_waiting(parts: Part
     """Nobody says each of them, and probes are among them."""
     ours = sequences(parts)
     series = series_of(ours.say("a", [b"here"], 4))
-    ours.has_taken("a", series, 1)
+    ours.says_taken("a", series, 1)
     assert ours.say("a", [b"short" * 10_000], 50_000) is not None
     assert ours.say("a", [b"x" * 2 * WINDOW], 2 * WINDOW) is not None
 
@@ -306,7 +306,7 @@ def test_who_takes_no_answers_is_declined(parts: Parts) -> None:
 
 
 def test_who_takes_no_values_is_not_sent_them_again_and_again(parts: Parts) -> None:
-    """No more than there is room for waits for it."""
+    """While some wait for it; when it has taken them, others may have been lost."""
     a = parts.part("a")
     stranger = Stranger(parts)
     stranger.say(here(listened=["volts"]))
@@ -318,7 +318,70 @@ def test_who_takes_no_values_is_not_sent_them_again_and_again(parts: Parts) -> N
     for _ in range(60):
         stranger.wire.send("a", b'["again",1,4]')
         parts.clock.advance(1)
-    assert 128 <= parts.counted("a", "sent_again") <= 144
+    assert parts.counted("a", "sent_again") == 12
+    for _ in range(2):
+        last = [frame for frame in stranger.heard if frame[0] == "seq"][-1]
+        stranger.wire.send("a", b'["took",%d,%d]' % (series, last[2]))
+        parts.clock.advance(1)
+    stranger.wire.send("a", b'["again",1,4]')
+    parts.clock.advance(1)
+    assert parts.counted("a", "sent_again") == 16
+
+
+def test_a_stream_that_is_far_too_quick_for_who_asks_is_given_up(parts: Parts) -> None:
+    """It would fill the memory, however slowly that one takes it."""
+    parts.part("a")
+    yielded: List[int] = []
+
+    class Sweeps(Producer):
+        def produce_dispatcher_output(self, *_: Any) -> Iterator[str]:
+            for number in range(400):
+                yielded.append(number)
+                yield LARGE
+                parts.clock.sleep(0.001)
+
+    sweeps = Sweeps(name="sweep", stream=True)
+    parts.dispatchers["a"].register_result_producer(sweeps, "volts", start=True)
+    stranger = Stranger(parts)
+    stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
+    parts.clock.advance(5)
+    key = stranger.key_of("sweep")
+    series = {frame[1] for frame in stranger.heard if frame[0] == "seq"}
+    stranger.wire.send("a", b'["took",%d,1]' % max(series))
+    ask = ["ask", 1, None, 100.0, "volts", [key], [], {}, {}]
+    stranger.wire.send("a", json.dumps(ask).encode())
+    parts.clock.advance(1_000)
+    assert 130 <= len(yielded) <= 160
+    assert {frame[1] for frame in stranger.heard if frame[0] == "seq"} > series
+    assert parts.connections["a"].statistics()["guests"] == 0
+
+
+def test_who_is_disabled_while_it_waits_to_be_asked_is_not_asked(parts: Parts, slow: Slow) -> None:
+    """Others of its part are, and those who were asked before have begun."""
+    slow.is_heard()
+    parts.producer("b", 0, lambda topic, number, _: number, name="other")
+    parts.clock.advance(10)
+    slow.is_not_heard()
+    handles = slow.ask(*range(12))
+    parts.dispatchers["a"].disable("b/far")
+    parts.clock.advance(10)
+    slow.is_heard()
+    parts.clock.advance(1_000)
+    assert slow.begun == list(range(8))
+    first, second = [[each.report().members[index].verdict for each in handles] for index in (0, 1)]
+    far, other = (second, first) if Verdict.WITHDRAWN in second else (first, second)
+    assert far == [Verdict.OK] * 8 + [Verdict.WITHDRAWN] * 4
+    assert other == [Verdict.OK] * 12
+
+
+def test_who_leaves_without_a_connection_lets_out_nothing(parts: Parts, slow: Slow) -> None:
+    slow.ask(*range(12))
+    parts.wire.cut("a")
+    parts.clock.advance(1)
+    before = parts.counted("a", "messages_out")
+    parts.connections["a"].disconnect(drain=0)
+    parts.clock.advance(10)
+    assert parts.counted("a", "messages_out") == before
 
 
 def sequences(parts: Parts) -> Sequences:
@@ -361,10 +424,19 @@ def test_of_what_is_told_to_all_who_never_say_so_no_more_is_kept_than_to_a_few(
         assert again == [None, 4]
 
 
-def test_what_is_larger_than_a_window_goes_alone(parts: Parts) -> None:
+def test_who_does_not_say_by_itself_what_it_takes_is_told_all_at_once(parts: Parts) -> None:
+    """It says how much it has seen while it waits for an answer, and may never say it else."""
     ours = sequences(parts)
     series = series_of(ours.say("a", [b"here"], 4))
     assert ours.has_taken("a", series, 1)
+    for _ in range(30):
+        assert ours.say("a", [b"x" * 1_000_000], 1_000_000) is not None
+
+
+def test_what_is_larger_than_a_window_goes_alone(parts: Parts) -> None:
+    ours = sequences(parts)
+    series = series_of(ours.say("a", [b"here"], 4))
+    ours.says_taken("a", series, 1)
     large = [b"x" * (2 * WINDOW)]
     assert ours.say("a", large, 2 * WINDOW) is not None
     assert ours.say("a", large, 2 * WINDOW) is None
@@ -376,7 +448,7 @@ def test_what_is_larger_than_a_window_goes_alone(parts: Parts) -> None:
 
 def test_nothing_short_overtakes_what_waits(parts: Parts) -> None:
     ours = sequences(parts)
-    ours.has_taken("a", series_of(ours.say("a", [b"here"], 4)), 1)
+    ours.says_taken("a", series_of(ours.say("a", [b"here"], 4)), 1)
     half = [b"x" * 5_000_000]
     assert [ours.say("a", each, len(each[0])) is None for each in (half, half, [b"short"])] == [
         *(False, True, True)
@@ -389,7 +461,7 @@ def test_however_short_they_are_no_more_messages_are_on_their_way_than_are_kept(
     """None of those that may be asked for is forgotten for others."""
     ours = sequences(parts)
     series = series_of(ours.say("a", [b"here"], 4))
-    ours.has_taken("a", series, 1)
+    ours.says_taken("a", series, 1)
     said = [ours.say("a", [b"short"], 5) for _ in range(6_000)]
     for _ in range(500):
         ours.say_at_once("a", [b"probe"], 5)
@@ -403,7 +475,7 @@ def test_what_waits_for_who_begins_anew_or_has_taken_it_is_not_there_any_more(
     ours = sequences(parts)
     for begins_anew in (True, False):
         series = series_of(ours.say_at_once("a", [b"here"], 4))
-        ours.has_taken("a", series, 1)
+        ours.says_taken("a", series, 1)
         while ours.say("a", [b"x", b"x" * 1_000_000], 1_000_000) is not None:
             pass
         assert (list(ours.crowded), ours.waiting_for("a")) == (["a"], 1_000_000)
@@ -423,7 +495,7 @@ def test_to_many_parts_no_more_is_on_its_way_than_to_a_few(parts: Parts) -> None
         ours.begin(name)
     sizes = {}
     for name in (*names[:2], names[-1]):
-        ours.has_taken(name, series_of(ours.say_at_once(name, [b"here"], 4)), 1)
+        ours.says_taken(name, series_of(ours.say_at_once(name, [b"here"], 4)), 1)
         sizes[name] = 0
         while ours.say(name, [b"x" * 10_000], 10_000) is not None:
             sizes[name] += 10_000

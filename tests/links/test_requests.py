@@ -670,6 +670,30 @@ def test_who_was_disabled_there_as_it_ended_here_has_not_begun_it(parts: Parts) 
     assert verdicts(handle) == [Verdict.SKIPPED]
 
 
+def test_what_comes_behind_a_late_request_is_begun_behind_it(parts: Parts) -> None:
+    """Though it is not late itself, and nobody doubts it."""
+    parts.part("a")
+    parts.part("b")
+    begun: List[int] = []
+    parts.producer("b", 0, lambda topic, number: begun.append(number))
+    parts.wire.delay(1_500, "a", "b")
+    parts.ask("a", 1, ttl=None)
+    parts.clock.settle()
+    parts.wire.delay(0, "a", "b")
+    parts.clock.advance(600)
+    parts.ask("a", 2, ttl=None)
+    parts.clock.advance(1_000)
+    assert begun == []
+    parts.ask("a", 3, ttl=None)
+    parts.clock.advance(100)
+    assert begun == []
+    parts.clock.advance(60)
+    assert begun == [1, 2, 3]
+    parts.ask("a", 4, ttl=None)
+    parts.clock.advance(1)
+    assert begun == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("seconds", "verdict"), [(50, Verdict.LATE), (70, Verdict.MISSING)], ids=["soon", "for long"]
 )
