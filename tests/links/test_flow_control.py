@@ -178,9 +178,12 @@ def test_requests_that_wait_for_room_are_bounded(
     assert far[-declined:] == [Verdict.DECLINED] * declined
     assert parts.counted("a", "declined") == declined
     assert caplog.text.count("part b has too much to take") == 1
+    waiting = parts.connections["a"]._link._shared.sequences.waiting_for("b")
+    assert 64_000_000 < waiting < 70_000_000
     slow.is_heard()
     parts.clock.advance(2_000)
     assert verdicts(handles[:-declined]) == [Verdict.OK] * 2 * (100 - declined)
+    assert slow.begun == list(range(100 - declined))
     assert verdicts(slow.ask(1)) == [Verdict.OK] * 2
 
 
@@ -356,22 +359,26 @@ def test_a_stream_that_is_far_too_quick_for_who_asks_is_given_up(parts: Parts) -
     assert parts.connections["a"].statistics()["guests"] == 0
 
 
-def test_who_is_disabled_while_it_waits_to_be_asked_is_not_asked(parts: Parts, slow: Slow) -> None:
+@pytest.mark.parametrize("others", [0, 1])
+def test_who_is_disabled_while_it_waits_to_be_asked_is_not_asked(
+    parts: Parts, slow: Slow, others: int
+) -> None:
     """Others of its part are, and those who were asked before have begun."""
     slow.is_heard()
-    parts.producer("b", 0, lambda topic, number, _: number, name="other")
+    for number in range(others):
+        parts.producer("b", 0, lambda topic, number, _: number, name=f"other{number}")
     parts.clock.advance(10)
     slow.is_not_heard()
-    handles = slow.ask(*range(12))
+    handles = slow.ask(*range(30))
     parts.dispatchers["a"].disable("b/far")
     parts.clock.advance(10)
+    parts.wire.delay(1)
     slow.is_heard()
     parts.clock.advance(1_000)
     assert slow.begun == list(range(8))
-    first, second = [[each.report().members[index].verdict for each in handles] for index in (0, 1)]
-    far, other = (second, first) if Verdict.WITHDRAWN in second else (first, second)
-    assert far == [Verdict.OK] * 8 + [Verdict.WITHDRAWN] * 4
-    assert other == [Verdict.OK] * 12
+    told = [sorted(each.verdict.name for each in handle.report().members) for handle in handles]
+    assert told == [["OK"] * (1 + others)] * 8 + [["OK"] * others + ["WITHDRAWN"]] * 22
+    assert parts.counted("b", "malformed") == 0
 
 
 def test_who_leaves_without_a_connection_lets_out_nothing(parts: Parts, slow: Slow) -> None:
@@ -479,12 +486,15 @@ def test_what_waits_for_who_begins_anew_or_has_taken_it_is_not_there_any_more(
         while ours.say("a", [b"x", b"x" * 1_000_000], 1_000_000) is not None:
             pass
         assert (list(ours.crowded), ours.waiting_for("a")) == (["a"], 1_000_000)
+        all_of_it = ours.all_for("a")
+        assert not ours.has_let_out("a", all_of_it)
         if begins_anew:
             ours.begin_anew("a")
         else:
             ours.has_taken("a", series, 9)
             assert [number for _, number in ours.next_for("a", bytes, False)] == [2]
         assert (list(ours.crowded), ours.waiting_for("a")) == ([], 0)
+        assert ours.has_let_out("a", all_of_it)
 
 
 def test_to_many_parts_no_more_is_on_its_way_than_to_a_few(parts: Parts) -> None:
