@@ -33,10 +33,6 @@ from .subjects import subject_of
 
 __all__ = ["Asks"]
 
-_AGO = 3_600.0
-"""Seconds before it was asked that what nobody is to begin is said to have ended: by no clock is
-that now."""
-
 _FACTS: Dict[str, Fact] = {
     "declined": Ledger.declined,
     "withdrawn": Ledger.withdrawn,
@@ -82,7 +78,7 @@ class Asks:
         for member in route.places.values():
             if isinstance(member, PartMember) and member.home.is_gone:
                 # It has left while this was on its way here.
-                self._will_not(Ledger.gone, request.id, pending, member)
+                self.will_not(Ledger.gone, request.id, pending, member)
         self._send(pending, route.groups if len(pending.left) == len(route.places) else None)
 
     def send_rest(self) -> None:
@@ -122,41 +118,7 @@ class Asks:
             if shared.sequences.waiting_for(part_name) > ROOM:
                 shared.has_no_room(part_name, "part %s has too much to take: the rest is declined")
                 for place in pending.of(part_name):
-                    self._will_not(Ledger.declined, number, pending, pending.left[place])
-
-    def again(self, part_name: str, frame: bytes) -> bytes:
-        """*frame*, which that part says it has missed, as it is said to it once more.
-
-        What has ended does not leave: in its place goes that it is over. Who asks twice may have
-        taken it in between, so it is that part which knows whether it skips it.
-        """
-        number = frames.number_asked(frame)
-        pending = None if number is None else self.pending.get(number)
-        if number is None or (pending is not None and not pending.request.is_over):
-            return frame
-        return b"" if pending is None else _again(number, pending, part_name).encode()
-
-    def leaves(self, part_name: str, frame: bytes) -> bytes:
-        """*frame*, which has waited until that part had taken what was said to it before, as now.
-
-        Nobody is asked who shall not begin it any more.
-        """
-        number = frames.number_asked(frame)
-        pending = None if number is None else self.pending.get(number)
-        if number is None or pending is None or pending.request.is_over:
-            return self.again(part_name, frame)
-        for place in pending.of(part_name):
-            if place in (pending.withdrawn or ()):
-                self._will_not(Ledger.withdrawn, number, pending, pending.left[place])
-        keys, topic = [key for _, key in pending.of(part_name)], str(pending.request.topic)
-        return frames.asked_now(frame, self._shared.now, topic, keys) if keys else b""
-
-    def remind(self, part_name: str) -> None:
-        """Ask that part again, which may have answered unheard: what it has no more is GONE."""
-        for number in self.pending.open:
-            pending = self.pending[number]
-            if part_name in pending.debtors():
-                self._shared.to(_again(number, pending, part_name), part_name)
+                    self.will_not(Ledger.declined, number, pending, pending.left[place])
 
     def wait_for(self, said: List[bytes]) -> bool:
         """Whether something was asked with what was *said* that has not ended."""
@@ -203,7 +165,7 @@ class Asks:
                 self._shared.to(frames.can(number, [member.key]), member.part)
             else:
                 # It was not asked, and will not be.
-                self._will_not(Ledger.withdrawn, number, pending, member)
+                self.will_not(Ledger.withdrawn, number, pending, member)
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -297,7 +259,7 @@ class Asks:
         """It was not asked, or has not begun, and will not."""
         pending, member = self._find(sender, number, key)
         if pending is not None and member is not None:
-            self._will_not(_FACTS[why], number, pending, member, _LATE.get(why, _SKIPPED))
+            self.will_not(_FACTS[why], number, pending, member, _LATE.get(why, _SKIPPED))
 
     def in_skip(self, sender: str, number: int, key: int) -> None:
         """It will not begin: the request was over."""
@@ -306,7 +268,7 @@ class Asks:
             return
         if pending.request.deadline == NEVER and pending.request.completion is None:
             # It never was: what it had said of that is lost, and it was asked again (`remind`).
-            self._will_not(Ledger.gone, number, pending, member)
+            self.will_not(Ledger.gone, number, pending, member)
         else:
             self._says(number, pending, member, _SKIPPED)
 
@@ -357,7 +319,7 @@ class Asks:
             for key in keys:
                 member = pending.left.get((part_name, key))
                 if member is not None:
-                    self._will_not(Ledger.gone, number, pending, member)
+                    self.will_not(Ledger.gone, number, pending, member)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -370,7 +332,7 @@ class Asks:
             self._shared.count("duplicates")
         return pending, member
 
-    def _will_not(
+    def will_not(
         self, fact: Fact, number: int, pending: Pending, member: RemoteMember, late: Said = _SKIPPED
     ) -> None:
         """That *fact* of who does not begin it; *late* is what it comes to behind the end."""
@@ -402,10 +364,3 @@ class Asks:
             for member, (verdict, standing) in settled.items()
         }
         settle(self._engine, request, settled)
-
-
-def _again(number: int, pending: Pending, part_name: str) -> str:
-    """What that part was asked, once more for who has begun it: nobody begins it any more."""
-    keys = [key for _, key in pending.of(part_name)]
-    topic, clock_s = str(pending.request.topic), pending.since - _AGO
-    return frames.ask(number, 0.0, clock_s, topic, keys, "[]", "{}") if keys else ""

@@ -1,4 +1,4 @@
-"""What is done where something was lost between two parts: it is said again, or given up.
+"""What another part has not taken yet: it is said again, or later than it was written, or given up.
 
 On the link's thread.
 """
@@ -9,16 +9,22 @@ from functools import partial
 from typing import Set
 
 from .._core.durations import NEVER
+from .._core.ledger import Ledger
 from .._engine.process import lost
 from . import frames
 from .asks import Asks
 from .guests import Guests
 from .membership import BEAT
+from .pending import Pending
 from .results import Results
 from .sequence import LONG, Taken
 from .shared import Shared
 
 __all__ = ["Recovery"]
+
+_AGO = 3_600.0
+"""Seconds before it was asked that what nobody is to begin is said to have ended: by no clock is
+that now."""
 
 
 class Recovery:
@@ -42,7 +48,7 @@ class Recovery:
             self._lose_track(sender)
         elif taken is Taken.INSTEAD:
             # What that part has answered before is lost; what it was asked just now it may have.
-            self._asks.remind(sender)
+            self._remind(sender)
         elif taken is not Taken.YES:
             shared.count("duplicates" if taken is Taken.BEFORE else "gaps")
             return False
@@ -50,7 +56,7 @@ class Recovery:
 
     def in_resend(self, sender: str, series: int, first: int, theirs: int) -> None:
         """It has missed all from *first* on; *theirs* is the series in which it speaks."""
-        shared, again = self._shared, partial(self._asks.again, sender)
+        shared, again = self._shared, partial(self._again, sender)
         number = shared.sequences.say_again(sender, series, first, theirs, shared.now, again)
         if number is None:
             self._begin_anew(sender)
@@ -103,7 +109,7 @@ class Recovery:
 
     def _let_out(self, part: str, at_any_rate: bool = False) -> None:
         """What waits for *part*, as far as there is room."""
-        shared, now = self._shared, partial(self._asks.leaves, part)
+        shared, now = self._shared, partial(self._leaves, part)
         if shared.connected:
             for message, number in shared.sequences.next_for(part, now, at_any_rate):
                 shared.send(part, message, number)
@@ -128,3 +134,44 @@ class Recovery:
         if given_up:
             said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"
             lost(said, part, given_up)
+
+    def _again(self, part_name: str, frame: bytes) -> bytes:
+        """*frame*, which that part says it has missed, as it is said to it once more.
+
+        What has ended does not leave: in its place goes that it is over. Who asks twice may have
+        taken it in between, so it is that part which knows whether it skips it.
+        """
+        number = frames.number_asked(frame)
+        pending = None if number is None else self._asks.pending.get(number)
+        if number is None or (pending is not None and not pending.request.is_over):
+            return frame
+        return b"" if pending is None else _over(number, pending, part_name).encode()
+
+    def _leaves(self, part_name: str, frame: bytes) -> bytes:
+        """*frame*, which has waited until that part had taken what was said to it before, as now.
+
+        Nobody is asked who shall not begin it any more.
+        """
+        number = frames.number_asked(frame)
+        pending = None if number is None else self._asks.pending.get(number)
+        if number is None or pending is None or pending.request.is_over:
+            return self._again(part_name, frame)
+        for place in pending.of(part_name):
+            if place in (pending.withdrawn or ()):
+                self._asks.will_not(Ledger.withdrawn, number, pending, pending.left[place])
+        keys, topic = [key for _, key in pending.of(part_name)], str(pending.request.topic)
+        return frames.asked_now(frame, self._shared.now, topic, keys) if keys else b""
+
+    def _remind(self, part_name: str) -> None:
+        """Ask that part again, which may have answered unheard: what it has no more is GONE."""
+        for number in self._asks.pending.open:
+            pending = self._asks.pending[number]
+            if part_name in pending.debtors():
+                self._shared.to(_over(number, pending, part_name), part_name)
+
+
+def _over(number: int, pending: Pending, part_name: str) -> str:
+    """What that part was asked, once more for who has begun it: nobody begins it any more."""
+    keys = [key for _, key in pending.of(part_name)]
+    topic, clock_s = str(pending.request.topic), pending.since - _AGO
+    return frames.ask(number, 0.0, clock_s, topic, keys, "[]", "{}") if keys else ""
