@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 from typing_extensions import Protocol
 
 from .. import _log
-from .._core.durations import NEVER, timeout_instant
+from .._core.durations import timeout_instant
 from .._delivery.mailbox import CLOSED, Mailbox
 from .._delivery.posts import Posts, posts_of
 from .._delivery.sentinels import STOP
@@ -165,8 +165,9 @@ class Participant(threading.Thread):
             clock = clock or REAL
             self._ate_threadless.wait(clock, timeout_instant(clock.now(), timeout))
         elif clock is None or clock is REAL:
-            endless = timeout is None or deadline == NEVER
-            super().join(None if endless else min(deadline - REAL.now(), threading.TIMEOUT_MAX))
+            # For its errors.
+            super().join(0)
+            REAL.join(self, self._ate_mailbox.parker, deadline)
         else:
             clock.join(self, self._ate_mailbox.parker, timeout_instant(clock.now(), timeout))
 

@@ -14,7 +14,7 @@ from importlib.machinery import BuiltinImporter
 from importlib.util import module_from_spec
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from typing_extensions import Protocol
 
@@ -22,6 +22,9 @@ from .._core.durations import NEVER
 
 _LONGEST_WAIT = min(threading.TIMEOUT_MAX, 7 * 86400.0)
 """One system wait; longer ones are waited for in pieces, so a ttl may have any size."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+"""Seconds between looks whether a thread has ended, for who was not woken by that."""
 
 
 class Parker(Protocol):
@@ -133,16 +136,43 @@ class RealClock:
     ) -> Parker:
         return parker  # type: ignore[no-any-return]
 
+    def __init__(self) -> None:
+        # Who waits for the end of whom, by the id of that one's parker. Single calls of a dict and
+        # of lists alone; who is missed by that looks again soon.
+        self._joining: Dict[int, List[QueueParker]] = {}
+
     def expected(self, parker: Any) -> None:
         """Real threads need no leave to run."""
 
-    entered = left = expected
+    entered = expected
+
+    def left(self, parker: Any) -> None:
+        """Its thread ends: who waits for that is woken."""
+        for each in self._joining.pop(id(parker), ()):
+            each.unpark(None)
 
     def join(self, thread: threading.Thread, parker: Any, deadline: float) -> None:
-        remaining = deadline - self.now()
-        while thread.is_alive() and remaining > 0:
-            Thread.join(thread, min(remaining, _LONGEST_WAIT))
-            remaining = deadline - self.now()
+        """Not by `Thread.join` until its last moment.
+
+        Until Python 3.12 that takes a thread for ended, for good, from which Ctrl-C tears whoever
+        waits (bpo-45274).
+        """
+        own, pause = QueueParker(), _FIRST_PAUSE
+        self._joining.setdefault(id(parker), []).append(own)
+        try:
+            while True:
+                remaining = deadline - self.now()
+                if not thread.is_alive() or remaining <= 0:
+                    break
+                if own.park_until(self.now() + min(remaining, pause)):
+                    Thread.join(thread, min(remaining, _LONGEST_WAIT))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            others = self._joining.get(id(parker), [])
+            if own in others:
+                others.remove(own)
+            if not others:
+                self._joining.pop(id(parker), None)
 
 
 REAL = RealClock()

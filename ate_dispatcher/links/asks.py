@@ -93,6 +93,10 @@ class Asks:
         shared, request, packed = self._shared, pending.request, pending.packed
         if packed is None or request.is_over or not shared.connected:
             return
+        if shared.sequences.crowded and self._decline(pending):
+            groups = None
+            if request.is_over:
+                return
         pending.packed, now = None, shared.now
         pending.since = now
         ttl_ms = None if request.deadline == NEVER else max(0.0, (request.deadline - now) * 1e3)
@@ -103,22 +107,23 @@ class Asks:
             question = question_text(packed.args, packed.kwargs, ttl_ms)
             shared.transport.ask(subject_of(topic), question, request.id)
             return
-        if shared.sequences.crowded:
-            self._decline(pending)
-            groups = None
         groups = groups or groups_of(pending.left)
         said = frames.asks(request.id, ttl_ms, now, topic, groups, *packed)
         for parts, frame in zip(groups.values(), said):
             shared.to(frame, *parts)
 
-    def _decline(self, pending: Pending) -> None:
-        """Those of parts that have so much to take already that there is no room for more."""
+    def _decline(self, pending: Pending) -> bool:
+        """Those of parts that have so much to take already that there is no room for more.
+
+        Whether there are any.
+        """
         shared, number = self._shared, pending.request.id
-        for part_name in pending.parts():
-            if shared.sequences.waiting_for(part_name) > ROOM:
-                shared.has_no_room(part_name, "part %s has too much to take: the rest is declined")
-                for place in pending.of(part_name):
-                    self.will_not(Ledger.declined, number, pending, pending.left[place])
+        full = [each for each in pending.parts() if shared.sequences.waiting_for(each) > ROOM]
+        for part_name in full:
+            shared.has_no_room(part_name, "part %s has too much to take: the rest is declined")
+            for place in pending.of(part_name):
+                self.will_not(Ledger.declined, number, pending, pending.left[place])
+        return bool(full)
 
     def wait_for(self, said: List[bytes]) -> bool:
         """Whether something was asked with what was *said* that has not ended."""

@@ -86,6 +86,7 @@ __all__ = [
     "err",
     "fin",
     "here",
+    "is_over",
     "late",
     "lost",
     "not_",
@@ -287,6 +288,11 @@ def took(series: int, number: int) -> str:
 def number_asked(frame: bytes) -> Optional[int]:
     """The number of the request, if *frame* of ours is an `ask`."""
     return int(frame[7 : frame.index(b",", 7)]) if frame.startswith(b'["ask",') else None
+
+
+def is_over(frame: bytes) -> bool:
+    """Whether an `ask` of ours was said with no time left."""
+    return frame.split(b",", 3)[2] == b"0.000"
 
 
 def asked_now(frame: bytes, now: float, topic: str, members: Sequence[int]) -> bytes:

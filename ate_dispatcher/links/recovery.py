@@ -6,7 +6,7 @@ On the link's thread.
 from __future__ import annotations
 
 from functools import partial
-from typing import Set
+from typing import Dict
 
 from .._core.durations import NEVER
 from .._core.ledger import Ledger
@@ -26,6 +26,9 @@ _AGO = 3_600.0
 """Seconds before it was asked that what nobody is to begin is said to have ended: by no clock is
 that now."""
 
+_MANY = 1_000
+"""So many frames that have waited leave before others have their turn."""
+
 
 class Recovery:
     """With all parts, as their `Sequences` say."""
@@ -37,8 +40,10 @@ class Recovery:
         self._results = results
         # Who wants to know what we have taken, and who has not taken all that we have said: nobody
         # is told more than once for all that it says at a time.
-        self._asked: Set[str] = set()
-        self._behind: Set[str] = set()
+        self._asked: Dict[str, None] = {}
+        self._behind: Dict[str, None] = {}
+        # To whom more may be let out, when others have had their turn.
+        self._going_on: Dict[str, None] = {}
 
     def is_next(self, size: int, sender: str, series: int, number: int, ours: int) -> bool:
         """Whether a message of that *size* and number is to be read now; *sender* is known."""
@@ -63,7 +68,7 @@ class Recovery:
         elif number:
             shared.count("sent_again", number)
         elif shared.sequences.is_over(sender, series):
-            self._behind.add(sender)
+            self._behind[sender] = None
 
     def in_passed(self, sender: str, series: int, number: int) -> None:
         """It does not say again what it has said up to that *number*."""
@@ -78,7 +83,7 @@ class Recovery:
     def in_seen(self, sender: str, series: int, number: int) -> None:
         """It has taken what we have said up to that *number*, and waits for more."""
         if not self._shared.sequences.has_taken(sender, series, number):
-            self._behind.add(sender)
+            self._behind[sender] = None
         self._let_out(sender)
 
     def in_took(self, sender: str, series: int, number: int) -> None:
@@ -88,10 +93,13 @@ class Recovery:
 
     def in_probe(self, sender: str) -> None:
         """It wants to know how much we have taken."""
-        self._asked.add(sender)
+        self._asked[sender] = None
 
-    def look(self) -> None:
-        """Tell those who want to know something; give up who will not go on."""
+    def look(self) -> bool:
+        """Tell those who want to know something; give up who will not go on.
+
+        Whether there is more to do at once.
+        """
         sequences = self._shared.sequences
         for part in self._asked:
             sequences.say_taken(part)
@@ -99,8 +107,14 @@ class Recovery:
         self._shared.to_at_once(frames.PROBE, *self._behind)
         self._asked.clear()
         self._behind.clear()
+        going_on, self._going_on = self._going_on, {}
+        for part in going_on:
+            self._let_out(part)
         for part in sequences.overrun():
+            said = "part %s takes too little of what is said to it, or nothing: %d MB are given up"
+            lost(said, part, sequences.waiting_for(part) // 1_000_000)
             self._begin_anew(part)
+        return bool(self._going_on)
 
     def let_all_out(self) -> None:
         """What waits for others to take what was said before: this part leaves."""
@@ -109,10 +123,17 @@ class Recovery:
 
     def _let_out(self, part: str, at_any_rate: bool = False) -> None:
         """What waits for *part*, as far as there is room."""
-        shared, now = self._shared, partial(self._leaves, part)
-        if shared.connected:
-            for message, number in shared.sequences.next_for(part, now, at_any_rate):
-                shared.send(part, message, number)
+        shared = self._shared
+        if not shared.connected:
+            return
+        now, number = partial(self._left if at_any_rate else self._leaves, part), 0
+        for message, frames_of_it in shared.sequences.next_for(part, now, at_any_rate):
+            if message:
+                shared.send(part, message, frames_of_it)
+            number += frames_of_it
+            if number > _MANY and not at_any_rate:
+                self._going_on[part] = None
+                break
 
     def _begin_anew(self, part: str) -> None:
         """What was said to it is not there any more, or never taken."""
@@ -132,7 +153,10 @@ class Recovery:
         self._results.hand_on()
         given_up = self._asks.gone(part, False, before)
         if given_up:
-            said = "part %s begins anew, cut off for long or too much lost: %d answers are given up"
+            said = (
+                "part %s begins anew, cut off for long or with too much not taken: %d answers are "
+                "given up"
+            )
             lost(said, part, given_up)
 
     def _again(self, part_name: str, frame: bytes) -> bytes:
@@ -156,11 +180,21 @@ class Recovery:
         pending = None if number is None else self._asks.pending.get(number)
         if number is None or pending is None or pending.request.is_over:
             return self._again(part_name, frame)
+        if frames.is_over(frame):
+            # That is for who has begun it.
+            return frame
+        keys, withdrawn = [], pending.withdrawn or ()
         for place in pending.of(part_name):
-            if place in (pending.withdrawn or ()):
+            if place in withdrawn:
                 self._asks.will_not(Ledger.withdrawn, number, pending, pending.left[place])
-        keys, topic = [key for _, key in pending.of(part_name)], str(pending.request.topic)
+            else:
+                keys.append(place[1])
+        topic = str(pending.request.topic)
         return frames.asked_now(frame, self._shared.now, topic, keys) if keys else b""
+
+    def _left(self, part_name: str, frame: bytes) -> bytes:
+        """Likewise, as this part leaves: nobody begins anything for it any more."""
+        return frame if frames.number_asked(frame) is None else b""
 
     def _remind(self, part_name: str) -> None:
         """Ask that part again, which may have answered unheard: what it has no more is GONE."""

@@ -191,6 +191,7 @@ class Results:
     def gone(self, sender: str, instance: str, for_good: bool) -> None:
         """It was lost; or has left, and what is held of it is all that will come."""
         source = self._sources.pop(sender, None)
+        self._served.pop(sender, None)
         if source is None or for_good:
             self._end(sender, source)
         else:

@@ -47,9 +47,10 @@ LONG = 10
 times as often. Without a connection, and while it is frozen, a part has none; a clock would go
 on."""
 
-_STUCK, _WAITING = 30, 128 * 1024 * 1024
+_STUCK, _WAITING = 30, 512 * 1024 * 1024
 """Likewise, after which who says what it takes, and takes nothing more, will not go on; nor will
-who has so much text waiting. New requests are declined at half of that, what they make is not."""
+who has so much text waiting. New requests are declined long before that, but what is open may make
+more than that one takes."""
 
 _NONE = 1
 """No series of anybody."""
@@ -173,9 +174,10 @@ class Sequences:
     def next_for(
         self, part: str, now: Callable[[bytes], bytes], at_any_rate: bool
     ) -> Iterator[Tuple[bytes, int]]:
-        """What waits for *part*, as long as there is room: messages, and how many frames they have.
+        """What waits for *part*, as long as there is room: messages, and how many frames they had.
 
-        Each frame as it is *now*: with the time that is left, or none if it has ended.
+        Each frame as it is *now*: with the time that is left, or none if it has ended; the message
+        is b"" if that is true of all. Who has heard enough of it may go on later.
         """
         sequence = self._by_part.get(part)
         while sequence is not None and sequence.waiting:
@@ -185,10 +187,11 @@ class Sequences:
             sequence.waiting.popleft()
             sequence.waiting_size -= size
             sequence.waited_size += size
+            if not sequence.waiting:
+                self.crowded.pop(part, None)
             left = list(filter(None, map(now, said)))
-            if left:
-                yield self._numbered(sequence, left, sum(map(len, left))), len(left)
-        self.crowded.pop(part, None)
+            message = self._numbered(sequence, left, sum(map(len, left))) if left else b""
+            yield message, len(said)
 
     def waiting_for(self, part: str) -> int:
         """So much text waits to be said to it."""
@@ -212,7 +215,10 @@ class Sequences:
         return fits and len(history) < _MESSAGES
 
     def _numbered(self, sequence: _Sequence, said: List[bytes], size: int) -> bytes:
-        room = NEVER if sequence.is_paced else min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
+        room = min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
+        if sequence.is_paced:
+            # More than a window is nothing but what was said at once.
+            room = size + _ROOM_FOR_ALL
         number = sequence.history.add(said, size, self._beats, room)
         head = frames.seq(sequence.series, number, sequence.theirs)
         return b"\n".join([head.encode(), *said])

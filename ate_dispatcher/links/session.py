@@ -226,7 +226,7 @@ class Session:
         if not self.is_over:
             now = shared.now
             shared.sequences.look(now)
-            self._recovery.look()
+            more = self._recovery.look() or more
             until = min(self.membership.look(now), self.results.look(now), self.guests.look(now))
             if self._leave_by < NEVER:
                 until = min(until, self._leave_by)

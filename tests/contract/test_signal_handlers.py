@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from typing import Any, List
 
@@ -378,3 +380,44 @@ def test_ctrl_c_in_a_storm_of_calls() -> None:
     kept, hits = map(int, done.stdout.split())
     assert kept > 500
     assert hits > 20
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+from ate_dispatcher import Dispatcher, Producer
+from ate_dispatcher.testing import Wire
+
+class Dmm(Producer):
+    def produce_dispatcher_output(self, topic):
+        return 1
+
+with Dispatcher() as dispatcher:
+    dmm = Dmm(name="dmm")
+    dispatcher.register_result_producer(dmm, "volts", start=True)
+    connection = dispatcher.connect(Wire().transport(), name="a")
+    for each in (connection, dispatcher, dmm):
+        interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        try:
+            each.join()
+        except KeyboardInterrupt:
+            print("interrupted")
+        began = time.monotonic()
+        each.join(0.1)
+        print(time.monotonic() - began >= 0.1, dispatcher.is_alive(), dmm.is_alive())
+    connection.disconnect()
+    print(connection.join(5))
+print(dispatcher.is_alive(), dmm.is_alive())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal interrupts a wait there")
+def test_who_was_torn_from_a_join_waits_in_the_next_one() -> None:
+    """Until Python 3.12 whoever is joined by `Thread.join` would be taken for ended, for good."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stderr, done.stdout.split("\n")) == (
+        "",
+        [*["interrupted", "True True True"] * 3, "True", "False False", ""],
+    )

@@ -184,6 +184,9 @@ def test_what_had_no_time_left_is_not_asked_as_if_it_were_said_now() -> None:
     """By its clock it is over, however long it takes: nobody begins it."""
     frame = frames.ask(7, 0.0, 12.5, "volts", [3], "[]", "{}").encode()
     assert frames.asked_now(frame, 3_612.5, "volts", [3]) == frame
+    assert frames.is_over(frame)
+    for ttl in (0.001, None):
+        assert not frames.is_over(frames.ask(7, ttl, 12.5, "volts", [3], "[]", "{}").encode())
 
 
 # -- what is malformed -----------------------------------------------------------------------------

@@ -694,6 +694,23 @@ def test_what_comes_behind_a_late_request_is_begun_behind_it(parts: Parts) -> No
     assert begun == [1, 2, 3, 4]
 
 
+def test_what_is_late_is_not_begun_for_who_is_gone_meanwhile(parts: Parts) -> None:
+    """Nor what came behind it."""
+    parts.part("a")
+    parts.part("b")
+    begun: List[int] = []
+    parts.producer("b", 0, lambda topic, number: begun.append(number))
+    parts.wire.delay(1_500, "a", "b")
+    parts.ask("a", 1, ttl=None)
+    parts.clock.settle()
+    parts.wire.delay(0, "a", "b")
+    parts.ask("a", 2, ttl=None)
+    parts.clock.advance(1_600)
+    parts.connections["a"].disconnect(drain=0)
+    parts.clock.advance(1_000)
+    assert begun == []
+
+
 @pytest.mark.parametrize(
     ("seconds", "verdict"), [(50, Verdict.LATE), (70, Verdict.MISSING)], ids=["soon", "for long"]
 )
