@@ -92,8 +92,9 @@ keeps; an `ask` whose request has ended with a `ttl_ms` of 0, a `clock_s` of an 
 nothing in it, for who has not taken it to skip; what is older than ten of its beats is `passed`:
 who has asked before that, and waits, gives that up. Or a new series begins, and both give up what
 they have asked of each other: if there was no room to keep all, or an answer to what is older is
-still waited for; if the first is asked for, and `ours` is not the series that was heard last; and
-if a series begins in which `heard` is another one, for then this part was taken for gone there.
+still waited for (who says `took` is said all that it has not taken, however old); if the first is
+asked for, and `ours` is not the series that was heard last; and if a series begins in which `heard`
+is another one, for then this part was taken for gone there.
 If it begins instead of one of which no more was heard than that there is one, each `ask` that is
 open there is said again, likewise with a `ttl_ms` of 0 and nothing in it: what was answered in the
 one that is over is ``"gone"`` then.
@@ -104,10 +105,14 @@ series 1 if it has taken none yet; who has sent more than that says something. A
 none of this is told each thing once, or never.
 
 **Flow control.** Whoever takes numbered messages says `took`, in a message without `seq`: of the
-first of a series, after each 64 KiB, and when it is sent ``["probe"]``. To a part that has said so
-no more than 8 MiB are on the way, and 32 MiB to all of them, but 128 KiB to each; the rest waits,
-and what has ended before it leaves is said as what is said again. What is to make the other go on
-does not wait: `seen`, `resend`, and a probe, five times a second while something waits.
+first of a series, after each 64 KiB, and when it is sent ``["probe"]``. Who has begun with that
+must go on. To a part that has said so no more than 8 MiB are on the way, and 32 MiB to all of them,
+but 128 KiB to each, and 4,000 messages; what is longer goes where less than 64 KiB are. The rest
+waits for a `took` or `seen`. What has ended before it leaves is said as what is said again; an
+`ask` leaves with the `ttl_ms` and `clock_s` of then, without members that were disabled. What is to
+make the other go on does not wait: `here`, `beat`, `seen`, `resend`, and a probe, five times a
+second while something waits. To who takes nothing for 30 beats of ours, or has 512 MiB waiting, a
+new series begins, as above; and what has 64 MiB waiting already is not asked, and not begun for.
 
 **Limits.** A payload at most as large as the server says, ``max_payload``, less 1,024; subject and
 reply-to together 3,900 bytes, and a topic 1,024 of those; a traceback 4,096 characters; 10,000
