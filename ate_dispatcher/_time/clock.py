@@ -23,7 +23,7 @@ from .._core.durations import NEVER
 _LONGEST_WAIT = min(threading.TIMEOUT_MAX, 7 * 86400.0)
 """One system wait; longer ones are waited for in pieces, so a ttl may have any size."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 1.0
 """Seconds between looks whether a thread has ended, for who was not woken by that."""
 
 
