@@ -14,7 +14,7 @@ from importlib.machinery import BuiltinImporter
 from importlib.util import module_from_spec
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, ClassVar, Dict, List, Optional
 
 from typing_extensions import Protocol
 
@@ -136,10 +136,9 @@ class RealClock:
     ) -> Parker:
         return parker  # type: ignore[no-any-return]
 
-    def __init__(self) -> None:
-        # Who waits for the end of whom, by the id of that one's parker. Single calls of a dict and
-        # of lists alone; who is missed by that looks again soon.
-        self._joining: Dict[int, List[QueueParker]] = {}
+    # Who waits for the end of whom, by the id of that one's parker. Single calls of a dict and of
+    # lists alone; who is missed by that looks again soon.
+    _joining: ClassVar[Dict[int, List[QueueParker]]] = {}
 
     def expected(self, parker: Any) -> None:
         """Real threads need no leave to run."""
