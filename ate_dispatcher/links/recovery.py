@@ -101,12 +101,16 @@ class Recovery:
         Whether there is more to do at once.
         """
         sequences = self._shared.sequences
-        for part in self._asked:
-            sequences.say_taken(part)
-        # From the number of this they know.
-        self._shared.to_at_once(frames.PROBE, *self._behind)
-        self._asked.clear()
-        self._behind.clear()
+        if self._asked:
+            for part in self._asked:
+                sequences.say_taken(part)
+            self._asked.clear()
+        if self._behind:
+            # From the number of this they know.
+            self._shared.to_at_once(frames.PROBE, *self._behind)
+            self._behind.clear()
+        if not sequences.crowded:
+            return False
         going_on, self._going_on = self._going_on, {}
         for part in going_on:
             self._let_out(part)

@@ -245,9 +245,10 @@ class Results:
     def look(self, now: float) -> float:
         """Ask once more for what is still missing; when to look again."""
         until = NEVER
-        has_let_out = self._shared.sequences.has_let_out
-        for sender in [each for each in self._served if has_let_out(each, self._served[each])]:
-            del self._served[sender]
+        if self._served:
+            has_let_out = self._shared.sequences.has_let_out
+            for sender in [each for each in self._served if has_let_out(each, self._served[each])]:
+                del self._served[sender]
         for sender, (at, _, source) in list(self._lost.items()):
             if at <= now:
                 del self._lost[sender]

@@ -195,8 +195,7 @@ class Sequences:
 
     def waiting_for(self, part: str) -> int:
         """So much text waits to be said to it."""
-        sequence = self._by_part.get(part)
-        return 0 if sequence is None else sequence.waiting_size
+        return self._by_part[part].waiting_size if part in self.crowded else 0
 
     def all_for(self, part: str) -> int:
         """What `has_let_out` is to be asked, to know when what waits for *part* now has left."""
@@ -210,9 +209,13 @@ class Sequences:
 
     def _has_room(self, sequence: _Sequence, size: int) -> bool:
         history = sequence.history
+        if len(history) >= _MESSAGES:
+            return False
+        # Nearly always there is that little on its way.
+        if history.size < _SAYS:
+            return True
         room = min(_WINDOW, max(_LEAST, _WINDOWS // len(self._by_part)))
-        fits = history.size < _SAYS or history.size + size <= room
-        return fits and len(history) < _MESSAGES
+        return history.size + size <= room
 
     def _numbered(self, sequence: _Sequence, said: List[bytes], size: int) -> bytes:
         room = min(_ROOM, _ROOM_FOR_ALL // len(self._by_part))
