@@ -852,23 +852,29 @@ class Three:
         self.parts.clock.advance(8000)
 
 
-@pytest.fixture(params=["", "crowded"])
-def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the way from one part to another; or hardly any, so that most of it waits."""
-    if request.param:
-        for limit, size in {"_WINDOW": 300, "_WINDOWS": 300, "_LEAST": 200, "_SAYS": 100}.items():
-            monkeypatch.setattr(sequence, limit, size)
+def fifties(first: int, last: int) -> List[Any]:
+    """Ranges of seeds, for who has time."""
+    starts = range(first, last, 50)
+    return [pytest.param(range(each, each + 50), marks=pytest.mark.thorough) for each in starts]
 
 
-@pytest.mark.usefixtures("room")
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        range(12),
-        *[pytest.param(range(n, n + 50), marks=pytest.mark.thorough) for n in range(12, 412, 50)],
-    ],
-    ids=lambda seeds: seeds[0],
-)
+@pytest.fixture
+def crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is hardly any room on the way from one part to another: most of it waits."""
+    for limit, size in {"_WINDOW": 300, "_WINDOWS": 300, "_LEAST": 200, "_SAYS": 100}.items():
+        monkeypatch.setattr(sequence, limit, size)
+
+
+@pytest.mark.usefixtures("crowd")
+@pytest.mark.parametrize("seeds", [range(12), *fifties(12, 112)], ids=lambda seeds: seeds[0])
+@pytest.mark.parametrize("worst", ["cut", "silence", "deafness"])
+def test_three_in_trouble_where_much_waits_lose_and_double_nothing(
+    seeds: range, worst: str
+) -> None:
+    test_three_in_trouble_lose_and_double_nothing(seeds, worst)
+
+
+@pytest.mark.parametrize("seeds", [range(12), *fifties(12, 412)], ids=lambda seeds: seeds[0])
 @pytest.mark.parametrize("worst", ["cut", "silence", "deafness"])
 def test_three_in_trouble_lose_and_double_nothing(seeds: range, worst: str) -> None:
     """Nobody waits for ever, nothing is begun twice, no stream has a hole, and all is well after.
