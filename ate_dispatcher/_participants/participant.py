@@ -159,17 +159,12 @@ class Participant(threading.Thread):
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Wait until the thread has ended, *timeout* seconds at most."""
-        clock = self._ate_clock
-        deadline = timeout_instant(REAL.now(), timeout)
-        if self._ate_threadless is not None:
-            clock = clock or REAL
-            self._ate_threadless.wait(clock, timeout_instant(clock.now(), timeout))
-        elif clock is None or clock is REAL:
+        clock = self._ate_clock or REAL
+        deadline = timeout_instant(clock.now(), timeout)
+        if self._ate_threadless is None and clock is REAL:
             # For its errors.
             super().join(0)
-            REAL.join(self, self._ate_mailbox.parker, deadline)
-        else:
-            clock.join(self, self._ate_mailbox.parker, timeout_instant(clock.now(), timeout))
+        self._ate_join_until(deadline)
 
     def is_alive(self) -> bool:
         """Whether it was started and has not ended."""

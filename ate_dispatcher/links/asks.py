@@ -272,7 +272,7 @@ class Asks:
         if pending is None or member is None:
             return
         if pending.request.deadline == NEVER and pending.request.completion is None:
-            # It never was: what it had said of that is lost, and it was asked again (`remind`).
+            # It never was: what it had said of that is lost, and it was asked again (`Recovery`).
             self.will_not(Ledger.gone, number, pending, member)
         else:
             self._says(number, pending, member, _SKIPPED)

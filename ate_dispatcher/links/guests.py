@@ -147,8 +147,6 @@ class Guests:
     def look(self, now: float) -> float:
         """Begin what is doubted no more; when to look again."""
         until = NEVER
-        if not self._doubted:
-            return until
         for sender, doubted in list(self._doubted.items()):
             while doubted:
                 number, (at, asked) = next(iter(doubted.items()))

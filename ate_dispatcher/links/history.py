@@ -37,7 +37,7 @@ class History(Generic[T]):
         """The number of the oldest that is kept; that of the next one, if none is."""
         return self.last + 1 - len(self._kept)
 
-    def add(self, item: T, size: int, now: float, room: float = _BYTES) -> int:
+    def add(self, item: T, size: int, now: float, room: int = _BYTES) -> int:
         """One more, of *size* bytes; its number. All that are kept have no more than *room*."""
         self.last += 1
         self._kept.append((now, size, item))

@@ -9,7 +9,14 @@ import pytest
 from parts import Parts, parts
 from test_hostile import Stranger, here
 
-from ate_dispatcher import Completion, Handle, Producer, Quorum, Verdict, current_request
+from ate_dispatcher import (
+    Completion,
+    Handle,
+    Producer,
+    Quorum,
+    Verdict,
+    current_request,
+)
 from ate_dispatcher.links import sequence
 from ate_dispatcher.links.sequence import Sequences, Taken
 from ate_dispatcher.testing import Wire, WireTransport
@@ -74,6 +81,29 @@ def slow(parts: Parts) -> Slow:
 
 def verdicts(handles: List[Handle]) -> List[Verdict]:
     return [each.verdict for handle in handles for each in handle.report().members]
+
+
+def says_taken(stranger: Stranger, word: bytes = b"took", number: int = 0) -> None:
+    """In that word: all that it has heard, or up to that number."""
+    _, series, last, _ = [frame for frame in stranger.heard if frame[0] == "seq"][-1]
+    stranger.wire.send("a", b'["%s",%d,%d]' % (word, series, number or last))
+
+
+def begins_to_take(stranger: Stranger) -> None:
+    """It says so, and is held to a window from now on."""
+    says_taken(stranger, number=1)
+
+
+def listened_to(parts: Parts) -> Stranger:
+    """Part a, and one that listens to it, and begins to take; four large values were published."""
+    a = parts.part("a")
+    stranger = Stranger(parts)
+    stranger.say(here(listened=["volts"]))
+    parts.clock.advance(5)
+    begins_to_take(stranger)
+    for _ in range(4):
+        a.publish("volts", LARGE)
+    return stranger
 
 
 def test_no_more_is_on_its_way_than_a_window_and_all_is_answered_in_its_order(
@@ -194,8 +224,7 @@ def test_who_takes_nothing_more_is_given_up(parts: Parts, caplog: pytest.LogCapt
     stranger = Stranger(parts)
     stranger.say(here(topics={"volts": [1]}, names={"1": "far"}, about={"clock": 100.0}))
     parts.clock.advance(5)
-    series = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
-    stranger.wire.send("a", b'["took",%d,1]' % series)
+    begins_to_take(stranger)
     parts.clock.advance(5)
     handles = []
     for _ in range(20):
@@ -206,7 +235,7 @@ def test_who_takes_nothing_more_is_given_up(parts: Parts, caplog: pytest.LogCapt
         parts.clock.advance(1_000)
         if second == 10:
             # It does go on.
-            stranger.wire.send("a", b'["took",%d,2]' % series)
+            says_taken(stranger, number=2)
         if second == 39:
             assert set(verdicts(handles)) == {None}
     assert verdicts(handles) == [Verdict.GONE] * 20
@@ -286,8 +315,7 @@ def test_who_takes_no_answers_is_declined(parts: Parts) -> None:
     stranger.wire.send("a", here(why="new", about={"clock": 100.0}))
     parts.clock.advance(5)
     key = stranger.key_of("large")
-    series = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
-    stranger.wire.send("a", b'["took",%d,1]' % series)
+    begins_to_take(stranger)
     for number in range(1, 101):
         ask = ["ask", number, None, 100.0, "volts", [key], [], {}, {}]
         stranger.wire.send("a", json.dumps(ask).encode())
@@ -298,8 +326,7 @@ def test_who_takes_no_answers_is_declined(parts: Parts) -> None:
     assert part.send_request("volts", ttl=100).results() == [LARGE]
     # It takes them after all, and says so in one way or the other.
     for word in (b"took", b"seen") * 8:
-        last = [frame for frame in stranger.heard if frame[0] == "seq"][-1]
-        stranger.wire.send("a", b'["%s",%d,%d]' % (word, series, last[2]))
+        says_taken(stranger, word)
         parts.clock.advance(1)
     answers = sum(frame[0] == "ans" for frame in stranger.heard)
     refused = sum(frame[0] == "not" for frame in stranger.heard)
@@ -311,21 +338,13 @@ def test_who_takes_no_answers_is_declined(parts: Parts) -> None:
 
 def test_who_takes_no_values_is_not_sent_them_again_and_again(parts: Parts) -> None:
     """While some wait for it; when it has taken them, others may have been lost."""
-    a = parts.part("a")
-    stranger = Stranger(parts)
-    stranger.say(here(listened=["volts"]))
-    parts.clock.advance(5)
-    series = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
-    stranger.wire.send("a", b'["took",%d,1]' % series)
-    for _ in range(4):
-        a.publish("volts", LARGE)
+    stranger = listened_to(parts)
     for _ in range(60):
         stranger.wire.send("a", b'["again",1,4]')
         parts.clock.advance(1)
     assert parts.counted("a", "sent_again") == 12
     for _ in range(2):
-        last = [frame for frame in stranger.heard if frame[0] == "seq"][-1]
-        stranger.wire.send("a", b'["took",%d,%d]' % (series, last[2]))
+        says_taken(stranger)
         parts.clock.advance(1)
     stranger.wire.send("a", b'["again",1,4]')
     parts.clock.advance(1)
@@ -425,20 +444,13 @@ def test_many_that_have_waited_all_leave_in_their_order(parts: Parts, slow: Slow
 
 def test_who_listens_and_was_started_anew_is_sent_again_what_it_has_missed(parts: Parts) -> None:
     """Though to the one of that name before, something was that it has not taken."""
-    a = parts.part("a")
-    stranger = Stranger(parts)
-    stranger.say(here(listened=["volts"]))
-    parts.clock.advance(5)
-    series = next(frame[1] for frame in stranger.heard if frame[0] == "seq")
-    stranger.wire.send("a", b'["took",%d,1]' % series)
-    for _ in range(4):
-        a.publish("volts", LARGE)
+    stranger = listened_to(parts)
     for _ in range(6):
         stranger.wire.send("a", b'["again",1,4]')
         parts.clock.advance(1)
     stranger.wire.send("a", here(instance="j", listened=["volts"]))
     parts.clock.advance(200)
-    a.publish("volts", "new")
+    parts.dispatchers["a"].publish("volts", "new")
     parts.clock.advance(5)
     before = parts.counted("a", "sent_again")
     stranger.wire.send("a", b'["again",5,5]')

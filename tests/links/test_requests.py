@@ -670,8 +670,8 @@ def test_who_was_disabled_there_as_it_ended_here_has_not_begun_it(parts: Parts) 
     assert verdicts(handle) == [Verdict.SKIPPED]
 
 
-def test_what_comes_behind_a_late_request_is_begun_behind_it(parts: Parts) -> None:
-    """Though it is not late itself, and nobody doubts it."""
+def late_one(parts: Parts) -> List[int]:
+    """What part b begins, which part a asks: number 1 comes 1.5 s late, and nothing before it."""
     parts.part("a")
     parts.part("b")
     begun: List[int] = []
@@ -680,6 +680,12 @@ def test_what_comes_behind_a_late_request_is_begun_behind_it(parts: Parts) -> No
     parts.ask("a", 1, ttl=None)
     parts.clock.settle()
     parts.wire.delay(0, "a", "b")
+    return begun
+
+
+def test_what_comes_behind_a_late_request_is_begun_behind_it(parts: Parts) -> None:
+    """Though it is not late itself, and nobody doubts it."""
+    begun = late_one(parts)
     parts.clock.advance(600)
     parts.ask("a", 2, ttl=None)
     parts.clock.advance(1_000)
@@ -696,14 +702,7 @@ def test_what_comes_behind_a_late_request_is_begun_behind_it(parts: Parts) -> No
 
 def test_what_is_late_is_not_begun_for_who_is_gone_meanwhile(parts: Parts) -> None:
     """Nor what came behind it."""
-    parts.part("a")
-    parts.part("b")
-    begun: List[int] = []
-    parts.producer("b", 0, lambda topic, number: begun.append(number))
-    parts.wire.delay(1_500, "a", "b")
-    parts.ask("a", 1, ttl=None)
-    parts.clock.settle()
-    parts.wire.delay(0, "a", "b")
+    begun = late_one(parts)
     parts.ask("a", 2, ttl=None)
     parts.clock.advance(1_600)
     parts.connections["a"].disconnect(drain=0)
